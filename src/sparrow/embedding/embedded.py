@@ -1,0 +1,42 @@
+"""What the engine returns: a vector a row for every feature, without a copy where the model wants many side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from sparrow.errors import ConfigError, did_you_mean
+
+
+class Embedded(Mapping[str, Tensor]):
+    """Maps each feature to its vectors [rows, dim].
+
+    `stack(names)` gives several of equal dim as [rows, F, dim]; where they lie side by side already (the features of one table
+    group, in the engine's order) it is a view.
+    """
+
+    def __init__(self, places: dict[str, tuple[Tensor, int]]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._places:
+            raise ConfigError(f"feature {name!r} was not embedded{did_you_mean(name, self._places)}")
+        pooled, index = self._places[name]
+        return pooled[:, index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def stack(self, names: Sequence[str]) -> Tensor:
+        """Return [rows, len(names), dim]. Raises `ConfigError` for an unknown name; features of unequal rows or dim cannot stack."""
+        vectors = [self[name] for name in names]
+        places = [self._places[name] for name in names]
+        first = places[0][1]
+        if all(pooled is places[0][0] and index == first + offset for offset, (pooled, index) in enumerate(places)):
+            return places[0][0][:, first : first + len(names)]
+        return torch.stack(vectors, dim=1)

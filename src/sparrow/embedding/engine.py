@@ -1,0 +1,220 @@
+"""From ids to vectors: all features of a table group in one lookup and one pooling."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from sparrow.embedding.embedded import Embedded
+from sparrow.embedding.options import COMBINERS, EmbeddingOption
+from sparrow.errors import ConfigError, DataError, TableError
+from sparrow.tables import TableGroup, TableOptions
+from sparrow.tables.options import stable_seed
+from sparrow.types import Batch, Column, Ragged
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Features of one table group and one batch group, ordered by table: what one call looks up."""
+
+    group: TableGroup
+    batch_group: str
+    features: tuple[str, ...]
+    tables: tuple[int, ...]  # table index of each feature, non-decreasing
+    combiners: Tensor  # int64 [F]
+
+
+class EmbeddingEngine(nn.Module):
+    """Embeds features by dynamic tables: a row for every id ever seen in training, none for others.
+
+    Rows are inserted when the module is in training mode and only read in eval mode, whatever the grad mode; an id without a row
+    reads zeros. Tables are neither parameters nor buffers: `parameters()` is empty, `.half()` leaves them alone, and
+    `state_dict()` holds a description. `SparseOptimizer(model)` trains them, `Saver` saves them.
+
+    Args:
+        options: feature name -> how it is embedded.
+        seed: of all first values, mixed with each table's name.
+        name: prefix of the group names, unique among the engines of a model.
+        rows_per_block: rows allocated at a time, a power of two.
+
+    Attributes:
+        groups: the table groups. Tables of equal (dim, dtype, initializer kind, rule) form one.
+    """
+
+    def __init__(self, options: Mapping[str, EmbeddingOption], *, seed: int = 0, name: str = "embedding", rows_per_block: int = 1 << 16) -> None:
+        super().__init__()
+        if not options:
+            raise ConfigError("EmbeddingEngine needs at least one feature")
+        self._arguments = (dict(options), seed, name, rows_per_block)
+        self.options = dict(options)
+        members: dict[tuple[Any, ...], dict[str, TableOptions]] = {}
+        self._group_of_table: dict[str, TableGroup] = {}
+        for feature, option in options.items():
+            table = _table_options(feature, option, seed)
+            key = (table.dim, str(table.dtype).removeprefix("torch."), table.initializer.kind, table.rule)
+            known = next((tables[table.name] for tables in members.values() if table.name in tables), None)
+            if known is not None and known != table:
+                raise ConfigError(f"feature {feature!r}: table {table.name!r} was declared before as {known}, now as {table}; features sharing a table must agree")
+            members.setdefault(key, {})[table.name] = table
+        self.groups = [
+            TableGroup(f"{name}.dim{key[0]}.{key[1]}.{key[2]}.{key[3]}", list(tables.values()), rows_per_block=rows_per_block) for key, tables in members.items()
+        ]
+        for group in self.groups:
+            self._group_of_table.update({table.name: group for table in group.tables})
+        self._plans: dict[tuple[str, ...], list[_Plan]] = {}
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(self, batch: Batch) -> Embedded:
+        """Return the vectors of every feature, [rows, dim], rows being those of the feature's batch group.
+
+        Columns are int64: dense [rows] (one id each) or [rows, width], or `Ragged` of one level. Raises `DataError` naming the feature.
+        """
+        places: dict[str, tuple[Tensor, int]] = {}
+        for plan in self._plans_for(batch):
+            pooled = self._embed(plan, batch)
+            places.update({feature: (pooled, index) for index, feature in enumerate(plan.features)})
+        return Embedded(places)
+
+    def prefetch(self, batch: Batch) -> None:
+        """Announce the ids of a later batch to the tables. A no-op while all rows live in memory."""
+        for plan in self._plans_for(batch):
+            ids, table_offsets, _, _ = _concatenate(plan, batch)
+            plan.group.prefetch(ids, table_offsets)
+
+    def _embed(self, plan: _Plan, batch: Batch) -> Tensor:
+        ids, table_offsets, segments, weights = _concatenate(plan, batch)
+        lookup = plan.group.lookup(ids, table_offsets, insert=self.training, tables=tuple(sorted(set(plan.tables))))
+        num_rows = batch.groups[plan.batch_group].num_rows
+        return plan.group.pool(lookup, segments, plan.combiners, num_rows, weights)
+
+    def _plans_for(self, batch: Batch) -> list[_Plan]:
+        """Return one plan a (table group, batch group); remembered by where the batch keeps the features."""
+        where = tuple(_batch_group_of(batch, feature) for feature in self.options)
+        if where not in self._plans:
+            self._plans[where] = [
+                plan
+                for group in self.groups
+                for batch_group in dict.fromkeys(where)
+                if (plan := self._plan(group, batch_group, [f for f, w in zip(self.options, where, strict=True) if w == batch_group]))
+            ]
+        return self._plans[where]
+
+    def _plan(self, group: TableGroup, batch_group: str, candidates: list[str]) -> _Plan | None:
+        chosen = [(group.table_index(self._table_of(feature)), feature) for feature in candidates if self._group_of_table[self._table_of(feature)] is group]
+        if not chosen:
+            return None
+        chosen.sort(key=lambda pair: pair[0])  # stable: features of one table keep the order of declaration
+        tables, features = zip(*chosen, strict=True)
+        combiners = torch.tensor([COMBINERS[self.options[feature].combiner] for feature in features])
+        return _Plan(group, batch_group, features, tables, combiners)
+
+    def _table_of(self, feature: str) -> str:
+        return self.options[feature].table or feature
+
+    # ---- module semantics -----------------------------------------------------------------------------------------------
+
+    def _apply(self, fn: Any, recurse: bool = True) -> EmbeddingEngine:
+        """Called by `.to()`, `.cuda()`, `.half()`: tables do not move or change dtype by it."""
+        target = fn(torch.empty(0)).device
+        if target.type != "cpu":
+            raise TableError(
+                f"embedding tables cannot be moved to {target} by .to(); they live on the CPU. Move the dense modules of the model one by one, "
+                f"or save the tables with sparrow.saver.Saver and load them into an engine built for that device"
+            )
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return]
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the description that `state_dict()` holds in place of rows."""
+        return {"groups": [group.describe() for group in self.groups]}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Check that `state` describes tables like these. Rows come by `Saver.load`, not by `load_state_dict`."""
+        mine = {group.name: {table.name for table in group.tables} for group in self.groups}
+        saved = {group["name"]: {table["name"] for table in group["tables"]} for group in state["groups"]}
+        if mine != saved:
+            raise TableError(f"the state is of tables {saved}, this engine has {mine}; build the model the state was saved from")
+
+    def _refuse_if_populated(self, verb: str) -> None:
+        for group in self.groups:
+            if group.num_rows:
+                raise TableError(f"an engine whose tables hold rows cannot be {verb} ({group.name!r} holds {group.num_rows}); save it with sparrow.saver.Saver and load it into a new engine")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EmbeddingEngine:
+        self._refuse_if_populated("copied")
+        options, seed, name, rows_per_block = self._arguments
+        return EmbeddingEngine(copy.copy(options), seed=seed, name=name, rows_per_block=rows_per_block).train(self.training)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._refuse_if_populated("pickled")
+        return _rebuild, (*self._arguments, self.training)
+
+    def share_memory(self) -> NoReturn:
+        raise TableError("embedding tables cannot be put into shared memory; every process builds its own engine")
+
+    def extra_repr(self) -> str:
+        return "\n".join(f"{group.name}: {len(group.tables)} tables, {group.num_rows} rows" for group in self.groups)
+
+
+def _rebuild(options: dict[str, EmbeddingOption], seed: int, name: str, rows_per_block: int, training: bool) -> EmbeddingEngine:
+    return EmbeddingEngine(options, seed=seed, name=name, rows_per_block=rows_per_block).train(training)
+
+
+def _table_options(feature: str, option: EmbeddingOption, seed: int) -> TableOptions:
+    name = option.table or feature
+    return TableOptions(
+        name=name,
+        dim=option.dim,
+        dtype=option.dtype,
+        initializer=option.initializer,
+        rule=option.rule,
+        hyper=dict(option.hyper),
+        seed=stable_seed("table", seed, name),
+    )
+
+
+def _batch_group_of(batch: Batch, feature: str) -> str:
+    for name, group in batch.groups.items():
+        if feature in group.columns:
+            return name
+    batch.group_of(feature)  # raises, naming the nearest column
+    raise AssertionError("group_of raises for a column the batch does not have")
+
+
+def _concatenate(plan: _Plan, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return (ids [N], table_offsets [T + 1], segments [F * rows + 1], weights [N] or None) of the plan's features, end to end."""
+    group = batch.groups[plan.batch_group]
+    values, segments, weights = [], [], []
+    ends_of_tables = [0] * len(plan.group.tables)
+    base = 0
+    for feature, table in zip(plan.features, plan.tables, strict=True):
+        ids, starts, position_weights = _ids_of(feature, group.columns[feature])
+        values.append(ids)
+        segments.append(starts + base)
+        weights.append(position_weights)
+        base += ids.numel()
+        ends_of_tables[table] = base
+    for table in range(1, len(ends_of_tables)):
+        ends_of_tables[table] = max(ends_of_tables[table], ends_of_tables[table - 1])
+    segments.append(torch.tensor([base]))
+    all_weights = None
+    if any(weight is not None for weight in weights):
+        all_weights = torch.cat([torch.ones(ids.numel()) if weight is None else weight.float() for ids, weight in zip(values, weights, strict=True)])
+    return torch.cat(values), torch.tensor([0, *ends_of_tables]), torch.cat(segments), all_weights
+
+
+def _ids_of(feature: str, column: Column) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return (ids [N], start of each row [rows], weights or None) of a column."""
+    values = column.values if isinstance(column, Ragged) else column
+    if values.dtype != torch.int64:
+        raise DataError(f"feature {feature!r}: embeddings need int64 ids, got {values.dtype}; hash or bucketize it in its Feature")
+    if isinstance(column, Ragged):
+        if len(column.offsets) != 1:
+            raise DataError(f"feature {feature!r}: a pooled embedding needs ids of one level, got {len(column.offsets)}")
+        return column.values, column.offsets[0][:-1], column.weights
+    width = 1 if column.dim() == 1 else column.shape[1]
+    return column.reshape(-1), torch.arange(column.shape[0]) * width, None

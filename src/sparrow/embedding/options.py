@@ -1,0 +1,40 @@
+"""How a feature is embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from sparrow.errors import ConfigError, did_you_mean
+from sparrow.tables import Initializer, Normal
+
+COMBINERS = {"sum": 0, "mean": 1}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddingOption:
+    """One feature's embedding: which table, and how the rows of several ids become one vector.
+
+    dim:         values a row.
+    table:       name of the table; None takes the feature's name. Features of equal `table` share its rows, and must agree on
+                 everything but the combiner.
+    combiner:    `"sum"` or `"mean"` of a sample's rows (weighted where the column has weights). No id: zeros.
+    initializer: first values of a row.
+    rule:        update rule: `"sgd"`, `"adagrad"` or `"adam"`.
+    hyper:       hyper-parameters of the table that differ from the optimizer's.
+    dtype:       of the weights.
+    """
+
+    dim: int
+    table: str | None = None
+    combiner: str = "sum"
+    initializer: Initializer = field(default_factory=Normal)
+    rule: str = "adam"
+    hyper: Mapping[str, float] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        if self.combiner not in COMBINERS:
+            raise ConfigError(f"unknown combiner {self.combiner!r}{did_you_mean(self.combiner, COMBINERS)}")

@@ -1,0 +1,4 @@
+"""Model zoo: small modules to use or to copy."""
+
+from sparrow.models.deepfm import DeepFM as DeepFM
+from sparrow.models.logistic_regression import LogisticRegression as LogisticRegression

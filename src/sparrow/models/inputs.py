@@ -1,0 +1,35 @@
+"""What every model of the zoo does with its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sparrow.errors import ConfigError, DataError, did_you_mean
+from sparrow.features import Feature
+from sparrow.types import Batch, Ragged
+
+
+def check_inputs(features: Sequence[Feature], dense: Sequence[str], sparse: Sequence[str]) -> None:
+    """Raise `ConfigError` where an input names no feature, or there is no sparse input."""
+    names = {feature.name for feature in features}
+    for name in (*dense, *sparse):
+        if name not in names:
+            raise ConfigError(f"the model's input {name!r} is not a declared feature{did_you_mean(name, names)}")
+    if not sparse:
+        raise ConfigError("the model needs at least one sparse feature")
+
+
+def dense_matrix(batch: Batch, names: Sequence[str]) -> Tensor:
+    """Return the dense features side by side, float32 [rows, N]. Raises `DataError` for one that is not one number a row."""
+    if not names:
+        return torch.zeros(batch.num_samples, 0)
+    columns = []
+    for name in names:
+        column = batch[name]
+        if isinstance(column, Ragged):
+            raise DataError(f"feature {name!r}: a dense input needs one number a row, got rows of different lengths; add .fill(value) to the Feature")
+        columns.append(column.reshape(column.shape[0], -1))
+    return torch.cat(columns, dim=1).float()

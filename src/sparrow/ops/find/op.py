@@ -1,0 +1,21 @@
+"""Rows of ids a map holds, and -1 for the others. `ops/id_map.py` describes the tensors."""
+
+import torch
+from torch import Tensor
+
+from sparrow.ops import library
+
+library.define("find(Tensor lines, Tensor headers, Tensor ids, Tensor table_offsets) -> Tensor")
+
+
+@library.shape_function("find")
+def _shapes(lines: Tensor, headers: Tensor, ids: Tensor, table_offsets: Tensor) -> Tensor:
+    return torch.empty_like(ids, dtype=torch.int32)
+
+
+def find(lines: Tensor, headers: Tensor, ids: Tensor, table_offsets: Tensor) -> Tensor:
+    """Return the row of every id, int32 [N]; -1 for an id the map does not hold, or that was erased. Writes nothing.
+
+    Args and cost as `find_or_insert_`.
+    """
+    return torch.ops.sparrow.find.default(lines, headers, ids, table_offsets)  # type: ignore[no-any-return]

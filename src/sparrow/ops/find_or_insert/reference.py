@@ -1,0 +1,64 @@
+"""`find_or_insert_`, plainly: the specification its other bodies are tested against."""
+
+import torch
+from torch import Tensor
+
+from sparrow.ops import id_map
+
+
+def find_or_insert_(lines: Tensor, headers: Tensor, counters: Tensor, ids: Tensor, table_offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    rows = torch.empty(ids.numel(), dtype=torch.int32)
+    new_positions: list[int] = []
+    for table in range(headers.shape[0]):
+        header = headers[table]
+        for position in range(int(table_offsets[table]), int(table_offsets[table + 1])):
+            row, is_new = _find_or_insert_one(lines, header, counters, int(ids[position]))
+            rows[position] = row
+            if is_new:
+                new_positions.append(position)
+    positions = torch.full((ids.numel(),), -1, dtype=torch.int32)
+    positions[: len(new_positions)] = torch.tensor(new_positions, dtype=torch.int32)
+    return rows, positions, torch.tensor([len(new_positions)])
+
+
+def _find_or_insert_one(lines: Tensor, header: Tensor, counters: Tensor, id: int) -> tuple[int, bool]:
+    if id == id_map.EMPTY:
+        is_new = int(header[id_map.HEADER_SIDE_ROW]) == id_map.NO_ROW
+        if is_new:
+            header[id_map.HEADER_SIDE_ROW] = _take_row(counters)
+        return int(header[id_map.HEADER_SIDE_ROW]), is_new
+    place = probe(lines, header, id)
+    if place is None:
+        counters[1] += 1
+        return id_map.NO_ROW, False
+    line, slot = place
+    row_of = lines.view(torch.int32)[line]
+    if lines[place] == id_map.EMPTY:
+        lines[place] = id
+        header[id_map.HEADER_NUM_KEYS] += 1
+    elif row_of[id_map.FIRST_ROW_INT32 + slot] == id_map.NO_ROW:
+        header[id_map.HEADER_NUM_DEAD] -= 1
+    else:
+        return int(row_of[id_map.FIRST_ROW_INT32 + slot]), False
+    row_of[id_map.FIRST_ROW_INT32 + slot] = _take_row(counters)
+    return int(row_of[id_map.FIRST_ROW_INT32 + slot]), True
+
+
+def _take_row(counters: Tensor) -> int:
+    counters[0] += 1
+    return int(counters[0]) - 1
+
+
+def probe(lines: Tensor, header: Tensor, id: int) -> tuple[int, int] | None:
+    """Return (line, slot) of `id`, or of the empty slot that proves it absent, or None where every line is full."""
+    first, num_lines = int(header[id_map.HEADER_FIRST_LINE]), int(header[id_map.HEADER_NUM_LINES])
+    mixed = id_map.mix(torch.tensor(id), int(header[id_map.HEADER_SALT]))
+    position = int(id_map.home_line(mixed, num_lines))
+    step = 1 + (int(mixed) & (id_map.JUMP_LINES - 1))
+    for _ in range(num_lines + 1):
+        for slot in range(id_map.IDS_PER_LINE):
+            if int(lines[first + position, slot]) in (id, id_map.EMPTY):
+                return first + position, slot
+        position = (position + step) % num_lines
+        step = 1
+    return None

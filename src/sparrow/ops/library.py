@@ -1,0 +1,69 @@
+"""The door to the operators: loads the compiled library, defines schemas, attaches shape functions and Triton bodies."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from sparrow import knobs
+from sparrow.errors import BackendError
+
+_NAMESPACE = "sparrow"
+_LIBRARY_FILE = "libsparrow_ops.so"
+_fragment = torch.library.Library(_NAMESPACE, "FRAGMENT")
+
+
+def _find_library() -> pathlib.Path:
+    named = knobs.ops_library()
+    if named is not None:
+        if named.exists():
+            return named
+        raise BackendError(f"SPARROW_OPS_LIBRARY names {named}, which does not exist; unset it to use the installed library")
+    # An editable install puts the library into site-packages and the sources elsewhere: look at every place the package spans.
+    spec = importlib.util.find_spec("sparrow")
+    places = [pathlib.Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
+    places += [pathlib.Path(place) / "sparrow" for place in _site_packages()]
+    for place in places:
+        if (place / _LIBRARY_FILE).exists():
+            return place / _LIBRARY_FILE
+    raise BackendError(f"the operator library {_LIBRARY_FILE} is not built; run `make build` in the checkout, or `pip install .`")
+
+
+def _site_packages() -> list[str]:
+    import sysconfig
+
+    return [sysconfig.get_path("platlib"), sysconfig.get_path("purelib")]
+
+
+@functools.cache
+def load() -> pathlib.Path:
+    """Load the compiled operators once and return the library's path. Raises `BackendError` where it is not built."""
+    path = _find_library()
+    torch.ops.load_library(str(path))
+    return path
+
+
+def define(schema: str) -> None:
+    """Add `schema`, e.g. `"find(Tensor lines, ...) -> Tensor"`, to `torch.ops.sparrow`. The compiled body is attached by name."""
+    load()
+    _fragment.define(schema)
+
+
+def shape_function(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate the function that tells `torch.compile` the output shapes of operator `name` without running it."""
+    return torch.library.register_fake(f"{_NAMESPACE}::{name}", lib=_fragment)
+
+
+def triton_body(name: str, module: str) -> None:
+    """Make function `name` of `module` the CUDA body of operator `name`; Triton is imported at the first call, not before."""
+
+    def body(*args: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(*args)
+
+    _fragment.impl(name, body, "CUDA")

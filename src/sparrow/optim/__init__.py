@@ -1,0 +1,6 @@
+"""Optimizers of table rows, beside torch's own for the dense half."""
+
+from sparrow.ops.update_rows.rules import RULES as RULES
+from sparrow.ops.update_rows.rules import Rule as Rule
+from sparrow.optim.combined import CombinedOptimizer as CombinedOptimizer
+from sparrow.optim.sparse import SparseOptimizer as SparseOptimizer

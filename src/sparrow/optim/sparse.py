@@ -1,0 +1,106 @@
+"""The optimizer of table rows: torch's rules on the outside, one fused update a table group inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from sparrow.errors import CheckpointError, ConfigError, did_you_mean
+from sparrow.tables import Sink, SinkList, TableGroup
+
+
+class SparseOptimizer(torch.optim.Optimizer):
+    """Updates the rows that received a gradient, by the rule each table declares; other rows do not move.
+
+    One param group a table group. Its `params` are the group's live sinks, so `clip_grad_norm_`, `GradScaler`, gradient
+    accumulation and LR schedulers work as for any torch optimizer. An id that several features, losses or micro-batches used is
+    updated once, with the summed gradient.
+
+    Args:
+        source: a module that holds embedding engines, or table groups.
+        lr: learning rate of all groups; `TableOptions.hyper` overrides it by table, a scheduler by group.
+        hyper: other hyper-parameters of the rules, e.g. `eps=1e-8, beta1=0.9`. Each must be known to the rule of some group.
+
+    Raises: `ConfigError` where there is no table, or a hyper-parameter is unknown to every rule.
+    """
+
+    def __init__(self, source: nn.Module | Iterable[TableGroup], lr: float = 1e-3, **hyper: float) -> None:
+        self.groups = list(_groups_of(source))
+        if not self.groups:
+            raise ConfigError("SparseOptimizer found no tables: give it a module that holds an EmbeddingEngine, or table groups")
+        known = {name for group in self.groups for name in group.rule.hyper}
+        for name in hyper:
+            if name not in known:
+                raise ConfigError(f"SparseOptimizer: no rule of these tables has hyper-parameter {name!r}{did_you_mean(name, known)}")
+        param_groups = [
+            {"params": [], "name": group.name, "lr": lr, **{name: value for name, value in hyper.items() if name in group.rule.hyper}}
+            for group in self.groups
+        ]
+        super().__init__(param_groups, {})
+        # Torch copied the (empty) lists; what it must see is the live ones.
+        for param_group, group in zip(self.param_groups, self.groups, strict=True):
+            param_group["params"] = group.sinks
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update every row that holds a gradient, forget those gradients, and advance the step of every group."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.no_grad():
+            for param_group, group in zip(self.param_groups, self.groups, strict=True):
+                taken = group.sinks.take_gradient()
+                if taken is not None:
+                    lookup, grad = taken
+                    for table in lookup.tables:
+                        group.table_steps[table] += 1
+                    group.update(lookup, grad, _hyper_tensor(group, param_group))
+                group.step += 1
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients that have arrived. Sinks still waiting for theirs stay: the loop forward, zero_grad, backward, step trains."""
+        for group in self.groups:
+            group.sinks.drop_held()
+
+    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+        """Return learning rates and other settings by group. Slots and step counts are saved with the rows, sinks never."""
+        return {"param_groups": [{key: value for key, value in group.items() if key != "params"} for group in self.param_groups]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the settings of `state_dict`. Raises `CheckpointError` where it lists other groups."""
+        saved = [group["name"] for group in state_dict["param_groups"]]
+        own = [group.name for group in self.groups]
+        if saved != own:
+            raise CheckpointError(f"the optimizer state is of table groups {saved}, this optimizer has {own}; build the model the checkpoint was saved from")
+        for param_group, values in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            param_group.update({key: value for key, value in values.items() if key != "params"})
+
+
+def _groups_of(source: nn.Module | Iterable[TableGroup]) -> Iterable[TableGroup]:
+    if not isinstance(source, nn.Module):
+        return source
+    held = [group for module in source.modules() for group in getattr(module, "groups", ()) if isinstance(group, TableGroup)]
+    return {id(group): group for group in held}.values()
+
+
+def _hyper_tensor(group: TableGroup, param_group: dict[str, Any]) -> Tensor:
+    """Return float64 [T, 8]: the hyper-parameters of every table for this update, bias corrections by the table's own step count."""
+    shared = {name: value for name, value in param_group.items() if name in group.rule.hyper}
+    rows = [group.rule.hyper_row(step=max(step, 1), **{**shared, **options.hyper}) for options, step in zip(group.tables, group.table_steps, strict=True)]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _refuse_sinks(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    for param_group in optimizer.param_groups:
+        if not isinstance(param_group["params"], SinkList) and any(isinstance(parameter, Sink) for parameter in param_group["params"]):
+            raise ConfigError(
+                f"{type(optimizer).__name__} was given the gradient sink of an embedding table, which holds no weights; update tables with sparrow.optim.SparseOptimizer"
+            )
+
+
+register_optimizer_step_pre_hook(_refuse_sinks)

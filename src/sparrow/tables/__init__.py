@@ -1,0 +1,12 @@
+"""Embedding tables: ids to rows, rows in blocks, growth, first values."""
+
+from sparrow.tables.group import TableGroup as TableGroup
+from sparrow.tables.initializers import Constant as Constant
+from sparrow.tables.initializers import Initializer as Initializer
+from sparrow.tables.initializers import Normal as Normal
+from sparrow.tables.initializers import Uniform as Uniform
+from sparrow.tables.initializers import initializer_from_config as initializer_from_config
+from sparrow.tables.lookup import Lookup as Lookup
+from sparrow.tables.lookup import Sink as Sink
+from sparrow.tables.lookup import SinkList as SinkList
+from sparrow.tables.options import TableOptions as TableOptions

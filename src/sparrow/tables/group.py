@@ -1,0 +1,208 @@
+"""Tables that are looked up, updated and saved together: one id map, one set of row blocks, one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from sparrow.errors import ConfigError, TableError
+from sparrow.ops import id_map
+from sparrow.ops.dedup_ids.op import dedup_ids
+from sparrow.ops.find.op import find
+from sparrow.ops.find_or_insert.op import find_or_insert_
+from sparrow.ops.gather_pool.op import gather_pool
+from sparrow.ops.init_rows.op import init_rows_
+from sparrow.ops.touch_rows.op import touch_rows_
+from sparrow.ops.update_rows.op import update_rows_
+from sparrow.tables import row_transfer
+from sparrow.tables.blocks import RowBlocks
+from sparrow.tables.growth import IdMap
+from sparrow.tables.lookup import Lease, Lookup, SinkList, make_sink
+from sparrow.tables.options import TableOptions
+from sparrow.types import ALL_SLICES, Chunk, SliceRange
+
+
+class TableGroup:
+    """Tables of equal (dim, dtype, initializer kind, update rule, device).
+
+    A group is tensors and counters: nothing in it depends on an address. It is neither a module nor a parameter, so data
+    parallelism does not broadcast it and `.half()` does not cast it. It implements `RowStore`.
+
+    Args:
+        name: names the group in checkpoints; unique within a model.
+        tables: at least one; their order is the order of `table_offsets` in `lookup`.
+        rows_per_block: a power of two.
+
+    Attributes:
+        step: optimizer steps taken; lookups and updates stamp rows with it. Starts at 0, set by the optimizer and by loading.
+        table_steps: updates each table took part in; bias correction counts these.
+        sinks: the leaves waiting for gradients.
+    """
+
+    def __init__(self, name: str, tables: Sequence[TableOptions], *, rows_per_block: int = 1 << 16) -> None:
+        self.name = name
+        self.tables = tuple(tables)
+        self._check_tables()
+        first = self.tables[0]
+        self.dim, self.dtype, self.rule = first.dim, first.dtype, first.update_rule
+        self.step = 0
+        self.table_steps = [0] * len(self.tables)
+        self.seeds = [table.seed for table in self.tables]
+        self.sinks = SinkList()
+        self.num_leases = 0
+        self.map = IdMap([table.salt for table in self.tables])
+        self.blocks = RowBlocks(self.dim, self.dtype, self.rule, rows_per_block)
+        self.default_row = torch.zeros(self.dim, dtype=self.dtype)
+        self._initializer_code = first.initializer.code
+        self._initializer_parameters = torch.tensor([table.initializer.parameters for table in self.tables], dtype=torch.float64)
+        initial = {**self.rule.slot_values}
+        self._slot_values = torch.tensor([initial[slot] for slot in (*self.rule.element_slots, *self.rule.row_slots)], dtype=torch.float64)
+
+    def _check_tables(self) -> None:
+        if not self.tables:
+            raise ConfigError(f"group {self.name!r} has no tables")
+        names = [table.name for table in self.tables]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"group {self.name!r}: table {name!r} is declared twice; features share a table by one TableOptions")
+        first = self.tables[0]
+        for table in self.tables[1:]:
+            for what in ("dim", "dtype", "rule"):
+                if getattr(table, what) != getattr(first, what):
+                    raise ConfigError(
+                        f"group {self.name!r}: table {table.name!r} has {what} {getattr(table, what)}, table {first.name!r} has "
+                        f"{getattr(first, what)}; tables of one group must agree"
+                    )
+            if table.initializer.kind != first.initializer.kind:
+                raise ConfigError(f"group {self.name!r}: tables {first.name!r} and {table.name!r} have initializers of two kinds")
+
+    @property
+    def num_rows(self) -> int:
+        """Rows handed out, of all tables."""
+        return int(self.map.counters[0])
+
+    def num_ids(self, table: str) -> int:
+        """Return how many ids `table` holds."""
+        return self.map.num_ids(self.table_index(table))
+
+    def table_index(self, table: str) -> int:
+        for index, options in enumerate(self.tables):
+            if options.name == table:
+                return index
+        raise TableError(f"group {self.name!r} has no table {table!r}; it has {[options.name for options in self.tables]}")
+
+    # ---- the step -------------------------------------------------------------------------------------------------------
+
+    def lookup(self, ids: Tensor, table_offsets: Tensor, *, insert: bool, tables: tuple[int, ...] | None = None) -> Lookup:
+        """Return the rows of `ids`, inserting unknown ids where `insert`, else giving them row -1.
+
+        Args:
+            ids: int64 [N]; table 0's ids first, then table 1's, ...; any values, any duplicates.
+            table_offsets: int64 [T + 1].
+            insert: whether unknown ids get a row and their first values. Also stamps `last_used` and counts occurrences.
+            tables: indices of the tables that take part in this step; None means all.
+
+        Cost: one pass to find duplicates, then one random cache line a distinct id (two where it is new).
+        """
+        unique_ids, unique_offsets, inverse, counts = dedup_ids(ids, table_offsets)
+        unique_ids = unique_ids[: int(unique_offsets[-1])]
+        if insert:
+            rows = self._insert(unique_ids, unique_offsets, counts)
+        else:
+            rows = find(self.map.lines, self.map.headers, unique_ids, unique_offsets)
+        self.num_leases += 1
+        return Lookup(rows, inverse, tuple(range(len(self.tables))) if tables is None else tables, self.step, Lease(self._end_lease))
+
+    def _insert(self, ids: Tensor, offsets: Tensor, counts: Tensor | None) -> Tensor:
+        """Return the rows of distinct `ids`, new ones initialised. Grows map and blocks first."""
+        self.map.make_room(ids, offsets)
+        self.blocks.reserve(self.num_rows + ids.numel())
+        rows, new_positions, num_new = find_or_insert_(self.map.lines, self.map.headers, self.map.counters, ids, offsets)
+        if int(self.map.counters[1]):
+            raise TableError(f"group {self.name!r}: {int(self.map.counters[1])} ids found no room; this is a defect of growth, please report it")
+        blocks = self.blocks
+        if int(num_new):
+            seeds = torch.tensor(self.seeds)
+            init_rows_(
+                blocks.weights, blocks.element_slots, blocks.row_slots, blocks.row_ids, blocks.meta, rows, ids, offsets,
+                new_positions, num_new, seeds, self._initializer_code, self._initializer_parameters, self._slot_values,
+            )  # fmt: skip
+        if counts is not None:
+            touch_rows_(blocks.meta, rows, counts, offsets[-1:], self.step)
+        return rows
+
+    def _end_lease(self) -> None:
+        self.num_leases -= 1
+
+    def pool(self, lookup: Lookup, offsets: Tensor, combiners: Tensor, num_samples: int, weights: Tensor | None = None) -> Tensor:
+        """Return the pooled rows, [num_samples, F, dim].
+
+        Args:
+            lookup: whose ids, in order, are the values of F features of `num_samples` rows each.
+            offsets: int64 [F * num_samples + 1]: segment `feature * num_samples + sample` pools `ids[offsets[s]:offsets[s + 1]]`.
+            combiners: int64 [F]: 0 sum, 1 mean.
+            weights: float32 [N], one a position, or None.
+
+        With grad mode on, the gradient reaches the rows through `sinks` (see `Sink`).
+        """
+        sink = make_sink(lookup, self.dim, self.dtype)
+        out = gather_pool(sink, self.blocks.weights, self.default_row, lookup.rows, lookup.inverse, offsets, weights, combiners, num_samples)
+        if out.requires_grad:
+            self.sinks.add(sink)
+        return out
+
+    def prefetch(self, ids: Tensor, table_offsets: Tensor) -> None:
+        """Tell the group that a later step will look up `ids`. A no-op while all rows live in memory; it changes no state."""
+
+    def update(self, lookup: Lookup, grad: Tensor, hyper: Tensor) -> None:
+        """Apply the group's rule to the rows of `lookup` and release its lease.
+
+        Args:
+            grad: [U, dim], summed per row. hyper: float64 [T, 8], one row a table, as `Rule.hyper_row` makes.
+        """
+        blocks = self.blocks
+        update_rows_(
+            blocks.weights, blocks.element_slots, blocks.row_slots, blocks.meta, lookup.rows, grad.contiguous(), hyper, self.rule.code, self.step
+        )  # fmt: skip
+        lookup.lease.release()
+
+    # ---- RowStore -------------------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the tables are, as JSON values (see `RowStore.describe`)."""
+        return row_transfer.describe(self)
+
+    def adopt(self, description: dict[str, Any]) -> None:
+        """Take over seeds, salts and step counts of a saved group of equal tables (see `RowStore.adopt`)."""
+        row_transfer.adopt(self, description)
+
+    def export(self, slices: SliceRange = ALL_SLICES, slots: Sequence[str] | None = None, since: int | None = None) -> Iterator[Chunk]:
+        """Yield rows by id in canonical order (see `RowStore.export`)."""
+        return row_transfer.export(self, slices, slots, since)
+
+    def load(self, chunks: Iterable[Chunk]) -> None:
+        """Insert or replace rows by id (see `RowStore.load`)."""
+        for chunk in chunks:
+            row_transfer.load_chunk(self, chunk)
+
+    def insert_ids(self, table: int, ids: Tensor) -> Tensor:
+        """Return the rows, int32 [n], of distinct `ids` of one table, inserting the unknown; no occurrence is counted."""
+        offsets = torch.zeros(len(self.tables) + 1, dtype=torch.int64)
+        offsets[table + 1 :] = ids.numel()
+        return self._insert(ids, offsets, None)
+
+    def row_ids_of(self, table: int) -> tuple[Tensor, Tensor]:
+        """Return (ids, rows) int64 of everything `table` holds, in canonical order."""
+        rows = self.map.rows_of(table)
+        ids = self.blocks.row_ids[rows]
+        order = id_map.canonical_order(ids, self.map.salt(table))
+        return ids[order], rows[order]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
+        raise TableError(f"group {self.name!r} cannot be copied: its rows may fill the memory. Save it and load it into a second engine")
+
+    def __reduce__(self) -> NoReturn:
+        raise TableError(f"group {self.name!r} cannot be pickled: save it with sparrow.saver.Saver, which streams its rows")
