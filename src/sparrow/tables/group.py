@@ -58,8 +58,8 @@ class TableGroup:
         self.default_row = torch.zeros(self.dim, dtype=self.dtype)
         self._initializer_code = first.initializer.code
         self._initializer_parameters = torch.tensor([table.initializer.parameters for table in self.tables], dtype=torch.float64)
-        initial = {**self.rule.slot_values}
-        self._slot_values = torch.tensor([initial[slot] for slot in (*self.rule.element_slots, *self.rule.row_slots)], dtype=torch.float64)
+        slots = (*self.rule.element_slots, *self.rule.row_slots)
+        self._slot_values = torch.tensor([self.rule.first_value(slot) for slot in slots], dtype=torch.float64)
 
     def _check_tables(self) -> None:
         if not self.tables:

@@ -85,7 +85,7 @@ class SinkList:
     def hold(self, sink: Sink) -> None:
         if not any(held is sink for held in self._held):
             self._held.append(sink)
-        self._waiting = [reference for reference in self._waiting if reference() not in (None, sink)]
+        self._waiting = [reference for reference in self._waiting if (waiting := reference()) is not None and waiting is not sink]
 
     def drop_held(self) -> None:
         """Forget the sinks that hold a gradient; those still waiting for one stay."""

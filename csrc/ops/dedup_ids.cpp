@@ -1,0 +1,39 @@
+#include "core/dedup_ids.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "ops/tensor_access.h"
+
+namespace sparrow {
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> dedup_ids_cpu(Tensor ids, Tensor table_offsets) {
+  const int64_t num_ids = ids.numel();
+  const int64_t num_tables = table_offsets.numel() - 1;
+  STD_TORCH_CHECK(num_ids < INT32_MAX, "ids: one call takes fewer than 2^31, got ", num_ids);
+  const int64_t* id = input<int64_t>(ids, "ids");
+  const int64_t* offsets = offsets_of(table_offsets, num_ids, "table_offsets");
+  Tensor unique_ids = empty<int64_t>({num_ids}, ids);
+  Tensor unique_offsets = empty<int64_t>({num_tables + 1}, ids);
+  Tensor inverse = empty<int32_t>({num_ids}, ids);
+  Tensor counts = empty<int32_t>({num_ids}, ids);
+  auto* unique = output<int64_t>(unique_ids, "unique_ids");
+  auto* unique_offset = output<int64_t>(unique_offsets, "unique_offsets");
+  auto* index = output<int32_t>(inverse, "inverse");
+  auto* count = output<int32_t>(counts, "counts");
+  DedupScratch scratch;
+  int64_t num_unique = 0;
+  unique_offset[0] = 0;
+  for (int64_t table = 0; table < num_tables; ++table) {
+    const int64_t begin = offsets[table];
+    num_unique = dedup_ids(id + begin, offsets[table + 1] - begin, scratch, num_unique, unique, index + begin, count);
+    unique_offset[table + 1] = num_unique;
+  }
+  std::fill(unique + num_unique, unique + num_ids, 0);
+  std::fill(count + num_unique, count + num_ids, 0);
+  return {unique_ids, unique_offsets, inverse, counts};
+}
+
+}  // namespace sparrow
+
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("dedup_ids", TORCH_BOX(&sparrow::dedup_ids_cpu)); }

@@ -1,0 +1,40 @@
+"""One update of the rows that received a gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparrow.ops import library
+
+library.define(
+    "update_rows_(Tensor(a!)[] weights, Tensor(b!)[] element_slots, Tensor(c!)[] row_slots, Tensor(d!) meta, Tensor rows, Tensor grads, Tensor hyper,"
+    " int rule, int step) -> ()"
+)
+
+
+@library.shape_function("update_rows_")
+def _shapes(
+    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor, hyper: Tensor, rule: int, step: int
+) -> None:  # fmt: skip
+    return None
+
+
+def update_rows_(
+    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor, hyper: Tensor, rule: int, step: int
+) -> None:  # fmt: skip
+    """Update weights and slots of `rows` by a rule; all other rows stay as they are.
+
+    Args:
+        weights: blocks [rows_per_block, D], float32 or float64. Mutated.
+        element_slots, row_slots: as `rules.py` says for the rule; blocks as in `init_rows_`. Mutated.
+        meta: int32 [capacity, 4]: column 3 tells a row's table, column 1 (last_changed) becomes `step`.
+        rows: int32 [U], distinct; -1 is skipped.
+        grads: [U, D] of the weights' dtype, summed per row.
+        hyper: float64 [T, 8], `Rule.hyper_row` of each table.
+        rule: `Rule.code`.
+
+    Arithmetic in the weights' dtype; IEEE + - * / sqrt in the order `reference.py` writes.
+    Cost: a row of weights, slots and gradient read, weights and slots written.
+    """
+    torch.ops.sparrow.update_rows_.default(weights, element_slots, row_slots, meta, rows, grads, hyper, rule, step)

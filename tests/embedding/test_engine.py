@@ -1,0 +1,125 @@
+"""EmbeddingEngine: all features in one call equal one loop per feature, sample and id."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sparrow.embedding import EmbeddingEngine, EmbeddingOption
+from sparrow.errors import ConfigError, DataError
+from sparrow.tables import Normal
+from sparrow.types import Batch, Group, Ragged
+from tests_support import ids as any_id
+
+NUM_SAMPLES = 4
+
+
+def ragged(rows: list[list[int]], weights: bool = False) -> Ragged:
+    offsets = torch.tensor([0, *[len(row) for row in rows]]).cumsum(0)
+    values = torch.tensor([id for row in rows for id in row], dtype=torch.int64)
+    return Ragged(values, (offsets,), torch.arange(1, values.numel() + 1).float() if weights else None)
+
+
+def engine() -> EmbeddingEngine:
+    """Features of two dims, two of which share a table; `one` is looked up first though declared last."""
+    normal = Normal(std=1.0)
+    return EmbeddingEngine(
+        {
+            "many": EmbeddingOption(dim=3, combiner="mean", initializer=normal),
+            "wide": EmbeddingOption(dim=5, initializer=normal),
+            "shared": EmbeddingOption(dim=3, table="one", initializer=normal),
+            "one": EmbeddingOption(dim=3, initializer=normal),
+        }
+    )
+
+
+def vector_of(model: EmbeddingEngine, feature: str, id: int) -> Tensor:
+    """One id's row, by a batch of its own (the others empty)."""
+    columns = {name: ragged([[id] if name == feature else []]) for name in model.options}
+    return model(Batch.of(columns))[feature][0].detach()
+
+
+rows = st.lists(st.lists(any_id, max_size=4), min_size=NUM_SAMPLES, max_size=NUM_SAMPLES)
+
+
+@given(many=rows, wide=rows, shared=rows, one=st.lists(any_id, min_size=NUM_SAMPLES, max_size=NUM_SAMPLES), weighted=st.booleans())
+def test_one_call_equals_a_loop(many: list[list[int]], wide: list[list[int]], shared: list[list[int]], one: list[int], weighted: bool) -> None:
+    model = engine()
+    out = model(Batch.of({"many": ragged(many, weighted), "wide": ragged(wide), "shared": ragged(shared), "one": torch.tensor(one)}))
+    model.eval()
+    position = 0
+    for sample in range(NUM_SAMPLES):
+        weights = [float(position + k + 1) if weighted else 1.0 for k in range(len(many[sample]))]
+        position += len(many[sample])
+        total = sum((w * vector_of(model, "many", id) for w, id in zip(weights, many[sample], strict=True)), torch.zeros(3))
+        assert torch.allclose(out["many"][sample], total / sum(weights) if weights else total, atol=1e-5)
+        assert torch.allclose(out["wide"][sample], sum((vector_of(model, "wide", id) for id in wide[sample]), torch.zeros(5)), atol=1e-5)
+        assert torch.allclose(out["shared"][sample], sum((vector_of(model, "one", id) for id in shared[sample]), torch.zeros(3)), atol=1e-5)
+        assert torch.equal(out["one"][sample], vector_of(model, "one", one[sample]))
+
+
+def test_tables_count_ids_apart_and_shared_together() -> None:
+    model = engine()
+    model(Batch.of({"many": torch.tensor([1, 2]), "wide": torch.tensor([1, 1]), "shared": torch.tensor([1, 3]), "one": torch.tensor([1, 4])}))
+    by_table = {table.name: group.num_ids(table.name) for group in model.groups for table in group.tables}
+    assert by_table == {"many": 2, "wide": 1, "one": 3}
+
+
+def test_user_side_group_is_embedded_once_per_user() -> None:
+    model = EmbeddingEngine({"item": EmbeddingOption(dim=2), "user": EmbeddingOption(dim=2)})
+    sample_to_row = torch.tensor([0, 0, 1])
+    batch = Batch(
+        {
+            "sample": Group({"item": torch.tensor([7, 8, 9])}, 3),
+            "user": Group({"user": torch.tensor([70, 80])}, 2, sample_to_row),
+        }
+    )
+    out = model(batch)
+    assert out["item"].shape == (3, 2)
+    assert out["user"].shape == (2, 2)
+    assert int(model.groups[0].blocks.meta[: model.groups[0].num_rows, 2].sum()) == 5, "each user counts once, not once a sample"
+    joined = out["user"][sample_to_row]
+    flat = model.eval()(Batch.of({"item": torch.tensor([7, 8, 9]), "user": torch.tensor([70, 70, 80])}))
+    assert torch.equal(joined, flat["user"])
+
+
+def test_stack_is_a_view_in_the_engines_order_and_a_copy_otherwise() -> None:
+    model = EmbeddingEngine({name: EmbeddingOption(dim=2, initializer=Normal(std=1.0)) for name in "abc"})
+    out = model(Batch.of({name: torch.tensor([1, 2]) for name in "abc"}))
+    expected = torch.stack([out["a"], out["b"], out["c"]], dim=1)
+    assert torch.equal(out.stack(["a", "b", "c"]), expected)
+    assert out.stack(["a", "b", "c"]).data_ptr() == out["a"].data_ptr()
+    assert torch.equal(out.stack(["c", "a"]), expected[:, [2, 0]])
+
+
+@pytest.mark.parametrize("num_rows", [0, 1])
+def test_batches_of_no_ids(num_rows: int) -> None:
+    model = engine()
+    empty = ragged([[]] * num_rows)
+    out = model(Batch.of({"many": empty, "wide": empty, "shared": empty, "one": empty}))
+    assert out["wide"].shape == (num_rows, 5)
+    assert out["many"].eq(0).all()
+    out["many"].sum().backward()
+
+
+def test_wrong_columns_are_named() -> None:
+    model = EmbeddingEngine({"colour": EmbeddingOption(dim=2)})
+    with pytest.raises(DataError, match="did you mean 'color'"):
+        model(Batch.of({"color": torch.tensor([1])}))
+    with pytest.raises(DataError, match=r"'colour'.*float32"):
+        model(Batch.of({"colour": torch.tensor([1.0])}))
+    nested = Ragged(torch.tensor([1]), (torch.tensor([0, 1]), torch.tensor([0, 1])))
+    with pytest.raises(DataError, match=r"'colour'.*one level"):
+        model(Batch.of({"colour": nested}))
+
+
+def test_wrong_options_are_named() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'mean'"):
+        EmbeddingOption(dim=2, combiner="meen")
+    with pytest.raises(ConfigError, match="did you mean 'adam'"):
+        EmbeddingEngine({"a": EmbeddingOption(dim=2, rule="adm")})
+    with pytest.raises(ConfigError, match="'b'.*'t'"):
+        EmbeddingEngine({"a": EmbeddingOption(dim=2, table="t"), "b": EmbeddingOption(dim=2, table="t", initializer=Normal(std=3.0))})
+    with pytest.raises(ConfigError, match="at least one"):
+        EmbeddingEngine({})
