@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sparrow.errors import CheckpointError, ConfigError, did_you_mean
-from sparrow.tables import Sink, SinkList, TableGroup
+from sparrow.tables import Sink, SinkList, TableGroup, table_groups
 
 
 class SparseOptimizer(torch.optim.Optimizer):
@@ -29,7 +29,7 @@ class SparseOptimizer(torch.optim.Optimizer):
     """
 
     def __init__(self, source: nn.Module | Iterable[TableGroup], lr: float = 1e-3, **hyper: float) -> None:
-        self.groups = list(_groups_of(source))
+        self.groups = table_groups(source) if isinstance(source, nn.Module) else list(source)
         if not self.groups:
             raise ConfigError("SparseOptimizer found no tables: give it a module that holds an EmbeddingEngine, or table groups")
         known = {name for group in self.groups for name in group.rule.hyper}
@@ -79,13 +79,6 @@ class SparseOptimizer(torch.optim.Optimizer):
             raise CheckpointError(f"the optimizer state is of table groups {saved}, this optimizer has {own}; build the model the checkpoint was saved from")
         for param_group, values in zip(self.param_groups, state_dict["param_groups"], strict=True):
             param_group.update({key: value for key, value in values.items() if key != "params"})
-
-
-def _groups_of(source: nn.Module | Iterable[TableGroup]) -> Iterable[TableGroup]:
-    if not isinstance(source, nn.Module):
-        return source
-    held = [group for module in source.modules() for group in getattr(module, "groups", ()) if isinstance(group, TableGroup)]
-    return {id(group): group for group in held}.values()
 
 
 def _hyper_tensor(group: TableGroup, param_group: dict[str, Any]) -> Tensor:

@@ -1,6 +1,7 @@
 """Embedding tables: ids to rows, rows in blocks, growth, first values."""
 
 from sparrow.tables.group import TableGroup as TableGroup
+from sparrow.tables.group import table_groups as table_groups
 from sparrow.tables.initializers import Constant as Constant
 from sparrow.tables.initializers import Initializer as Initializer
 from sparrow.tables.initializers import Normal as Normal

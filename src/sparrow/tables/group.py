@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparrow.errors import ConfigError, TableError
 from sparrow.ops import id_map
@@ -206,3 +206,9 @@ class TableGroup:
 
     def __reduce__(self) -> NoReturn:
         raise TableError(f"group {self.name!r} cannot be pickled: save it with sparrow.saver.Saver, which streams its rows")
+
+
+def table_groups(module: nn.Module) -> list[TableGroup]:
+    """Return the table groups of every embedding engine inside `module`, in order of registration, each once."""
+    held = [group for part in module.modules() for group in getattr(part, "groups", ()) if isinstance(group, TableGroup)]
+    return list({id(group): group for group in held}.values())

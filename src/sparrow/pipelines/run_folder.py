@@ -1,0 +1,83 @@
+"""The folder of a run: `config.yaml`, `metrics.jsonl`, `summary.json`, `checkpoints/`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from sparrow.errors import ConfigError
+
+_FILES = ("metrics.jsonl", "summary.json", "checkpoints")
+
+
+class RunFolder:
+    """Writes what a run leaves behind. Every failure to write names the folder.
+
+    Args:
+        path: made where absent. Checked for being writable at once: a run must not fail after hours for want of it.
+        resume: whether an earlier run may be continued here; otherwise the folder must hold none.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, resume: bool) -> None:
+        self.path = Path(path)
+        earlier = [name for name in _FILES if (self.path / name).exists()]
+        if earlier and not resume:
+            raise ConfigError(f"{self.path} holds an earlier run ({', '.join(earlier)}); continue it with --resume (resume=True), or name another run folder")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.write_text("x")
+            probe.unlink()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Append one JSON line to `metrics.jsonl`."""
+        try:
+            with (self.path / "metrics.jsonl").open("a") as stream:
+                stream.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the lines of `metrics.jsonl` after `step`: a resumed run writes these again. A line a kill left half-written goes too."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError):
+                break
+        self._replace("metrics.jsonl", "".join(kept))
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write `summary.json`; a reader sees the old one or the new one, never a half."""
+        self._replace("summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def write_config(self, text: str) -> None:
+        """Write `config.yaml`."""
+        self._replace("config.yaml", text)
+
+    def _replace(self, name: str, text: str) -> None:
+        temporary = self.path / f".{name}.tmp"
+        try:
+            with temporary.open("w") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self.path / name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> ConfigError:
+        return ConfigError(f"cannot write to the run folder {self.path}: {error.strerror or error}; free space or permissions, or name another run folder")

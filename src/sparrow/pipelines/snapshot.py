@@ -1,0 +1,62 @@
+"""Everything a run is, to and from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparrow.errors import CheckpointError, ConfigError
+from sparrow.saver import Saver
+from sparrow.tables import TableGroup, table_groups
+from sparrow.types import Stateful
+
+
+def stores_of(model: nn.Module) -> dict[str, TableGroup]:
+    """Return the table groups of `model` by name. Raises `ConfigError` where two engines use one name."""
+    stores: dict[str, TableGroup] = {}
+    for group in table_groups(model):
+        if group.name in stores:
+            raise ConfigError(f"two embedding engines of the model call a group {group.name!r}; give each EmbeddingEngine its own name=")
+        stores[group.name] = group
+    return stores
+
+
+def dense_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of the model's state: parameters and buffers. Tables only describe themselves there."""
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+def save(saver: Saver, step: int, model: nn.Module, parts: Mapping[str, Stateful], counters: dict[str, Any]) -> Path:
+    """Save model, `parts` (optimizer, reader, metrics by name), torch's generator and `counters`; return the checkpoint's folder."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    return saver.save(step, stores_of(model), dense_of(model), {"parts": state, "counters": counters, "torch_rng": torch.get_rng_state()})
+
+
+def load_model(saver: Saver, path: Path, model: nn.Module) -> dict[str, Any]:
+    """Load tables and dense tensors into `model` and return the rest of the state. Raises `CheckpointError` where they do not fit."""
+    loaded = saver.load(path, stores_of(model), dense_of(model))
+    descriptions = {name: value for name, value in model.state_dict().items() if not isinstance(value, Tensor)}
+    model.load_state_dict({**descriptions, **loaded.dense})
+    return loaded.state
+
+
+def restore(saver: Saver, path: Path, model: nn.Module, parts: Mapping[str, Stateful]) -> dict[str, Any]:
+    """Load everything `save` saved and return the counters."""
+    state = load_model(saver, path, model)
+    saved = state.get("parts", {})
+    for name, part in parts.items():
+        if name not in saved:
+            raise CheckpointError(f"{path} holds no state of the {name}: it was not saved by a Trainer; load it with Saver.load instead")
+        try:
+            part.load_state_dict(saved[name])
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, (CheckpointError, ConfigError)):
+                raise
+            raise CheckpointError(f"{path}: the state of the {name} does not fit this run ({error}); resume with the configuration it was saved with") from error
+    torch.set_rng_state(state["torch_rng"])
+    counters: dict[str, Any] = state["counters"]
+    return counters
