@@ -1,0 +1,125 @@
+"""The `sparrow` command: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sparrow import __version__
+from sparrow.errors import SparrowError
+
+app = typer.Typer(name="sparrow", no_args_is_help=True, add_completion=False, help="Train and inspect recommendation models with dynamic embedding tables.")
+data_app = typer.Typer(no_args_is_help=True, help="Make data.")
+app.add_typer(data_app, name="data")
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sparrow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A run as YAML; see configs/.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the configuration, such as run.epochs=2.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run of the run folder at the next unseen row.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Train the model a YAML file describes."""
+    from sparrow.cli.show import print_summary
+    from sparrow.pipelines.run import train_run
+    from sparrow.pipelines.run_config import load_run_config, parse_overrides
+
+    resolved = load_run_config(config, parse_overrides(overrides or []))
+    print_summary(train_run(resolved, resume=resume), resolved.run.folder)
+
+
+@app.command("eval")
+def evaluate(
+    path: Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside one.")],
+    data: Annotated[list[str] | None, typer.Option("--data", help="Files, folders or globs; default: the run's data.eval.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Evaluate a trained model."""
+    from sparrow.cli.show import print_evaluation
+    from sparrow.pipelines.run import evaluate_run
+
+    print_evaluation(evaluate_run(path, data, progress=False), as_json=as_json)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A checkpoint, or a run folder (its newest checkpoint).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a checkpoint holds: tables, ids, bytes, dense tensors."""
+    from sparrow.cli.show import print_checkpoint
+    from sparrow.saver import Saver, describe_checkpoint
+
+    newest = None if (path / "manifest.json").exists() else Saver(path / "checkpoints").latest()
+    print_checkpoint(describe_checkpoint(newest or path), as_json=as_json)
+
+
+@data_app.command("synth")
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where to write; must not exist.")],
+    rows: Annotated[int, typer.Option("--rows", help="Training rows.")] = 500_000,
+    eval_rows: Annotated[int, typer.Option("--eval-rows", help="Evaluation rows.")] = 100_000,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal rows, bit for bit.")] = 1,
+    debug: Debug = False,
+) -> None:
+    """Write Criteo-shaped click data whose best reachable AUC is known."""
+    from sparrow.cli.show import print_synth
+    from sparrow.synth import SynthSpec, generate
+
+    print_synth(generate(folder, SynthSpec(rows=rows, eval_rows=eval_rows, seed=seed)), folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 done (or stopped cleanly by a signal), 1 a defect of Sparrow, 2 an error the user can mend."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(args=given, standalone_mode=True)
+    except SparrowError as error:
+        if "--debug" in given:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if "--debug" in given or error.name is None or error.name.startswith("sparrow"):
+            raise
+        print(f"error: this command needs the package {error.name!r}, which is not installed; run: pip install 'sparrow-rec[train]'", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def command_options() -> dict[str, Any]:
+    """Return command -> its options, sorted: the public surface that a test pins."""
+    import click
+
+    def options(command: click.Command, prefix: str) -> dict[str, list[str]]:
+        if isinstance(command, click.Group):
+            return {key: value for name, sub in command.commands.items() for key, value in options(sub, f"{prefix} {name}").items()}
+        return {prefix: sorted(option for parameter in command.params for option in parameter.opts if option.startswith("--"))}
+
+    return options(typer.main.get_command(app), "sparrow")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sparrow.saver import CheckpointSummary
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def bytes_text(num_bytes: int) -> str:
+    """Return a size as a person reads it: `"12.3 MB"`."""
+    value, unit = float(num_bytes), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def metrics_text(metrics: dict[str, Any]) -> str:
+    """Return AUC and log loss as text; what does not exist is a dash."""
+    return "  ".join(f"{title} {metrics[name]:.4f}" if metrics.get(name) is not None else f"{title} -" for title, name in (("AUC", "auc"), ("log loss", "log_loss")))
+
+
+def print_summary(summary: dict[str, Any], folder: str) -> None:
+    print(f"{'stopped' if summary['stopped'] else 'done'} after {summary['step']:,} steps, {summary['samples']:,} samples")
+    print(f"train: {metrics_text(summary['train'])}")
+    if summary["eval"] is not None:
+        print(f"eval:  {metrics_text(summary['eval'])}  ({summary['eval']['num_samples']:,} samples)")
+    if summary["samples_per_second"] is not None:
+        print(f"speed: {summary['samples_per_second']:,.0f} samples/s, {sum(summary['table_rows'].values()):,} table rows")
+    print(f"run folder: {folder}")
+
+
+def print_evaluation(metrics: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
+    print(f"{metrics['checkpoint']}: {metrics_text(metrics)}  ({metrics['num_samples']:,} samples)")
+
+
+def print_checkpoint(summary: CheckpointSummary, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(summary), "path": str(summary.path)}, indent=2))
+        return
+    console = Console(soft_wrap=True)
+    console.print(f"{summary.path}: step {summary.step:,}, {bytes_text(summary.total_bytes)}", highlight=False)
+    tables = Table("table", "dim", "dtype", "rule", "ids", "weights", "slots", "on disk", title="tables", title_justify="left")
+    for column in tables.columns[4:]:
+        column.justify = "right"
+    for table in summary.tables:
+        sizes = [bytes_text(size) for size in (table.weights_bytes, table.slots_bytes, table.total_bytes)]
+        tables.add_row(table.name, str(table.dim), table.dtype, table.rule, f"{table.num_rows:,}", *sizes)
+    total = [sum(getattr(table, name) for table in summary.tables) for name in ("num_rows", "weights_bytes", "slots_bytes", "total_bytes")]
+    tables.add_section()
+    tables.add_row(f"{len(summary.tables)} tables", "", "", "", f"{total[0]:,}", *map(bytes_text, total[1:]))
+    console.print(tables)
+    dense = Table("tensor", "shape", "dtype", "bytes", title="dense", title_justify="left")
+    for tensor in summary.dense:
+        dense.add_row(tensor.name, "x".join(map(str, tensor.shape)) or "scalar", tensor.dtype, bytes_text(tensor.num_bytes))
+    console.print(dense)
+
+
+def print_synth(report: Any, folder: Path) -> None:
+    print(f"wrote {folder}")
+    for field in dataclasses.fields(report):
+        value = getattr(report, field.name)
+        print(f"{field.name.replace('_', ' ')}: {value:.4f}" if isinstance(value, float) else f"{field.name.replace('_', ' ')}: {value}")

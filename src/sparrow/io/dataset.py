@@ -1,0 +1,180 @@
+"""ORC files as an iterable of batches that can stop at any batch and continue with the next unseen row."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, final
+
+from sparrow.errors import CheckpointError, ConfigError, DataError
+from sparrow.io.batches import cut
+from sparrow.io.files import Paths, difference, find_files, fingerprint
+from sparrow.io.plan import as_specs
+from sparrow.io.prefetch import Prefetcher
+from sparrow.io.stripes import Position, Source, open_orc, read_stripes
+from sparrow.types import Batch, ColumnSpec
+
+_STATE_VERSION = 1
+
+
+@final
+class OrcDataset:
+    """Batches of chosen columns of ORC files, in file order, with exact resumption.
+
+    Args:
+        paths: a file, a folder (its `*.orc` files sorted by name), a glob, or a list of these.
+        columns: names, or `ColumnSpec`s that say what a column becomes. Only these are decoded.
+        batch_size: rows a batch, cut across stripes and files; the last batch of an epoch may be short.
+        prefetch: stripes a reader thread decodes ahead; 0 decodes in the calling thread. Memory: at most `prefetch + 1` decoded stripes,
+            and those that batches still in use were cut from.
+        drop_last: leave a short last batch out.
+
+    `iter(dataset)` yields the rest of the current epoch and then moves to the start of the next. One iteration runs at a time: a newer
+    one, or `load_state_dict`, ends the older with a `ConfigError` at its next batch. Tensors may be kept and written to; one small batch
+    that is kept keeps its whole stripe. Column dtypes: `docs/io.md`.
+
+    Raises `ConfigError` for arguments that can never be right, `DataError` naming file, column and row for anything wrong with the files:
+    the first file that has rows is checked here, the others when they are reached.
+    """
+
+    def __init__(
+        self, paths: Paths, columns: Sequence[str | ColumnSpec], *, batch_size: int, prefetch: int = 2, drop_last: bool = False
+    ) -> None:
+        _require_int("batch_size", batch_size, 1)
+        _require_int("prefetch", prefetch, 0)
+        self._source = Source.of(find_files(paths), as_specs(columns))
+        self._batch_size = batch_size
+        self._prefetch = prefetch
+        self._drop_last = drop_last
+        self._epoch = 0
+        self._position = Position(0, 0)
+        self._iteration: object = None
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished, counted from 0: the epoch that `iter` continues."""
+        return self._epoch
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a full batch."""
+        return self._batch_size
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths in reading order, files without rows included."""
+        return tuple(file.path for file in self._source.files)
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """The columns asked for."""
+        return self._source.specs
+
+    @property
+    def schema(self) -> dict[str, str]:
+        """Name -> Arrow type of every column of the first file that has rows, read or not."""
+        return {name: str(file_type) for name, file_type in self._source.types.of_column.items()}
+
+    @functools.cached_property
+    def num_rows(self) -> int:
+        """Rows of an epoch. Cost: opens every file once, for its footer; then kept."""
+        total = 0
+        for file in self._source.files:
+            with open_orc(file) as opened:
+                total += opened.num_rows
+        return total
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._iteration = current = object()
+        return self._batches(current)
+
+    def _batches(self, current: object) -> Iterator[Batch]:
+        self._require_current(current)
+        stripes = Prefetcher(functools.partial(read_stripes, self._source, self._position), self._prefetch)
+        try:
+            for batch, after in cut(stripes, self._batch_size, drop_last=self._drop_last):
+                self._position = after
+                yield batch
+                del batch
+                self._require_current(current)
+        finally:
+            stripes.close()
+        self._epoch, self._position, self._iteration = (self._epoch + 1, Position(0, 0), None)
+
+    def _require_current(self, current: object) -> None:
+        if self._iteration is not current:
+            raise ConfigError(
+                "another iteration of this dataset began, or its state was loaded; use one iterator at a time, or make two datasets"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position after the last batch handed out, whatever was read ahead. JSON-able, at most 70 kB and the column names.
+
+        The position counts rows, so it may be loaded with another batch size or prefetch depth.
+        """
+        return {
+            "version": _STATE_VERSION,
+            "epoch": self._epoch,
+            "file": self._position.file,
+            "row": self._position.row,
+            "files": fingerprint(self._source.files),
+            "columns": [spec.name for spec in self._source.specs],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue with the next row the saved reader had not handed out.
+
+        Raises, and changes nothing: `CheckpointError` where `state` is none of this class, `DataError` where it belongs to other files,
+        `ConfigError` where it belongs to other columns. Folders do not count: the files may have moved.
+        """
+        epoch, position = _parse(state, len(self._source.files))
+        changed = difference(state["files"], self._source.files)
+        if changed is not None:
+            raise DataError(f"the reader's state belongs to other files: {changed}; give the files it was saved with, or start anew")
+        before, now = set(state["columns"]), {spec.name for spec in self._source.specs}
+        if before != now:
+            words = [
+                f"{verb} {', '.join(sorted(names))}" for verb, names in (("without", before - now), ("with new", now - before)) if names
+            ]
+            raise ConfigError(f"the reader's state belongs to other columns: now {' and '.join(words)}; read the columns it was saved with")
+        self._epoch, self._position, self._iteration = epoch, position, None
+
+
+def _require_int(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
+
+
+def _parse(state: dict[str, Any], num_files: int) -> tuple[int, Position]:
+    def fail(what: str) -> CheckpointError:
+        return CheckpointError(f"the reader's state {what}; load a state that OrcDataset.state_dict returned")
+
+    if not isinstance(state, dict):
+        raise fail(f"is a {type(state).__name__}, expected a dict")
+    if state.get("version") != _STATE_VERSION:
+        raise fail(f"has version {state.get('version')!r}, expected {_STATE_VERSION}")
+    numbers = []
+    for key in ("epoch", "file", "row"):
+        value = state.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise fail(f"has {key}={value!r}, expected a whole number of at least 0")
+        numbers.append(value)
+    epoch, file, row = numbers
+    columns, files = state.get("columns"), state.get("files")
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        raise fail(f"has columns={columns!r}, expected a list of names")
+    if not isinstance(files, dict) or not _is_fingerprint(files):
+        raise fail("has no list of files")
+    if files["num_files"] == num_files and (file > num_files or (file == num_files and row)):
+        raise fail(f"has file={file}, row={row}, but there are {num_files} files")
+    return epoch, Position(file, row)
+
+
+def _is_fingerprint(files: dict[str, Any]) -> bool:
+    listed = files.get("listed")
+    return (
+        isinstance(files.get("digest"), str)
+        and isinstance(files.get("num_files"), int)
+        and isinstance(listed, list)
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in listed)
+    )

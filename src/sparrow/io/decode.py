@@ -1,0 +1,173 @@
+"""Arrow arrays -> tensors, without a copy where Arrow's memory already is the tensor.
+
+Rules, all of them: a null or absent list is an empty list at any level; a null number or string inside a list is an error (it has no value
+to give), but in a dense column reads the default; a null string of a scalar column is the empty string, or no value where the caller asked
+for `kind="ragged"`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from sparrow.errors import DataError
+from sparrow.io.cast import BadValueError, cast
+from sparrow.io.plan import ColumnPlan
+from sparrow.types import Column, Ragged
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What an error names: the file, the column, and the rows an array was read from."""
+
+    path: str
+    column: str
+    stripe: int
+    first_row: int
+
+    def error(self, what: str, row: int | None = None) -> DataError:
+        place = f"stripe {self.stripe}" if row is None else f"row {self.first_row + row}"
+        return DataError(f"{self.path}: column {self.column!r}, {place}: {what}")
+
+
+def decode(array: Any, plan: ColumnPlan, where: Where) -> Column:
+    """Return the rows of an Arrow array as `plan` wants them. Raises `DataError` naming file, column and row.
+
+    The tensor may share the array's memory, and keeps it alive. Cost: one pass over the offsets, and one over the values where they are
+    cast, hold nulls, or are booleans.
+    """
+    if plan.is_dense:
+        return _dense(array, plan, where)
+    levels: list[Tensor] = []
+    if plan.wraps:
+        valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), dtype=np.int64)
+        levels.append(_offsets_of(valid))
+        array = array.drop_null()
+    for _ in range(plan.num_lists):
+        offsets, array = _open_list(array, where)
+        levels.append(offsets)
+    if (plan.num_lists or plan.wraps) and array.null_count:
+        index = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
+        raise where.error("a null inside a list; write the list without it, or with a value in its place", _row_of(index, levels))
+    if plan.is_bytes:
+        offsets, values = _open_bytes(array, where)
+        return Ragged(values, (*levels, offsets))
+    return Ragged(_cast(_numbers(array), plan, where, levels), tuple(levels))
+
+
+def _dense(array: Any, plan: ColumnPlan, where: Where) -> Tensor:
+    num_rows, width = len(array), plan.width
+    offsets: Tensor | None = None
+    if plan.num_lists:
+        offsets, array = _open_list(array, where)
+    levels = [] if offsets is None else [offsets]
+    nulls = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
+    if nulls is not None and plan.default is None:
+        row = _row_of(int(np.argmax(nulls)), levels)
+        raise where.error("a null, and the column has no default; give ColumnSpec(default=...) or fill it when writing", row)
+    values = _cast(_numbers(array), plan, where, levels)
+    if nulls is not None:
+        assert plan.default is not None
+        values = values.masked_fill(torch.from_numpy(nulls), plan.default)
+    if offsets is not None:
+        values = _fill_empty(values, offsets, plan, where)
+    return values if width == 1 else values.view(num_rows, width)
+
+
+def _fill_empty(values: Tensor, offsets: Tensor, plan: ColumnPlan, where: Where) -> Tensor:
+    lengths = offsets.diff()
+    full = lengths == plan.width
+    if bool(full.all()):
+        return values
+    wrong = ~full if plan.default is None else ~(full | (lengths == 0))
+    if bool(wrong.any()):
+        row = int(wrong.to(torch.uint8).argmax())
+        num_values = int(lengths[row])
+        missing = ", and the column has no default" if num_values == 0 else ""
+        fix = "give ColumnSpec(default=...)" if num_values == 0 else 'ask for kind="ragged" or another width'
+        raise where.error(f"{num_values} values where a dense column of width {plan.width} expects {plan.width}{missing}; {fix}", row)
+    assert plan.default is not None
+    filled = plan.default.expand(lengths.numel(), plan.width).clone()
+    return filled.masked_scatter_(full.unsqueeze(1), values).flatten()
+
+
+def _cast(values: Tensor, plan: ColumnPlan, where: Where, levels: list[Tensor]) -> Tensor:
+    try:
+        return cast(values, plan.dtype)
+    except BadValueError as error:
+        raise where.error(f"{error.why}; ask for another dtype, or None to keep the file's", _row_of(error.index, levels)) from None
+
+
+def _row_of(index: int, levels: list[Tensor]) -> int:
+    """Return the row that holds element `index` of the innermost of `levels`."""
+    for offsets in reversed(levels):
+        index = int(torch.searchsorted(offsets, index, right=True)) - 1
+    return index
+
+
+def _open_list(array: Any, where: Where) -> tuple[Tensor, Any]:
+    """Return int64 offsets from 0, and the array of the elements they describe."""
+    if len(array) == 0:
+        return torch.zeros(1, dtype=torch.int64), array.values.slice(0, 0)
+    raw = array.offsets.to_numpy(zero_copy_only=True)
+    if raw[0] < 0 or raw[-1] > len(array.values) or (raw[1:] < raw[:-1]).any():
+        raise where.error("the lengths of its lists make no sense, the file is damaged; write or copy it again")
+    if array.null_count:
+        lengths = np.diff(raw)
+        hidden = lengths * array.is_null().to_numpy(zero_copy_only=False)
+        if hidden.any():
+            return _offsets_of(lengths - hidden), array.flatten()
+    offsets = _from_zero(raw)
+    return torch.from_numpy(offsets), array.values.slice(int(raw[0]), int(offsets[-1]))
+
+
+def _open_bytes(array: Any, where: Where) -> tuple[Tensor, Tensor]:
+    """Return int64 byte offsets from 0, and the bytes."""
+    if len(array) == 0:
+        return torch.zeros(1, dtype=torch.int64), torch.empty(0, dtype=torch.uint8)
+    is_large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    wide = np.dtype(np.int64 if is_large else np.int32)
+    _, offsets_buffer, bytes_buffer = array.buffers()
+    raw = np.frombuffer(offsets_buffer, dtype=wide, count=len(array) + 1, offset=array.offset * wide.itemsize)
+    if raw[0] < 0 or raw[-1] > (bytes_buffer.size if bytes_buffer else 0) or (raw[1:] < raw[:-1]).any():
+        raise where.error("the lengths of its strings make no sense, the file is damaged; write or copy it again")
+    if array.null_count and (np.diff(raw) * array.is_null().to_numpy(zero_copy_only=False)).any():
+        return _open_bytes(pc.fill_null(array.cast(pa.large_binary() if is_large else pa.binary()), b""), where)
+    offsets = _from_zero(raw)
+    if offsets[-1] == 0:
+        return torch.from_numpy(offsets), torch.empty(0, dtype=torch.uint8)
+    as_numbers = pa.Array.from_buffers(pa.uint8(), int(offsets[-1]), [None, bytes_buffer], offset=int(raw[0]))
+    return torch.from_numpy(offsets), from_dlpack(as_numbers)
+
+
+def _numbers(array: Any) -> Tensor:
+    """Return the numbers or booleans of a flat array, any value where it is null."""
+    if array.null_count:
+        array = pc.fill_null(array, pa.scalar(0, pa.int64()).cast(array.type))
+    if pa.types.is_boolean(array.type):
+        return torch.from_numpy(array.to_numpy(zero_copy_only=False))
+    if len(array) == 0:
+        return torch.from_numpy(np.empty(0, dtype=array.type.to_pandas_dtype()))
+    # DLPack, because from_numpy warns that Arrow's memory is read-only. Nobody else reads this memory: a writer harms no one.
+    tensor: Tensor = from_dlpack(array)
+    return tensor
+
+
+def _from_zero(raw: Any) -> Any:
+    offsets = raw.astype(np.int64)
+    if offsets[0]:
+        offsets -= offsets[0]
+    return offsets
+
+
+def _offsets_of(lengths: Any) -> Tensor:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return torch.from_numpy(offsets)
