@@ -1,6 +1,6 @@
 """DeepFM on Criteo click rows: read ORC, train, evaluate, save.
 
-    python examples/criteo_deepfm.py [FOLDER OF part-*.orc] [RUN FOLDER]
+python examples/criteo_deepfm.py [FOLDER OF part-*.orc] [RUN FOLDER]
 """
 
 import sys
@@ -23,7 +23,9 @@ FEATURES = [
 ]
 
 
-def train_and_evaluate(train_files: list[str], test_files: list[str], seed: int = 1, epochs: int = 2, run_folder: str | None = None) -> dict:
+def train_and_evaluate(
+    train_files: list[str], test_files: list[str], seed: int = 1, epochs: int = 2, run_folder: str | None = None
+) -> dict:
     seed_everything(seed)
     model = DeepFM(FEATURES, dense=NUMBERS, sparse=CATEGORIES, dim=16, hidden=(256, 128, 64), seed=seed)
     optimizer = CombinedOptimizer(torch.optim.Adam(model.parameters(), lr=1e-3), SparseOptimizer(model, lr=1e-3))

@@ -7,7 +7,22 @@ import sys
 from hypothesis import strategies as st
 
 # Zero, the ends of the range (the least is the map's empty marker), equal low or high bits, powers of two, runs.
-ADVERSARIAL_IDS = [0, -1, -(2**63), 2**63 - 1, -(2**63) + 1, 1, 2, 3, 2**32, 2**32 + 1, 2**48, -(2**48), *[k << 20 for k in range(4, 12)], *[-(k << 52) for k in range(1, 5)]]
+ADVERSARIAL_IDS = [
+    0,
+    -1,
+    -(2**63),
+    2**63 - 1,
+    -(2**63) + 1,
+    1,
+    2,
+    3,
+    2**32,
+    2**32 + 1,
+    2**48,
+    -(2**48),
+    *[k << 20 for k in range(4, 12)],
+    *[-(k << 52) for k in range(1, 5)],
+]
 
 ids = st.one_of(st.sampled_from(ADVERSARIAL_IDS), st.integers(-(2**63), 2**63 - 1), st.integers(0, 40))
 
@@ -21,7 +36,12 @@ def run_python(code: str, *, stdin: str = "", timeout_seconds: float = 300, **en
     """Return what `code` prints in a fresh interpreter. TRITON_INTERPRET is unset there unless given: it is read at import."""
     inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, "-c", code], input=stdin, capture_output=True, text=True, timeout=timeout_seconds, env={**inherited, "OMP_NUM_THREADS": "1", **environment}
+        [sys.executable, "-c", code],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        env={**inherited, "OMP_NUM_THREADS": "1", **environment},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -16,7 +16,8 @@ inline void find(const Line* lines, const SegmentHeader& header, const int64_t* 
       rows[i] = static_cast<int32_t>(header.side_row);
       continue;
     }
-    const Slot slot = probe(segment, static_cast<uint64_t>(header.num_lines), id, mix(static_cast<uint64_t>(id), static_cast<uint64_t>(header.salt)));
+    const Slot slot =
+        probe(segment, static_cast<uint64_t>(header.num_lines), id, mix(static_cast<uint64_t>(id), static_cast<uint64_t>(header.salt)));
     rows[i] = slot.found ? slot.line->rows[slot.index] : kNoRow;
   }
 }

@@ -33,7 +33,8 @@ inline int64_t find_or_insert(Line* lines, SegmentHeader& header, RowCounters& c
       rows[i] = static_cast<int32_t>(header.side_row);
       continue;
     }
-    const Slot slot = probe(segment, static_cast<uint64_t>(header.num_lines), id, mix(static_cast<uint64_t>(id), static_cast<uint64_t>(header.salt)));
+    const Slot slot =
+        probe(segment, static_cast<uint64_t>(header.num_lines), id, mix(static_cast<uint64_t>(id), static_cast<uint64_t>(header.salt)));
     if (slot.found) {
       if (slot.line->rows[slot.index] == kNoRow) {  // erased before: it comes back as a new row
         slot.line->rows[slot.index] = take_row(i);

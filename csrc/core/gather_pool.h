@@ -17,9 +17,9 @@ template <typename T>
 struct PoolInput {
   Blocks<T> weights;
   const T* default_row;
-  const int32_t* rows;     // [U]
-  const int32_t* inverse;  // [N]
-  const int64_t* offsets;  // [F * samples + 1]
+  const int32_t* rows;            // [U]
+  const int32_t* inverse;         // [N]
+  const int64_t* offsets;         // [F * samples + 1]
   const float* position_weights;  // [N] or null
   int64_t num_positions;
   int64_t dim;
@@ -39,7 +39,10 @@ inline T divisor(const float* position_weights, int64_t begin, int64_t end) {
   if (position_weights == nullptr) return static_cast<T>(end - begin);
   T total, chunk;
   T value;
-  auto weight = [&](int64_t i) { value = static_cast<T>(position_weights[begin + i]); return static_cast<const T*>(&value); };
+  auto weight = [&](int64_t i) {
+    value = static_cast<T>(position_weights[begin + i]);
+    return static_cast<const T*>(&value);
+  };
   chunked_sum<T>(end - begin, 1, weight, [](int64_t) { return T(1); }, &total, &chunk);
   return total;
 }

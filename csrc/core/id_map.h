@@ -37,8 +37,8 @@ struct SegmentHeader {
   int64_t num_keys;  // keys in lines, erased ones included; the side slot is not counted
   int64_t num_dead;  // keys whose row is -1
   int64_t salt;
-  int64_t side_row;   // row of the id kEmpty, or -1
-  int64_t max_keys;   // the host makes room before num_keys can pass this; kernels never read it
+  int64_t side_row;  // row of the id kEmpty, or -1
+  int64_t max_keys;  // the host makes room before num_keys can pass this; kernels never read it
   int64_t unused;
 };
 static_assert(sizeof(SegmentHeader) == 64, "a header is 8 int64");

@@ -13,12 +13,14 @@ Blocks<T> blocks_of(const std::vector<Tensor>& tensors, const char* name) {
   Blocks<T> blocks;
   blocks.data.reserve(tensors.size());
   for (const Tensor& tensor : tensors) {
-    STD_TORCH_CHECK(tensor.dim() == 2 && tensor.size(0) == tensors[0].size(0) && tensor.size(1) == tensors[0].size(1), name, ": blocks must be 2-D and of equal shape");
+    STD_TORCH_CHECK(tensor.dim() == 2 && tensor.size(0) == tensors[0].size(0) && tensor.size(1) == tensors[0].size(1), name,
+                    ": blocks must be 2-D and of equal shape");
     blocks.data.push_back(output<T>(tensor, name));
   }
   if (!tensors.empty()) {
     const int64_t rows_per_block = tensors[0].size(0);
-    STD_TORCH_CHECK(rows_per_block > 0 && (rows_per_block & (rows_per_block - 1)) == 0, name, ": rows per block must be a power of two, got ", rows_per_block);
+    STD_TORCH_CHECK(rows_per_block > 0 && (rows_per_block & (rows_per_block - 1)) == 0, name,
+                    ": rows per block must be a power of two, got ", rows_per_block);
     while ((int64_t{1} << blocks.shift) < rows_per_block) ++blocks.shift;
     blocks.width = tensors[0].size(1);
   }
@@ -28,7 +30,8 @@ Blocks<T> blocks_of(const std::vector<Tensor>& tensors, const char* name) {
 // Read pointer of int32 rows, each checked to be -1 or inside the blocks.
 inline const int32_t* rows_of(const Tensor& rows, int64_t num_rows, const char* name) {
   const int32_t* data = input<int32_t>(rows, name);
-  for (int64_t i = 0; i < rows.numel(); ++i) STD_TORCH_CHECK(data[i] >= -1 && data[i] < num_rows, name, "[", i, "] is ", data[i], ", the blocks hold ", num_rows, " rows");
+  for (int64_t i = 0; i < rows.numel(); ++i)
+    STD_TORCH_CHECK(data[i] >= -1 && data[i] < num_rows, name, "[", i, "] is ", data[i], ", the blocks hold ", num_rows, " rows");
   return data;
 }
 
@@ -36,7 +39,8 @@ inline const int32_t* rows_of(const Tensor& rows, int64_t num_rows, const char* 
 inline const int32_t* indices_of(const Tensor& indices, int64_t end, const char* name, int64_t count = -1) {
   const int32_t* data = input<int32_t>(indices, name);
   if (count < 0) count = indices.numel();
-  for (int64_t i = 0; i < count; ++i) STD_TORCH_CHECK(data[i] >= 0 && data[i] < end, name, "[", i, "] is ", data[i], ", expected 0 to ", end - 1);
+  for (int64_t i = 0; i < count; ++i)
+    STD_TORCH_CHECK(data[i] >= 0 && data[i] < end, name, "[", i, "] is ", data[i], ", expected 0 to ", end - 1);
   return data;
 }
 

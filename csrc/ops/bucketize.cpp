@@ -30,11 +30,14 @@ void bucketize(const Tensor& values, const double* boundary, int64_t num_boundar
 
 Tensor bucketize_cpu(Tensor values, Tensor boundaries) {
   const double* boundary = input<double>(boundaries, "boundaries");
-  for (int64_t i = 1; i < boundaries.numel(); ++i) STD_TORCH_CHECK(boundary[i - 1] < boundary[i], "boundaries must increase, do not at ", i);
+  for (int64_t i = 1; i < boundaries.numel(); ++i)
+    STD_TORCH_CHECK(boundary[i - 1] < boundary[i], "boundaries must increase, do not at ", i);
   Tensor out = empty<int64_t>({values.numel()}, boundaries);
   auto* bucket = output<int64_t>(out, "out");
-  if (values.scalar_type() == ScalarType::Double) bucketize<double>(values, boundary, boundaries.numel(), bucket);
-  else bucketize<float>(values, boundary, boundaries.numel(), bucket);
+  if (values.scalar_type() == ScalarType::Double)
+    bucketize<double>(values, boundary, boundaries.numel(), bucket);
+  else
+    bucketize<float>(values, boundary, boundaries.numel(), bucket);
   return out;
 }
 

@@ -11,7 +11,8 @@ Tensor farm_hash_cpu(Tensor values, Tensor offsets) {
   Tensor out = empty<int64_t>({num_strings}, offsets);
   auto* hash = output<int64_t>(out, "out");
   torch::stable::parallel_for(0, num_strings, 4096, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) hash[i] = static_cast<int64_t>(farm::fingerprint(bytes + offset[i], static_cast<uint64_t>(offset[i + 1] - offset[i])));
+    for (int64_t i = first; i < last; ++i)
+      hash[i] = static_cast<int64_t>(farm::fingerprint(bytes + offset[i], static_cast<uint64_t>(offset[i + 1] - offset[i])));
   });
   return out;
 }

@@ -25,7 +25,8 @@ std::tuple<Tensor, Tensor, Tensor> find_or_insert_cpu(Tensor lines, Tensor heade
   int64_t count = 0;
   for (int64_t table = 0; table < headers.size(0); ++table) {
     const int64_t begin = offsets[table];
-    count += find_or_insert(line, header[table], *counter, id + begin, offsets[table + 1] - begin, begin, row + begin, new_position + count);
+    count +=
+        find_or_insert(line, header[table], *counter, id + begin, offsets[table + 1] - begin, begin, row + begin, new_position + count);
   }
   std::fill(new_position + count, new_position + num_ids, -1);
   *output<int64_t>(num_new, "num_new") = count;

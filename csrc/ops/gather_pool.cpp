@@ -9,8 +9,9 @@ namespace sparrow {
 namespace {
 
 template <typename T>
-Tensor gather_pool(const Tensor& sink, const std::vector<Tensor>& weights, const Tensor& default_row, const Tensor& rows, const Tensor& inverse,
-                   const Tensor& offsets, const std::optional<Tensor>& position_weights, const Tensor& combiners, int64_t num_samples) {
+Tensor gather_pool(const Tensor& sink, const std::vector<Tensor>& weights, const Tensor& default_row, const Tensor& rows,
+                   const Tensor& inverse, const Tensor& offsets, const std::optional<Tensor>& position_weights, const Tensor& combiners,
+                   int64_t num_samples) {
   const int64_t num_features = combiners.numel();
   const int64_t dim = default_row.numel();
   PoolInput<T> in;

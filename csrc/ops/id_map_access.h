@@ -11,7 +11,8 @@ inline void check_id_map(const Tensor& lines, const Tensor& headers) {
   STD_TORCH_CHECK(headers.dim() == 2 && headers.size(1) == kWordsPerLine, "headers must be int64 [num_tables, 8]");
   const auto* header = reinterpret_cast<const SegmentHeader*>(input<int64_t>(headers, "headers"));
   for (int64_t table = 0; table < headers.size(0); ++table) {
-    const bool inside = header[table].first_line >= 0 && header[table].num_lines > 0 && header[table].first_line + header[table].num_lines <= lines.size(0);
+    const bool inside =
+        header[table].first_line >= 0 && header[table].num_lines > 0 && header[table].first_line + header[table].num_lines <= lines.size(0);
     STD_TORCH_CHECK(inside, "the segment of table ", table, " lies outside lines [", lines.size(0), ", 8]");
   }
 }

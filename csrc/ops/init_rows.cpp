@@ -12,19 +12,25 @@ template <typename T>
 void fill_slots(const Blocks<T>& blocks, int64_t row, const double* values, int64_t num_slots) {
   if (num_slots == 0) return;
   const int64_t slot_width = blocks.width / num_slots;
-  for (int64_t slot = 0; slot < num_slots; ++slot) std::fill_n(blocks.row(row) + slot * slot_width, slot_width, static_cast<T>(values[slot]));
+  for (int64_t slot = 0; slot < num_slots; ++slot)
+    std::fill_n(blocks.row(row) + slot * slot_width, slot_width, static_cast<T>(values[slot]));
 }
 
 template <typename T>
-void init_rows(const std::vector<Tensor>& weights, const std::vector<Tensor>& element_slots, const std::vector<Tensor>& row_slots, const Tensor& row_ids,
-               const Tensor& meta, const Tensor& rows, const Tensor& ids, const Tensor& table_offsets, const Tensor& positions, const Tensor& num_positions,
-               const Tensor& seeds, int64_t initializer, const Tensor& parameters, const Tensor& slot_values) {
-  const auto weight = blocks_of<T>(weights, "weights"), element = blocks_of<T>(element_slots, "element_slots"), per_row = blocks_of<T>(row_slots, "row_slots");
+void init_rows(const std::vector<Tensor>& weights, const std::vector<Tensor>& element_slots, const std::vector<Tensor>& row_slots,
+               const Tensor& row_ids, const Tensor& meta, const Tensor& rows, const Tensor& ids, const Tensor& table_offsets,
+               const Tensor& positions, const Tensor& num_positions, const Tensor& seeds, int64_t initializer, const Tensor& parameters,
+               const Tensor& slot_values) {
+  const auto weight = blocks_of<T>(weights, "weights"), element = blocks_of<T>(element_slots, "element_slots"),
+             per_row = blocks_of<T>(row_slots, "row_slots");
   const int64_t num_row_slots = per_row.width;
   const int64_t num_element_slots = weight.width == 0 ? 0 : element.width / weight.width;
-  STD_TORCH_CHECK(slot_values.numel() == num_element_slots + num_row_slots, "slot_values must hold one value a slot: ", num_element_slots + num_row_slots);
-  STD_TORCH_CHECK(seeds.numel() == table_offsets.numel() - 1 && parameters.numel() == 2 * seeds.numel(), "seeds and parameters must hold one row a table");
-  STD_TORCH_CHECK(row_ids.numel() >= weight.num_rows() && meta.numel() >= 4 * weight.num_rows(), "row_ids and meta must cover every row of the blocks");
+  STD_TORCH_CHECK(slot_values.numel() == num_element_slots + num_row_slots,
+                  "slot_values must hold one value a slot: ", num_element_slots + num_row_slots);
+  STD_TORCH_CHECK(seeds.numel() == table_offsets.numel() - 1 && parameters.numel() == 2 * seeds.numel(),
+                  "seeds and parameters must hold one row a table");
+  STD_TORCH_CHECK(row_ids.numel() >= weight.num_rows() && meta.numel() >= 4 * weight.num_rows(),
+                  "row_ids and meta must cover every row of the blocks");
   const int64_t count = input<int64_t>(num_positions, "num_positions")[0];
   STD_TORCH_CHECK(count >= 0 && count <= positions.numel(), "num_positions must not exceed the number of positions");
   const int32_t* position = indices_of(positions, ids.numel(), "positions", count);
@@ -53,13 +59,14 @@ void init_rows(const std::vector<Tensor>& weights, const std::vector<Tensor>& el
 
 }  // namespace
 
-void init_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> element_slots, std::vector<Tensor> row_slots, Tensor row_ids, Tensor meta, Tensor rows,
-                   Tensor ids, Tensor table_offsets, Tensor positions, Tensor num_positions, Tensor seeds, int64_t initializer, Tensor parameters,
-                   Tensor slot_values) {
+void init_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> element_slots, std::vector<Tensor> row_slots, Tensor row_ids,
+                   Tensor meta, Tensor rows, Tensor ids, Tensor table_offsets, Tensor positions, Tensor num_positions, Tensor seeds,
+                   int64_t initializer, Tensor parameters, Tensor slot_values) {
   STD_TORCH_CHECK(!weights.empty(), "weights must have at least one block");
   STD_TORCH_CHECK(initializer >= kConstant && initializer <= kNormal, "initializer must be 0, 1 or 2, got ", initializer);
   auto* run = weights[0].scalar_type() == ScalarType::Double ? &init_rows<double> : &init_rows<float>;
-  run(weights, element_slots, row_slots, row_ids, meta, rows, ids, table_offsets, positions, num_positions, seeds, initializer, parameters, slot_values);
+  run(weights, element_slots, row_slots, row_ids, meta, rows, ids, table_offsets, positions, num_positions, seeds, initializer, parameters,
+      slot_values);
 }
 
 }  // namespace sparrow

@@ -9,8 +9,8 @@ namespace sparrow {
 namespace {
 
 template <typename T>
-Tensor pool_backward(const Tensor& grad, const Tensor& rows, const Tensor& inverse, const Tensor& offsets, const std::optional<Tensor>& position_weights,
-                     const Tensor& combiners) {
+Tensor pool_backward(const Tensor& grad, const Tensor& rows, const Tensor& inverse, const Tensor& offsets,
+                     const std::optional<Tensor>& position_weights, const Tensor& combiners) {
   STD_TORCH_CHECK(grad.dim() == 3 && grad.size(1) == combiners.numel(), "grad must be [num_samples, num_features, D]");
   const int64_t num_samples = grad.size(0), num_features = grad.size(1), dim = grad.size(2);
   const int64_t num_unique = rows.numel(), num_positions = inverse.numel();
@@ -53,7 +53,8 @@ Tensor pool_backward(const Tensor& grad, const Tensor& rows, const Tensor& inver
 
 }  // namespace
 
-Tensor pool_backward_cpu(Tensor grad, Tensor rows, Tensor inverse, Tensor offsets, std::optional<Tensor> position_weights, Tensor combiners) {
+Tensor pool_backward_cpu(Tensor grad, Tensor rows, Tensor inverse, Tensor offsets, std::optional<Tensor> position_weights,
+                         Tensor combiners) {
   if (grad.scalar_type() == ScalarType::Double) return pool_backward<double>(grad, rows, inverse, offsets, position_weights, combiners);
   return pool_backward<float>(grad, rows, inverse, offsets, position_weights, combiners);
 }

@@ -14,7 +14,8 @@ void rehash_cpu(Tensor new_lines, Tensor new_headers, Tensor lines, Tensor heade
   auto* to_header = reinterpret_cast<SegmentHeader*>(output<int64_t>(new_headers, "new_headers"));
   for (int64_t table = 0; table < headers.size(0); ++table) {
     const int64_t living = from_header[table].num_keys - from_header[table].num_dead;
-    STD_TORCH_CHECK(living <= to_header[table].num_lines * kIdsPerLine, "the new segment of table ", table, " holds ", to_header[table].num_lines * kIdsPerLine, " ids, needs ", living);
+    STD_TORCH_CHECK(living <= to_header[table].num_lines * kIdsPerLine, "the new segment of table ", table, " holds ",
+                    to_header[table].num_lines * kIdsPerLine, " ids, needs ", living);
     rehash(from, from_header[table], to, to_header[table]);
   }
 }

@@ -16,15 +16,25 @@ using torch::stable::Tensor;
 template <typename T>
 constexpr ScalarType scalar_type_of();
 template <>
-constexpr ScalarType scalar_type_of<int64_t>() { return ScalarType::Long; }
+constexpr ScalarType scalar_type_of<int64_t>() {
+  return ScalarType::Long;
+}
 template <>
-constexpr ScalarType scalar_type_of<int32_t>() { return ScalarType::Int; }
+constexpr ScalarType scalar_type_of<int32_t>() {
+  return ScalarType::Int;
+}
 template <>
-constexpr ScalarType scalar_type_of<uint8_t>() { return ScalarType::Byte; }
+constexpr ScalarType scalar_type_of<uint8_t>() {
+  return ScalarType::Byte;
+}
 template <>
-constexpr ScalarType scalar_type_of<float>() { return ScalarType::Float; }
+constexpr ScalarType scalar_type_of<float>() {
+  return ScalarType::Float;
+}
 template <>
-constexpr ScalarType scalar_type_of<double>() { return ScalarType::Double; }
+constexpr ScalarType scalar_type_of<double>() {
+  return ScalarType::Double;
+}
 
 // Read pointer of a contiguous CPU tensor of T. `name` is the argument's name in the schema.
 template <typename T>

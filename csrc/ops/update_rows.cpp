@@ -18,10 +18,13 @@ struct Arguments {
 
 template <typename T, template <typename> class Rule>
 void run(const Arguments& a) {
-  const auto weights = blocks_of<T>(a.weights, "weights"), element = blocks_of<T>(a.element_slots, "element_slots"), per_row = blocks_of<T>(a.row_slots, "row_slots");
-  STD_TORCH_CHECK(element.width == Rule<T>::kElementSlots * weights.width, "element_slots must be ", Rule<T>::kElementSlots * weights.width, " wide, got ", element.width);
+  const auto weights = blocks_of<T>(a.weights, "weights"), element = blocks_of<T>(a.element_slots, "element_slots"),
+             per_row = blocks_of<T>(a.row_slots, "row_slots");
+  STD_TORCH_CHECK(element.width == Rule<T>::kElementSlots * weights.width, "element_slots must be ", Rule<T>::kElementSlots * weights.width,
+                  " wide, got ", element.width);
   STD_TORCH_CHECK(per_row.width == Rule<T>::kRowSlots, "row_slots must be ", Rule<T>::kRowSlots, " wide, got ", per_row.width);
-  STD_TORCH_CHECK(Rule<T>::kElementSlots == 0 || (element.shift == weights.shift && element.data.size() >= weights.data.size()), "element_slots must cover every row of weights");
+  STD_TORCH_CHECK(Rule<T>::kElementSlots == 0 || (element.shift == weights.shift && element.data.size() >= weights.data.size()),
+                  "element_slots must cover every row of weights");
   STD_TORCH_CHECK(a.hyper.dim() == 2 && a.hyper.size(1) == kHyperWords, "hyper must be float64 [num_tables, 8]");
   STD_TORCH_CHECK(a.grads.numel() == a.rows.numel() * weights.width, "grads must be [U, D]");
   STD_TORCH_CHECK(a.meta.numel() >= 4 * weights.num_rows(), "meta must cover every row of weights");
@@ -33,7 +36,8 @@ void run(const Arguments& a) {
   for (int64_t table = 0; table < a.hyper.size(0); ++table) rules.emplace_back(hyper + table * kHyperWords);
   for (int64_t i = 0; i < a.rows.numel(); ++i) {
     const int32_t table = rows[i] < 0 ? 0 : meta[4 * int64_t{rows[i]} + 3];
-    STD_TORCH_CHECK(table >= 0 && table < a.hyper.size(0), "row ", rows[i], " is of table ", table, ", hyper has ", a.hyper.size(0), " tables");
+    STD_TORCH_CHECK(table >= 0 && table < a.hyper.size(0), "row ", rows[i], " is of table ", table, ", hyper has ", a.hyper.size(0),
+                    " tables");
   }
   torch::stable::parallel_for(0, a.rows.numel(), 256, [&](int64_t first, int64_t last) {
     update_rows<T, Rule>(weights, element, per_row, meta, rows, grads, rules, static_cast<int32_t>(a.step), first, last);
@@ -53,8 +57,8 @@ void dispatch(const Arguments& arguments, int64_t rule) {
 
 }  // namespace
 
-void update_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> element_slots, std::vector<Tensor> row_slots, Tensor meta, Tensor rows, Tensor grads,
-                     Tensor hyper, int64_t rule, int64_t step) {
+void update_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> element_slots, std::vector<Tensor> row_slots, Tensor meta,
+                     Tensor rows, Tensor grads, Tensor hyper, int64_t rule, int64_t step) {
   const Arguments arguments{weights, element_slots, row_slots, meta, rows, grads, hyper, step};
   if (!weights.empty() && weights[0].scalar_type() == ScalarType::Double) return dispatch<double>(arguments, rule);
   dispatch<float>(arguments, rule);

@@ -49,7 +49,8 @@ void rows_are_those_of_a_dict(uint64_t seed) {
     std::vector<int64_t> ids(random() % 100);
     for (int64_t& id : ids) id = adversarial_id(random);
     std::vector<int32_t> rows(ids.size()), new_positions(ids.size());
-    const int64_t num_new = find_or_insert(map.lines.data(), map.header, counters, ids.data(), ids.size(), 0, rows.data(), new_positions.data());
+    const int64_t num_new =
+        find_or_insert(map.lines.data(), map.header, counters, ids.data(), ids.size(), 0, rows.data(), new_positions.data());
     int64_t expected_new = 0;
     for (size_t i = 0; i < ids.size(); ++i) {
       const auto [entry, is_new] = known.try_emplace(ids[i], static_cast<int32_t>(known.size()));

@@ -44,7 +44,9 @@ rows = st.lists(st.lists(any_id, max_size=4), min_size=NUM_SAMPLES, max_size=NUM
 
 
 @given(many=rows, wide=rows, shared=rows, one=st.lists(any_id, min_size=NUM_SAMPLES, max_size=NUM_SAMPLES), weighted=st.booleans())
-def test_one_call_equals_a_loop(many: list[list[int]], wide: list[list[int]], shared: list[list[int]], one: list[int], weighted: bool) -> None:
+def test_one_call_equals_a_loop(
+    many: list[list[int]], wide: list[list[int]], shared: list[list[int]], one: list[int], weighted: bool
+) -> None:
     model = engine()
     out = model(Batch.of({"many": ragged(many, weighted), "wide": ragged(wide), "shared": ragged(shared), "one": torch.tensor(one)}))
     model.eval()
@@ -61,7 +63,9 @@ def test_one_call_equals_a_loop(many: list[list[int]], wide: list[list[int]], sh
 
 def test_tables_count_ids_apart_and_shared_together() -> None:
     model = engine()
-    model(Batch.of({"many": torch.tensor([1, 2]), "wide": torch.tensor([1, 1]), "shared": torch.tensor([1, 3]), "one": torch.tensor([1, 4])}))
+    model(
+        Batch.of({"many": torch.tensor([1, 2]), "wide": torch.tensor([1, 1]), "shared": torch.tensor([1, 3]), "one": torch.tensor([1, 4])})
+    )
     by_table = {table.name: group.num_ids(table.name) for group in model.groups for table in group.tables}
     assert by_table == {"many": 2, "wide": 1, "one": 3}
 
@@ -119,7 +123,7 @@ def test_wrong_options_are_named() -> None:
         EmbeddingOption(dim=2, combiner="meen")
     with pytest.raises(ConfigError, match="did you mean 'adam'"):
         EmbeddingEngine({"a": EmbeddingOption(dim=2, rule="adm")})
-    with pytest.raises(ConfigError, match="'b'.*'t'"):
+    with pytest.raises(ConfigError, match=r"'b'.*'t'"):
         EmbeddingEngine({"a": EmbeddingOption(dim=2, table="t"), "b": EmbeddingOption(dim=2, table="t", initializer=Normal(std=3.0))})
     with pytest.raises(ConfigError, match="at least one"):
         EmbeddingEngine({})

@@ -156,14 +156,13 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from sparrow.ops.find_or_insert import triton as body
-KERNELS = {
-    body.claim_kernel: dict(lines="*i64", headers="*i64", ids="*i64", tables="*i64", slots="*i64", claimed="*i32", num_ids="i32", BLOCK_N="constexpr"),
-    body.publish_kernel: dict(lines="*i64", headers="*i64", tables="*i64", slots="*i64", claimed="*i32", winners="*i64", first_row="*i64",
-                              new_positions="*i32", num_ids="i32", BLOCK_N="constexpr"),
-    body.read_kernel: dict(lines="*i64", headers="*i64", tables="*i64", slots="*i64", rows="*i32", num_ids="i32", BLOCK_N="constexpr"),
-}
-for target, artefact in ((GPUTarget("cuda", 80, 32), "cubin"), (GPUTarget("cuda", 90, 32), "cubin"), (GPUTarget("hip", "gfx942", 64), "hsaco")):
-    for kernel, signature in KERNELS.items():
+INT32 = {"claimed", "new_positions", "rows"}
+KERNELS = (body.claim_kernel, body.publish_kernel, body.read_kernel)
+TARGETS = ((GPUTarget("cuda", 80, 32), "cubin"), (GPUTarget("cuda", 90, 32), "cubin"), (GPUTarget("hip", "gfx942", 64), "hsaco"))
+for target, artefact in TARGETS:
+    for kernel in KERNELS:
+        signature = {name: "*i32" if name in INT32 else "*i64" for name in kernel.arg_names}
+        signature.update(num_ids="i32", BLOCK_N="constexpr")
         compiled = triton.compile(ASTSource(fn=kernel, signature=signature, constexprs={"BLOCK_N": body.BLOCK}), target=target)
         print(target.arch, kernel.__name__, len(compiled.asm[artefact]) > 0)
 """

@@ -17,27 +17,30 @@ _FILE_ROWS = (7, 0, 12, 1, 10)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Files of several stripes, one of them without rows; column x numbers all rows, l repeats the number 0 to 2 times."""
+    """Files of several stripes, one of them without rows; column x numbers all rows, l repeats the number 0 to 2 times, s spells it."""
     folder = tmp_path_factory.mktemp("state")
     begin = 0
     for index, num_rows in enumerate(_FILE_ROWS):
         rows = range(begin, begin + num_rows)
-        table = pa.table({"x": pa.array(rows, pa.int64()), "l": pa.array([[row] * (row % 3) for row in rows], pa.list_(pa.int64()))})
+        lists = pa.array([[row] * (row % 3) for row in rows], pa.list_(pa.int64()))
+        table = pa.table({"x": pa.array(rows, pa.int64()), "l": lists, "s": pa.array(map(str, rows), pa.string())})
         orc.write_table(table, str(folder / f"part-{index}.orc"), batch_size=5, stripe_size=512)
         begin += num_rows
     return folder
 
 
 def _dataset(folder, batch_size=4, **options):
-    return OrcDataset(folder, ["x", "l"], batch_size=batch_size, **options)
+    return OrcDataset(folder, ["x", "l", "s"], batch_size=batch_size, **options)
 
 
 def _rows(batches):
     rows = []
     for batch in batches:
         values, offsets = batch["l"].values.tolist(), batch["l"].offsets[0].tolist()
+        text, bounds = batch["s"].values.tolist(), batch["s"].offsets[0].tolist()
         for index, row in enumerate(batch["x"].tolist()):
             assert values[offsets[index] : offsets[index + 1]] == [row] * (row % 3)
+            assert bytes(text[bounds[index] : bounds[index + 1]]).decode() == str(row)
             rows.append(row)
     return rows
 
@@ -147,7 +150,7 @@ def test_a_state_of_other_files_or_columns_is_refused_by_name(folder, tmp_path):
     parts = sorted(folder.iterdir())
     state = _saved(_dataset(folder))
 
-    def refuse(paths, message, columns=("x", "l"), kind=DataError):
+    def refuse(paths, message, columns=("x", "l", "s"), kind=DataError):
         dataset = OrcDataset(paths, list(columns), batch_size=4)
         with pytest.raises(kind, match=message):
             dataset.load_state_dict(state)
@@ -156,9 +159,9 @@ def test_a_state_of_other_files_or_columns_is_refused_by_name(folder, tmp_path):
     refuse(parts[:4], "there were 5 files, now there are 4")
     refuse([parts[2], parts[0], *parts[3:]], "file 0 was part-0.orc, now it is part-2.orc")
     grown = tmp_path / "part-4.orc"
-    orc.write_table(pa.table({"x": [1], "l": [[1]]}), str(grown))
+    orc.write_table(pa.table({"x": [1], "l": [[1]], "s": ["1"]}), str(grown))
     refuse([*parts[:4], grown], f"part-4.orc had {parts[4].stat().st_size} bytes, now it has {grown.stat().st_size}")
-    refuse(folder, "now without l", columns=["x"], kind=ConfigError)
+    refuse(folder, "now without l, s", columns=["x"], kind=ConfigError)
 
 
 def test_the_files_may_move_and_the_columns_be_reordered(folder, tmp_path):
@@ -166,7 +169,7 @@ def test_the_files_may_move_and_the_columns_be_reordered(folder, tmp_path):
     next(iter(dataset))
     for part in folder.iterdir():
         (tmp_path / part.name).write_bytes(part.read_bytes())
-    moved = OrcDataset(tmp_path, ["l", "x"], batch_size=4)
+    moved = OrcDataset(tmp_path, ["s", "l", "x"], batch_size=4)
     moved.load_state_dict(_saved(dataset))
     assert _rows(moved) == list(range(4, sum(_FILE_ROWS)))
 

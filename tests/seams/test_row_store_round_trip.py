@@ -3,7 +3,6 @@
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 
 from sparrow.errors import CheckpointError
 from sparrow.ops import id_map
@@ -14,7 +13,11 @@ from tests_support import id_lists
 
 
 def group(seed: int = 1, rows_per_block: int = 16, rule: str = "adam", names: str = "ab") -> TableGroup:
-    return TableGroup("g", [TableOptions(name=name, dim=3, rule=rule, initializer=Normal(std=1.0), seed=seed) for name in names], rows_per_block=rows_per_block)
+    return TableGroup(
+        "g",
+        [TableOptions(name=name, dim=3, rule=rule, initializer=Normal(std=1.0), seed=seed) for name in names],
+        rows_per_block=rows_per_block,
+    )
 
 
 def train(store: TableGroup, ids: list[int], steps: int = 2) -> None:
@@ -49,7 +52,7 @@ def test_load_restores_every_row_slot_and_stamp(ids: list[int]) -> None:
     target.adopt(source.describe())
     target.load(source.export())
     assert contents(target) == contents(source)
-    assert {key for key in contents(source)} == {(table, id) for table in "ab" for id in set(ids)}
+    assert set(contents(source)) == {(table, id) for table in "ab" for id in set(ids)}
     # What comes after is the same too: the stored seed, salt and step counts went along.
     for store in (source, target):
         train(store, [*ids, 123, 456])

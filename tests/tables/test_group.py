@@ -33,7 +33,9 @@ def test_lookups_are_those_of_a_dict(batches: list[tuple[list[int], list[int]]])
     assert len(set(known.values())) == len(known) == store.num_rows
     for index, table in enumerate("ab"):
         ids, rows = store.row_ids_of(index)
-        assert {(table, id): row for id, row in zip(ids.tolist(), rows.tolist(), strict=True)} == {key: row for key, row in known.items() if key[0] == table}
+        assert {(table, id): row for id, row in zip(ids.tolist(), rows.tolist(), strict=True)} == {
+            key: row for key, row in known.items() if key[0] == table
+        }
         assert store.num_ids(table) == ids.numel()
     for key, row in known.items():
         used, changed, seen, table = store.blocks.meta[row].tolist()
@@ -69,7 +71,10 @@ def test_updates_stamp_last_changed_and_touch_no_other_row() -> None:
 def test_hyper_parameters_differ_by_table() -> None:
     from sparrow.optim import SparseOptimizer
 
-    tables = [TableOptions(name="slow", dim=1, rule="sgd", initializer=Constant(0.0)), TableOptions(name="fast", dim=1, rule="sgd", initializer=Constant(0.0), hyper={"lr": 1.0})]
+    tables = [
+        TableOptions(name="slow", dim=1, rule="sgd", initializer=Constant(0.0)),
+        TableOptions(name="fast", dim=1, rule="sgd", initializer=Constant(0.0), hyper={"lr": 1.0}),
+    ]
     store = TableGroup("g", tables)
     optimizer = SparseOptimizer([store], lr=0.25)
     lookup = store.lookup(torch.tensor([1, 1]), torch.tensor([0, 1, 2]), insert=True)
@@ -101,6 +106,10 @@ def test_wrong_groups_are_named() -> None:
 def test_initializers_from_plain_data() -> None:
     assert initializer_from_config("normal") == Normal()
     assert initializer_from_config({"uniform": {"low": -1.0, "high": 1.0}}) == Uniform(-1.0, 1.0)
-    for config, named in (("norml", "did you mean 'normal'"), ({"normal": {"sd": 1}}, "sd"), ({"uniform": {"low": 1.0, "high": 0.0}}, "below")):
+    for config, named in (
+        ("norml", "did you mean 'normal'"),
+        ({"normal": {"sd": 1}}, "sd"),
+        ({"uniform": {"low": 1.0, "high": 0.0}}, "below"),
+    ):
         with pytest.raises(ConfigError, match=named):
             initializer_from_config(config)

@@ -12,7 +12,8 @@ struct Adagrad {
   static constexpr int kRowSlots = 0;
   T lr, weight_decay, eps;
 
-  explicit Adagrad(const double* hyper) : lr(static_cast<T>(hyper[0])), weight_decay(static_cast<T>(hyper[1])), eps(static_cast<T>(hyper[2])) {}
+  explicit Adagrad(const double* hyper)
+      : lr(static_cast<T>(hyper[0])), weight_decay(static_cast<T>(hyper[1])), eps(static_cast<T>(hyper[2])) {}
 
   void update(T* __restrict__ weight, T* __restrict__ sum, T*, const T* __restrict__ grad, int64_t dim) const {
     for (int64_t k = 0; k < dim; ++k) {

@@ -12,7 +12,12 @@ import typer
 from sparrow import __version__
 from sparrow.errors import SparrowError
 
-app = typer.Typer(name="sparrow", no_args_is_help=True, add_completion=False, help="Train and inspect recommendation models with dynamic embedding tables.")
+app = typer.Typer(
+    name="sparrow",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Train and inspect recommendation models with dynamic embedding tables.",
+)
 data_app = typer.Typer(no_args_is_help=True, help="Make data.")
 app.add_typer(data_app, name="data")
 
@@ -26,14 +31,18 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
     pass
 
 
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="A run as YAML; see configs/.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the configuration, such as run.epochs=2.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the configuration, such as run.epochs=2.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run of the run folder at the next unseen row.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -102,7 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if "--debug" in given or error.name is None or error.name.startswith("sparrow"):
             raise
-        print(f"error: this command needs the package {error.name!r}, which is not installed; run: pip install 'sparrow-rec[train]'", file=sys.stderr)
+        print(
+            f"error: this command needs the package {error.name!r}, which is not installed; run: pip install 'sparrow-rec[train]'",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -111,10 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def command_options() -> dict[str, Any]:
     """Return command -> its options, sorted: the public surface that a test pins."""
-    import click
 
-    def options(command: click.Command, prefix: str) -> dict[str, list[str]]:
-        if isinstance(command, click.Group):
+    def options(command: Any, prefix: str) -> dict[str, list[str]]:
+        if hasattr(command, "commands"):
             return {key: value for name, sub in command.commands.items() for key, value in options(sub, f"{prefix} {name}").items()}
         return {prefix: sorted(option for parameter in command.params for option in parameter.opts if option.startswith("--"))}
 

@@ -25,7 +25,10 @@ def bytes_text(num_bytes: int) -> str:
 
 def metrics_text(metrics: dict[str, Any]) -> str:
     """Return AUC and log loss as text; what does not exist is a dash."""
-    return "  ".join(f"{title} {metrics[name]:.4f}" if metrics.get(name) is not None else f"{title} -" for title, name in (("AUC", "auc"), ("log loss", "log_loss")))
+    return "  ".join(
+        f"{title} {metrics[name]:.4f}" if metrics.get(name) is not None else f"{title} -"
+        for title, name in (("AUC", "auc"), ("log loss", "log_loss"))
+    )
 
 
 def print_summary(summary: dict[str, Any], folder: str) -> None:

@@ -46,7 +46,9 @@ class EmbeddingEngine(nn.Module):
         groups: the table groups. Tables of equal (dim, dtype, initializer kind, rule) form one.
     """
 
-    def __init__(self, options: Mapping[str, EmbeddingOption], *, seed: int = 0, name: str = "embedding", rows_per_block: int = 1 << 16) -> None:
+    def __init__(
+        self, options: Mapping[str, EmbeddingOption], *, seed: int = 0, name: str = "embedding", rows_per_block: int = 1 << 16
+    ) -> None:
         super().__init__()
         if not options:
             raise ConfigError("EmbeddingEngine needs at least one feature")
@@ -59,10 +61,11 @@ class EmbeddingEngine(nn.Module):
             key = (table.dim, str(table.dtype).removeprefix("torch."), table.initializer.kind, table.rule)
             known = next((tables[table.name] for tables in members.values() if table.name in tables), None)
             if known is not None and known != table:
-                raise ConfigError(f"feature {feature!r}: table {table.name!r} was declared before as {known}, now as {table}; features sharing a table must agree")
+                raise ConfigError(f"feature {feature!r}: table {table.name!r} was declared as {known}, now as {table}; they must agree")
             members.setdefault(key, {})[table.name] = table
         self.groups = [
-            TableGroup(f"{name}.dim{key[0]}.{key[1]}.{key[2]}.{key[3]}", list(tables.values()), rows_per_block=rows_per_block) for key, tables in members.items()
+            TableGroup(f"{name}.dim{key[0]}.{key[1]}.{key[2]}.{key[3]}", list(tables.values()), rows_per_block=rows_per_block)
+            for key, tables in members.items()
         ]
         for group in self.groups:
             self._group_of_table.update({table.name: group for table in group.tables})
@@ -105,7 +108,11 @@ class EmbeddingEngine(nn.Module):
         return self._plans[where]
 
     def _plan(self, group: TableGroup, batch_group: str, candidates: list[str]) -> _Plan | None:
-        chosen = [(group.table_index(self._table_of(feature)), feature) for feature in candidates if self._group_of_table[self._table_of(feature)] is group]
+        chosen = [
+            (group.table_index(self._table_of(feature)), feature)
+            for feature in candidates
+            if self._group_of_table[self._table_of(feature)] is group
+        ]
         if not chosen:
             return None
         chosen.sort(key=lambda pair: pair[0])  # stable: features of one table keep the order of declaration
@@ -116,17 +123,17 @@ class EmbeddingEngine(nn.Module):
     def _table_of(self, feature: str) -> str:
         return self.options[feature].table or feature
 
-    # ---- module semantics -----------------------------------------------------------------------------------------------
+    # Module semantics.
 
     def _apply(self, fn: Any, recurse: bool = True) -> EmbeddingEngine:
         """Called by `.to()`, `.cuda()`, `.half()`: tables do not move or change dtype by it."""
         target = fn(torch.empty(0)).device
         if target.type != "cpu":
             raise TableError(
-                f"embedding tables cannot be moved to {target} by .to(); they live on the CPU. Move the dense modules of the model one by one, "
+                f"embedding tables cannot be moved to {target} by .to(); they live on the CPU. Move the dense modules one by one, "
                 f"or save the tables with sparrow.saver.Saver and load them into an engine built for that device"
             )
-        return super()._apply(fn, recurse)  # type: ignore[no-any-return]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the description that `state_dict()` holds in place of rows."""
@@ -142,7 +149,10 @@ class EmbeddingEngine(nn.Module):
     def _refuse_if_populated(self, verb: str) -> None:
         for group in self.groups:
             if group.num_rows:
-                raise TableError(f"an engine whose tables hold rows cannot be {verb} ({group.name!r} holds {group.num_rows}); save it with sparrow.saver.Saver and load it into a new engine")
+                raise TableError(
+                    f"an engine whose tables hold rows cannot be {verb} ({group.name!r} holds {group.num_rows}); "
+                    f"save it with sparrow.saver.Saver and load it into a new engine"
+                )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EmbeddingEngine:
         self._refuse_if_populated("copied")
@@ -203,7 +213,9 @@ def _concatenate(plan: _Plan, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Ten
     segments.append(torch.tensor([base]))
     all_weights = None
     if any(weight is not None for weight in weights):
-        all_weights = torch.cat([torch.ones(ids.numel()) if weight is None else weight.float() for ids, weight in zip(values, weights, strict=True)])
+        all_weights = torch.cat(
+            [torch.ones(ids.numel()) if weight is None else weight.float() for ids, weight in zip(values, weights, strict=True)]
+        )
     return torch.cat(values), torch.tensor([0, *ends_of_tables]), torch.cat(segments), all_weights
 
 

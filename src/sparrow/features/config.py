@@ -38,7 +38,10 @@ def features_from_config(config: dict[str, Any], path: str = "feature") -> list[
     transforms = config.get("transforms") or []
     if not isinstance(transforms, list):
         raise ConfigError(f"{path}.transforms: expected a list, got {transforms!r}")
-    return [_with_transforms(Feature(name).select(column), transforms, f"{path}.transforms") for name, column in zip(names, columns, strict=True)]
+    return [
+        _with_transforms(Feature(name).select(column), transforms, f"{path}.transforms")
+        for name, column in zip(names, columns, strict=True)
+    ]
 
 
 def _with_transforms(feature: Feature, transforms: list[Any], path: str) -> Feature:

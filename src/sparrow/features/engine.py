@@ -66,4 +66,6 @@ class FeatureEngine(nn.Module):
 
     def explain(self) -> str:
         """Return the plan as text: a line a feature."""
-        return "\n".join(f"{feature.name} <- {feature.column}" + "".join(f" | {step}" for step in feature.steps) for feature in self.features)
+        return "\n".join(
+            f"{feature.name} <- {feature.column}" + "".join(f" | {step}" for step in feature.steps) for feature in self.features
+        )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sparrow.errors import ConfigError
-from sparrow.features.transforms import Bucketize, Cast, FeatureType, Fill, Hash, Log1p, Mod, Transform
+from sparrow.features.transforms import UNKNOWN, Bucketize, Cast, FeatureType, Fill, Hash, Log1p, Mod, Transform
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Feature:
     name: str
     column: str | None = None
     steps: tuple[Transform, ...] = ()
-    output: FeatureType = FeatureType()
+    output: FeatureType = UNKNOWN
 
     def select(self, column: str) -> Feature:
         """Read `column`. Must come first, once."""
@@ -62,7 +62,9 @@ class Feature:
     def then(self, transform: Transform) -> Feature:
         """Append any transform, a custom one too. Raises `ConfigError` naming the feature where it cannot follow."""
         if self.column is None:
-            raise ConfigError(f"feature {self.name!r}: {transform.kind} comes before select; start with Feature({self.name!r}).select(column)")
+            raise ConfigError(
+                f"feature {self.name!r}: {transform.kind} comes before select; start with Feature({self.name!r}).select(column)"
+            )
         try:
             output = transform.output_type(self.output)
         except ConfigError as error:

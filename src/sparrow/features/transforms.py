@@ -6,6 +6,7 @@ mutated. Equal transforms compare equal, so that the engine computes equal sub-e
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,6 +32,9 @@ class FeatureType:
 
     values: Literal["any", "number", "id"] = "any"
     dense: bool | None = None
+
+
+UNKNOWN = FeatureType()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,7 @@ class Bucketize:
 
     def __post_init__(self) -> None:
         known = self.boundaries
-        if not known or any(math.isnan(boundary) for boundary in known) or any(a >= b for a, b in zip(known, known[1:], strict=False)):
+        if not known or any(math.isnan(boundary) for boundary in known) or any(a >= b for a, b in itertools.pairwise(known)):
             raise ConfigError(f"bucketize({list(known)}): boundaries must be at least one, and strictly increasing")
 
     def output_type(self, given: FeatureType) -> FeatureType:
@@ -223,5 +227,7 @@ def _ids(column: Column, transform: str, context: Context) -> Tensor:
     values = _values(column)
     if values.is_floating_point() or (isinstance(column, Ragged) and column.is_bytes):
         found = "numbers" if values.is_floating_point() else "strings"
-        raise context.error(f"{transform} takes integer ids, the column holds {found}; " + ("bucketize" if found == "numbers" else "hash") + " it first")
+        raise context.error(
+            f"{transform} takes integer ids, the column holds {found}; " + ("bucketize" if found == "numbers" else "hash") + " it first"
+        )
     return values.long()

@@ -94,7 +94,7 @@ def _merge(spans: list[RowSpan]) -> tuple[RowSpan, ...]:
     merged = spans[:1]
     for span in spans[1:]:
         last = merged[-1]
-        if span.path == last.path and span.first_row == last.first_row + last.num_rows:
+        if span.path == last.path:
             merged[-1] = RowSpan(last.path, last.first_row, last.num_rows + span.num_rows)
         else:
             merged.append(span)

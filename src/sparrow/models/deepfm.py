@@ -47,9 +47,14 @@ class DeepFM(nn.Module):
         self.dense, self.sparse = list(dense), list(sparse)
         self.features = FeatureEngine(features)
         first = initializer or Normal(std=0.01)
-        self.embedding = EmbeddingEngine({name: EmbeddingOption(dim=dim, combiner=combiner, initializer=first, rule=rule) for name in sparse}, seed=seed)
+        self.embedding = EmbeddingEngine(
+            {name: EmbeddingOption(dim=dim, combiner=combiner, initializer=first, rule=rule) for name in sparse}, seed=seed
+        )
         self.linear = EmbeddingEngine(
-            {name: EmbeddingOption(dim=1, table=f"{name}.linear", combiner=combiner, initializer=Constant(0.0), rule=rule) for name in sparse},
+            {
+                name: EmbeddingOption(dim=1, table=f"{name}.linear", combiner=combiner, initializer=Constant(0.0), rule=rule)
+                for name in sparse
+            },
             seed=seed,
             name="linear",
         )

@@ -30,6 +30,8 @@ def dense_matrix(batch: Batch, names: Sequence[str]) -> Tensor:
     for name in names:
         column = batch[name]
         if isinstance(column, Ragged):
-            raise DataError(f"feature {name!r}: a dense input needs one number a row, got rows of different lengths; add .fill(value) to the Feature")
+            raise DataError(
+                f"feature {name!r}: a dense input needs one number a row, got rows of different lengths; add .fill(value) to the Feature"
+            )
         columns.append(column.reshape(column.shape[0], -1))
     return torch.cat(columns, dim=1).float()

@@ -25,7 +25,14 @@ class LogisticRegression(nn.Module):
     """
 
     def __init__(
-        self, features: Sequence[Feature], *, dense: Sequence[str], sparse: Sequence[str], combiner: str = "sum", rule: str = "adam", seed: int = 0
+        self,
+        features: Sequence[Feature],
+        *,
+        dense: Sequence[str],
+        sparse: Sequence[str],
+        combiner: str = "sum",
+        rule: str = "adam",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         check_inputs(features, dense, sparse)

@@ -25,7 +25,7 @@ class CombinedOptimizer(torch.optim.Optimizer):
 
     # A property: loading a state makes torch replace the lists of the halves, and schedulers write into whatever is here.
     @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def param_groups(self) -> list[dict[str, Any]]:
         return [*self.dense.param_groups, *self.sparse.param_groups]
 
     @param_groups.setter
@@ -36,7 +36,7 @@ class CombinedOptimizer(torch.optim.Optimizer):
         if param_group["params"]:
             self.dense.add_param_group(param_group)
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -54,7 +54,7 @@ class CombinedOptimizer(torch.optim.Optimizer):
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         return torch.nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
 
-    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+    def state_dict(self) -> dict[str, Any]:
         return {"dense": self.dense.state_dict(), "sparse": self.sparse.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ class SparseOptimizer(torch.optim.Optimizer):
         for param_group, group in zip(self.param_groups, self.groups, strict=True):
             param_group["params"] = group.sinks
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every row that holds a gradient, forget those gradients, and advance the step of every group."""
         loss = None
         if closure is not None:
@@ -63,11 +63,11 @@ class SparseOptimizer(torch.optim.Optimizer):
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients that have arrived. Sinks still waiting for theirs stay: the loop forward, zero_grad, backward, step trains."""
+        """Forget the gradients that have arrived. Sinks still waiting stay: the loop forward, zero_grad, backward, step trains."""
         for group in self.groups:
             group.sinks.drop_held()
 
-    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+    def state_dict(self) -> dict[str, Any]:
         """Return learning rates and other settings by group. Slots and step counts are saved with the rows, sinks never."""
         return {"param_groups": [{key: value for key, value in group.items() if key != "params"} for group in self.param_groups]}
 
@@ -76,7 +76,9 @@ class SparseOptimizer(torch.optim.Optimizer):
         saved = [group["name"] for group in state_dict["param_groups"]]
         own = [group.name for group in self.groups]
         if saved != own:
-            raise CheckpointError(f"the optimizer state is of table groups {saved}, this optimizer has {own}; build the model the checkpoint was saved from")
+            raise CheckpointError(
+                f"the optimizer state is of table groups {saved}, this optimizer has {own}; build the model the checkpoint was saved from"
+            )
         for param_group, values in zip(self.param_groups, state_dict["param_groups"], strict=True):
             param_group.update({key: value for key, value in values.items() if key != "params"})
 
@@ -84,7 +86,10 @@ class SparseOptimizer(torch.optim.Optimizer):
 def _hyper_tensor(group: TableGroup, param_group: dict[str, Any]) -> Tensor:
     """Return float64 [T, 8]: the hyper-parameters of every table for this update, bias corrections by the table's own step count."""
     shared = {name: value for name, value in param_group.items() if name in group.rule.hyper}
-    rows = [group.rule.hyper_row(step=max(step, 1), **{**shared, **options.hyper}) for options, step in zip(group.tables, group.table_steps, strict=True)]
+    rows = [
+        group.rule.hyper_row(step=max(step, 1), **{**shared, **options.hyper})
+        for options, step in zip(group.tables, group.table_steps, strict=True)
+    ]
     return torch.tensor(rows, dtype=torch.float64)
 
 
@@ -92,7 +97,8 @@ def _refuse_sinks(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> N
     for param_group in optimizer.param_groups:
         if not isinstance(param_group["params"], SinkList) and any(isinstance(parameter, Sink) for parameter in param_group["params"]):
             raise ConfigError(
-                f"{type(optimizer).__name__} was given the gradient sink of an embedding table, which holds no weights; update tables with sparrow.optim.SparseOptimizer"
+                f"{type(optimizer).__name__} was given the gradient sink of an embedding table, which holds no weights; "
+                f"update tables with sparrow.optim.SparseOptimizer"
             )
 
 

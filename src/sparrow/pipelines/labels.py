@@ -25,5 +25,6 @@ def labels_of(batch: Batch, column: str) -> Tensor:
     valid = (labels == 0) | (labels == 1)
     if not bool(valid.all()):
         row = int((~valid).nonzero()[0])
-        raise DataError(f"{batch.locate(row)}: label column {column!r} is {float(labels[row])}; a binary loss needs 0 or 1; clean the file or drop the row")
+        found = f"{batch.locate(row)}: label column {column!r} is {float(labels[row])}"
+        raise DataError(f"{found}; a binary loss needs 0 or 1; clean the file or drop the row")
     return labels

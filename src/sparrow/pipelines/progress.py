@@ -47,7 +47,9 @@ class BarProgress:
         from rich.progress import Progress as RichProgress
 
         columns = ("{task.description}", BarColumn(bar_width=24), TaskProgressColumn(), "{task.fields[text]}", "eta", TimeRemainingColumn())
-        self._bar = RichProgress(*(TextColumn(c) if isinstance(c, str) else c for c in columns), console=Console(stderr=True), refresh_per_second=4)
+        self._bar = RichProgress(
+            *(TextColumn(c) if isinstance(c, str) else c for c in columns), console=Console(stderr=True), refresh_per_second=4
+        )
         self._task = self._bar.add_task("training", total=None, text="", start=False)
 
     def start(self, total_samples: int | None, done_samples: int) -> None:
@@ -56,7 +58,9 @@ class BarProgress:
         self._bar.update(self._task, total=total_samples, completed=done_samples)
 
     def show(self, samples: int, fields: dict[str, Any]) -> None:
-        self._bar.update(self._task, completed=samples, description=f"epoch {fields['epoch'] + 1} step {fields['step']:,}", text=describe(fields))
+        self._bar.update(
+            self._task, completed=samples, description=f"epoch {fields['epoch'] + 1} step {fields['step']:,}", text=describe(fields)
+        )
 
     def line(self, text: str) -> None:
         self._bar.console.print(text, highlight=False)

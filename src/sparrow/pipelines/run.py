@@ -55,5 +55,7 @@ def _find(path: Path) -> tuple[Path, Path]:
     if checkpoint is None:
         raise CheckpointError(f"{path} holds no checkpoint; give a run folder that `sparrow train` wrote")
     if not (folder / "config.yaml").exists():
-        raise CheckpointError(f"{folder} has no config.yaml, so the model is unknown; evaluate runs of `sparrow train`, or load the checkpoint from Python")
+        raise CheckpointError(
+            f"{folder} has no config.yaml, so the model is unknown; evaluate runs of `sparrow train`, or load the checkpoint from Python"
+        )
     return folder, checkpoint

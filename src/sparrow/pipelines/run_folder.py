@@ -24,7 +24,9 @@ class RunFolder:
         self.path = Path(path)
         earlier = [name for name in _FILES if (self.path / name).exists()]
         if earlier and not resume:
-            raise ConfigError(f"{self.path} holds an earlier run ({', '.join(earlier)}); continue it with --resume (resume=True), or name another run folder")
+            raise ConfigError(
+                f"{self.path} holds an earlier run ({', '.join(earlier)}); continue it with --resume (resume=True), or name another folder"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
@@ -80,4 +82,6 @@ class RunFolder:
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> ConfigError:
-        return ConfigError(f"cannot write to the run folder {self.path}: {error.strerror or error}; free space or permissions, or name another run folder")
+        return ConfigError(
+            f"cannot write to the run folder {self.path}: {error.strerror or error}; free space or permissions, or name another run folder"
+        )

@@ -56,7 +56,9 @@ def restore(saver: Saver, path: Path, model: nn.Module, parts: Mapping[str, Stat
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, (CheckpointError, ConfigError)):
                 raise
-            raise CheckpointError(f"{path}: the state of the {name} does not fit this run ({error}); resume with the configuration it was saved with") from error
+            raise CheckpointError(
+                f"{path}: the state of the {name} does not fit this run ({error}); resume with the configuration it was saved with"
+            ) from error
     torch.set_rng_state(state["torch_rng"])
     counters: dict[str, Any] = state["counters"]
     return counters

@@ -54,7 +54,13 @@ class Trainer:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, options: TrainerOptions | None = None, *, loss: Loss | None = None, **fields: Any
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        options: TrainerOptions | None = None,
+        *,
+        loss: Loss | None = None,
+        **fields: Any,
     ) -> None:
         if options is not None and fields:
             raise ConfigError(f"Trainer takes options or their fields, not both; put {sorted(fields)} into the TrainerOptions")
@@ -111,7 +117,7 @@ class Trainer:
         assert evaluation is not None, "nothing requests a stop outside fit"
         return evaluation
 
-    # ---- the loop -------------------------------------------------------------------------------------------------------
+    # The loop.
 
     def _run_epochs(self, train: Dataset, parts: dict[str, Stateful], epochs: int, max_steps: int | None, stop: StopRequest) -> None:
         began = time.perf_counter()
@@ -143,9 +149,11 @@ class Trainer:
             loss = self.loss(logits, labels)
         with watch.stage("backward"):
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         if not math.isfinite(loss.item()):
-            raise SparrowError(f"the loss is {loss.item()} at step {self.step} ({batch.locate(0)} on); lower the learning rate or check the dense features")
+            raise SparrowError(
+                f"the loss is {loss.item()} at step {self.step} ({batch.locate(0)} on); lower the learning rate or check the dense features"
+            )
         with watch.stage("optimizer"):
             if self.options.max_grad_norm is not None:
                 self._clip(self.options.max_grad_norm)
@@ -178,7 +186,7 @@ class Trainer:
         self._progress.line(f"evaluation: {describe(computed)}  {computed['num_samples']:,} samples")
         return computed
 
-    # ---- what it leaves behind ------------------------------------------------------------------------------------------
+    # What it leaves behind.
 
     def _open(self, parts: dict[str, Stateful], resume: bool) -> None:
         if self.options.run_folder is None:
@@ -239,7 +247,9 @@ class Trainer:
             "step": self.step,
             "epoch": epoch,
             "samples": self.num_samples,
-            "train": {key: value for key, value in self._last_train.items() if key in ("auc", "log_loss", "click_rate", "predicted_click_rate")},
+            "train": {
+                key: value for key, value in self._last_train.items() if key in ("auc", "log_loss", "click_rate", "predicted_click_rate")
+            },
             "eval": evaluation,
             "samples_per_second": self._samples_per_second(),
             "seconds": self._watch.rounded(),

@@ -81,7 +81,7 @@ def read_manifest(checkpoint: Path) -> Manifest:
     try:
         raw = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(f"{checkpoint}: no checkpoint here (no {MANIFEST}); name a folder such as step-00001000") from error
+        raise CheckpointError(f"{checkpoint}: no checkpoint here (no {MANIFEST}); name a folder like step-00001000") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
     try:
@@ -92,7 +92,7 @@ def read_manifest(checkpoint: Path) -> Manifest:
         raise CheckpointError(f"{path}: key 'format' is not {FORMAT!r}: this is not a checkpoint of Sparrow, or it is damaged")
     if type(content.get("version")) is not int or content["version"] != VERSION:
         raise CheckpointError(
-            f"{path}: key 'version' is {content.get('version')!r}, this Sparrow reads {VERSION}; use the Sparrow that saved it, or a newer one"
+            f"{path}: key 'version' is {content.get('version')!r}, this Sparrow reads {VERSION}; use the Sparrow that saved it"
         )
     _check_text(path, raw, content)
     return _parse(path, content)

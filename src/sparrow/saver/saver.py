@@ -60,7 +60,7 @@ class Saver:
                 was saved before is still there.
 
         Warns `RuntimeWarning` where the checkpoint was saved but an older one could not be removed.
-        Cost: every byte is written once and flushed; memory for two copies of the largest chunk, or of the dense tensors.
+        Cost: every byte is written once and flushed; memory for three times the largest chunk, or the dense tensors.
         """
         if step < 0:
             raise ConfigError(f"Saver: step is {step}; expected at least 0")
@@ -98,7 +98,7 @@ class Saver:
             CheckpointError: names file and key, or store, table and field. All checks (checksums, sizes, names, shapes, the model)
                 come before any store is touched.
 
-        Cost: reads the checkpoint twice, to check and to load; memory for two copies of one chunk beside the rows.
+        Cost: reads the checkpoint twice, to check and to load; memory for three times the largest chunk beside the rows.
         """
         folder = Path(path)
         manifest = read_manifest(folder)

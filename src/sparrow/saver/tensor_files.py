@@ -78,7 +78,7 @@ def write_file(folder: Path, path: str, content: bytes) -> FileEntry:
 
 
 def write_tensors(folder: Path, path: str, tensors: Mapping[str, Tensor]) -> FileEntry:
-    """Write a new safetensors file. Cost: a second copy of the tensors in host memory while it is written.
+    """Write a new safetensors file. Cost: two copies of the tensors in host memory while it is written.
 
     Raises:
         CheckpointError: names a tensor the format cannot hold (sparse, quantized, meta, a dtype it has no name for).

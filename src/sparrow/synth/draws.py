@@ -7,6 +7,7 @@ place then agree as well, but for about one value in 10**9 that sits on the very
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+# A uniform over 0 .. 65535 has mean 65535 / 2 and variance (65536**2 - 1) / 12; four of them have four times each.
+_BELL_UNIT = math.sqrt(3.0 / (65536.0**2 - 1.0))
+_FLAT_UNIT = math.sqrt(12.0 / (65536.0**2 - 1.0))
 _LOW_HALVES = np.uint64(0x0000FFFF0000FFFF)
 
 
@@ -61,13 +65,12 @@ def bell(words: Words) -> Floats:
     """Return numbers of mean 0, variance 1, between -3.47 and 3.47, nearly normal: the sum of four uniforms (Irwin-Hall)."""
     halves = (words & _LOW_HALVES) + ((words >> np.uint64(16)) & _LOW_HALVES)
     total = (halves & np.uint64(0xFFFFFFFF)) + (halves >> np.uint64(32))
-    # Four uniforms over 0 .. 65535 have mean 2 * 65535 and variance 4 * (65536**2 - 1) / 12.
-    return (total.astype(np.float64) - 131_070.0) * (3.0 / (65536.0**2 - 1.0)) ** 0.5
+    return (total.astype(np.float64) - 131_070.0) * _BELL_UNIT
 
 
 def flat(words: Words, count: int) -> Floats:
     """Return `count` (at most 4) independent numbers a word, [n, count], of mean 0 and variance 1, uniform."""
-    return (quarters(words)[:, :count].astype(np.float64) - 32767.5) * (12.0 / (65536.0**2 - 1.0)) ** 0.5
+    return (quarters(words)[:, :count].astype(np.float64) - 32767.5) * _FLAT_UNIT
 
 
 def zipf_ranks(words: Words, cardinality: int, exponent: float) -> Ints:
@@ -85,6 +88,6 @@ def zipf_shares(cardinality: int, exponent: float, num_ranks: int) -> Floats:
     """Return the probabilities of the first `num_ranks` ranks: the integral of `x ** -exponent` over [rank + 1, rank + 2), normalised."""
     edges = np.arange(1, num_ranks + 2, dtype=np.float64)
     if exponent == 1.0:
-        return np.diff(np.log(edges)) / np.log(cardinality + 1.0)
+        return np.asarray(np.diff(np.log(edges)) / math.log(cardinality + 1.0))
     power = 1.0 - exponent
-    return np.diff(edges**power) / ((cardinality + 1.0) ** power - 1.0)
+    return np.asarray(np.diff(edges**power) / ((cardinality + 1.0) ** power - 1.0))

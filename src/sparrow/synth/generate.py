@@ -166,11 +166,15 @@ def _read_truth(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         truth = json.loads(path.read_text())
         if truth["format"] != _FORMAT:
-            raise DataError(f"{path} is of format {truth['format']!r}, this version makes format {_FORMAT}; remove the folder and generate it again")
+            raise DataError(
+                f"{path} is of format {truth['format']!r}, this version makes format {_FORMAT}; remove the folder and generate it again"
+            )
         wanted = {field.name for field in dataclasses.fields(SynthReport)} - {"folder", "reused"}
         return dict(truth["spec"]), {name: truth["report"][name] for name in wanted}
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not the truth file of a synthetic data set ({error!r}); remove the folder and generate it again") from error
+        raise DataError(
+            f"{path} is not the truth file of a synthetic data set ({error!r}); remove the folder and generate it again"
+        ) from error
 
 
 def _remove_abandoned(target: pathlib.Path) -> None:

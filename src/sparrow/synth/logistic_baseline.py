@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,7 @@ def _fit(model: Any, matrix: Any, labels: Any) -> bool:
         # Not converging is reported, not warned of.
         warnings.simplefilter("ignore")
         model.fit(matrix, labels)
-    return int(model.n_iter_[0]) < model.max_iter
+    return int(model.n_iter_[0]) < _MAX_ITERATIONS
 
 
 def _auc(model: Any, matrix: Any, labels: Any) -> float:
@@ -108,6 +108,16 @@ def _auc(model: Any, matrix: Any, labels: Any) -> float:
     scores = model.predict_proba(matrix)[:, 1]
     auc.update(torch.from_numpy(np.ascontiguousarray(scores)), torch.from_numpy(labels))
     return auc.compute()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """Columns of all rows: labels [rows], numerics [rows, columns] with NaN where missing, keys end to end, and keys a row."""
+
+    labels: Any
+    numerics: Any
+    keys: dict[str, Any]
+    lengths: dict[str, Any]
 
 
 class _Encoder:
@@ -139,12 +149,70 @@ class _Encoder:
         return self._encode(rows), rows.labels
 
     def _read(self, paths: Any) -> _Table:
-        specs = [ColumnSpec(self._label, kind="dense"), *(ColumnSpec(name, kind="dense", default=float("nan")) for name in self._numerics), *map(ColumnSpec, self._ids)]
+        specs = [
+            ColumnSpec(self._label, kind="dense"),
+            *(ColumnSpec(name, kind="dense", default=float("nan")) for name in self._numerics),
+            *map(ColumnSpec, self._ids),
+        ]
         batches = list(OrcDataset(paths, specs, batch_size=_READ_ROWS, prefetch=0))
         keys, lengths = {}, {}
         for name in self._ids:
             parts = [_keys(batch[name]) for batch in batches]
             keys[name] = np.concatenate([part[0] for part in parts])
             lengths[name] = np.concatenate([part[1] for part in parts])
-        numerics = np.concatenate([np.stack([batch[name].numpy() for name in self._numerics], axis=1) for batch in batches])
-        return _Table(np.concatenate([batch[self._label].numpy() for batch in batches]), numerics, keys, lengths)
+        numerics = np.concatenate([np.stack([_dense(batch[name]) for name in self._numerics], axis=1) for batch in batches])
+        return _Table(np.concatenate([_dense(batch[self._label]) for batch in batches]), numerics, keys, lengths)
+
+    def _encode(self, rows: _Table) -> Any:
+        from scipy import sparse
+
+        num_rows = len(rows.labels)
+        entries = list(self._entries(rows))
+        indptr = np.zeros(num_rows + 1, np.int64)
+        np.cumsum(sum(lengths for lengths, _, _ in entries), out=indptr[1:])
+        indices = np.empty(indptr[-1], np.int32)
+        values = np.empty(indptr[-1], np.float64)
+        cursor = indptr[:-1].copy()
+        for lengths, columns, weights in entries:
+            begins = np.cumsum(lengths) - lengths
+            places = np.arange(len(columns)) + np.repeat(cursor - begins, lengths)
+            indices[places], values[places] = columns, weights
+            cursor += lengths
+        return sparse.csr_matrix((values, indices, indptr), shape=(num_rows, self.num_ids + 2 * len(self._numerics)))
+
+    def _entries(self, rows: _Table) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield (entries a row [rows], their columns [n], their values [n]) of each column read."""
+        first_column = 0
+        for name in self._ids:
+            vocabulary, keys, lengths = self._vocabularies[name], rows.keys[name], rows.lengths[name]
+            codes = np.minimum(np.searchsorted(vocabulary, keys), max(len(vocabulary) - 1, 0))
+            known = vocabulary[codes] == keys if len(vocabulary) else np.zeros(len(keys), bool)
+            places = np.repeat(np.arange(len(lengths)), lengths)
+            yield np.bincount(places[known], minlength=len(lengths)), codes[known] + first_column, 1.0
+            first_column += len(vocabulary)
+        for number in range(len(self._numerics)):
+            standard = (np.log1p(rows.numerics[:, number]) - self._means[number]) / self._deviations[number]
+            missing = np.isnan(standard)
+            columns = np.where(missing, len(self._numerics), 0) + number + first_column
+            yield np.ones(len(missing), np.int64), columns, np.where(missing, 1.0, standard)
+
+
+def _dense(column: Column) -> Any:
+    assert not isinstance(column, Ragged)
+    return column.numpy()
+
+
+def _keys(column: Column) -> tuple[Any, Any]:
+    """Return the values of all rows end to end, and how many each row has. A string becomes its length and bytes, padded to the longest."""
+    if not isinstance(column, Ragged):
+        return column.numpy(), np.ones(len(column), np.int64)
+    if not column.is_bytes:
+        return column.values.numpy(), column.lengths().numpy()
+    offsets = column.offsets[-1].numpy()
+    sizes = np.diff(offsets)
+    longest = int(sizes.max(initial=0))
+    letters = np.zeros((len(sizes), 4 + longest), np.uint8)
+    letters[:, :4] = sizes.astype(">u4").view(np.uint8).reshape(-1, 4)
+    letters[:, 4:][np.arange(longest) < sizes[:, None]] = column.values.numpy()
+    lengths = column.lengths().numpy() if len(column.offsets) > 1 else np.ones(len(sizes), np.int64)
+    return letters.view(f"S{4 + longest}").reshape(-1), lengths

@@ -95,7 +95,9 @@ class Shape:
             raise ConfigError(f"{where} joins a column with itself; name two columns")
         for column in (left, right):
             if column.max_length > 1:
-                raise ConfigError(f"{where}: column {column.name} holds up to {column.max_length} ids a row; interactions need columns of one id")
+                raise ConfigError(
+                    f"{where}: column {column.name} holds up to {column.max_length} ids a row; interactions need columns of one id"
+                )
         if not 1 <= interaction.rank <= 4:
             raise ConfigError(f"{where}: rank is {interaction.rank}, expected 1 to 4")
         _check_effect(f"{where}: effect", interaction.effect)
@@ -201,25 +203,25 @@ CRITEO_SHAPE = Shape(
         NumericColumn(name="i13", centre=1.7, spread=0.9, missing=0.22, slope=0.2, bend=0.18),
     ),
     ids=(
-        IdColumn(name="c1", cardinality=1_400, zipf=1.8, effect=0.28),
-        IdColumn(name="c2", cardinality=550, zipf=0.8, effect=0.28),
+        IdColumn(name="c1", cardinality=1_400, zipf=2.0, effect=0.28),
+        IdColumn(name="c2", cardinality=550, zipf=0.3, effect=0.28),
         IdColumn(name="c3", cardinality=5_000_000, zipf=1.5, missing=0.03, effect=0.1),
         IdColumn(name="c4", cardinality=1_000_000, zipf=2.0, missing=0.03, effect=0.08),
-        IdColumn(name="c5", cardinality=300, zipf=1.6, effect=0.24),
+        IdColumn(name="c5", cardinality=300, zipf=1.8, effect=0.24),
         IdColumn(name="c6", cardinality=20, zipf=0.6, missing=0.05, effect=0.32),
-        IdColumn(name="c7", cardinality=12_000, zipf=1.8, effect=0.2),
-        IdColumn(name="c8", cardinality=600, zipf=0.8, effect=0.2),
+        IdColumn(name="c7", cardinality=12_000, zipf=2.0, effect=0.2),
+        IdColumn(name="c8", cardinality=600, zipf=0.3, effect=0.2),
         IdColumn(name="c9", cardinality=12, zipf=0.6, effect=0.28),
         IdColumn(name="c10", cardinality=90_000, zipf=1.8, effect=0.08),
-        IdColumn(name="c11", cardinality=5_500, zipf=1.8, effect=0.2),
+        IdColumn(name="c11", cardinality=5_500, zipf=2.0, effect=0.2),
         IdColumn(name="c12", cardinality=3_000_000, zipf=1.4, missing=0.03, effect=0.1),
-        IdColumn(name="c13", cardinality=3_000, zipf=1.8, effect=0.2),
+        IdColumn(name="c13", cardinality=3_000, zipf=2.0, effect=0.2),
         IdColumn(name="c14", cardinality=16, zipf=0.6, effect=0.32),
-        IdColumn(name="c15", cardinality=14_000, zipf=1.8, effect=0.2),
+        IdColumn(name="c15", cardinality=14_000, zipf=2.0, effect=0.2),
         IdColumn(name="c16", cardinality=2_000_000, zipf=1.6, missing=0.03, effect=0.08),
         IdColumn(name="c17", cardinality=18, zipf=0.6, effect=0.36),
-        IdColumn(name="c18", cardinality=5_000, zipf=1.8, effect=0.2),
-        IdColumn(name="c19", cardinality=2_000, zipf=1.8, missing=0.44, effect=0.24),
+        IdColumn(name="c18", cardinality=5_000, zipf=2.0, effect=0.2),
+        IdColumn(name="c19", cardinality=2_000, zipf=2.0, missing=0.44, effect=0.24),
         IdColumn(name="c20", cardinality=10, zipf=0.6, missing=0.05, effect=0.32),
         IdColumn(name="c21", cardinality=1_500_000, zipf=1.6, missing=0.03, effect=0.08),
         IdColumn(name="c22", cardinality=18, zipf=1.2, missing=0.76, effect=0.24),
@@ -230,12 +232,12 @@ CRITEO_SHAPE = Shape(
         IdColumn(name="m1", cardinality=200, zipf=1.6, max_length=4, effect=0.2),
         IdColumn(name="m2", cardinality=2_000, zipf=1.8, max_length=3, effect=0.16),
         IdColumn(name="m3", cardinality=50_000, zipf=1.8, max_length=6, effect=0.05),
-        IdColumn(name="s1", cardinality=1_000, zipf=1.6, text=True, effect=0.28),
+        IdColumn(name="s1", cardinality=1_000, zipf=1.8, text=True, effect=0.28),
     ),
     interactions=(
-        Interaction(left="c9", right="c23", effect=0.85),
-        Interaction(left="c17", right="c20", effect=0.85),
-        Interaction(left="c6", right="c14", effect=0.85),
-        Interaction(left="c2", right="c8", effect=0.35),
+        Interaction(left="c9", right="c23", effect=1.0),
+        Interaction(left="c17", right="c20", effect=1.0),
+        Interaction(left="c6", right="c14", effect=1.0),
+        Interaction(left="c2", right="c8", effect=0.3),
     ),
 )

@@ -39,7 +39,9 @@ class Counts:
         return Counts(
             {column.name: np.zeros(column.cardinality, np.int32) for column in shape.ids},
             {
-                (pair.left, pair.right): np.zeros(shape.id_column(pair.left).cardinality * shape.id_column(pair.right).cardinality, np.int32)
+                (pair.left, pair.right): np.zeros(
+                    shape.id_column(pair.left).cardinality * shape.id_column(pair.right).cardinality, np.int32
+                )
                 for pair in shape.interactions
             },
         )
@@ -52,7 +54,6 @@ class Counts:
         for (left, right), counts in self.pairs.items():
             keys, present = pair_keys(rows, left, right, spec)
             np.add.at(counts, keys[present], _ONE)
-
 
     def known_shares(self, rows: Rows, spec: SynthSpec) -> Floats:
         """Return [known ids, ids, known pairs, pairs] of `rows`, counted with repeats."""
@@ -151,7 +152,7 @@ class Truth:
         scale = self._pairs[pair.left, pair.right]
         left = hidden_vectors(self.spec.seed, pair, pair.left, rows.ranks[pair.left][:, 0]) - scale.left
         right = hidden_vectors(self.spec.seed, pair, pair.right, rows.ranks[pair.right][:, 0]) - scale.right
-        return np.einsum("nr,nr->n", left, right) * (pair.effect / scale.deviation)
+        return np.asarray((left * right).sum(axis=1)) * (pair.effect / scale.deviation)
 
 
 def hidden_vectors(seed: int, pair: Interaction, column: str, ranks: Ints) -> Floats:

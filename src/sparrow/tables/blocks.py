@@ -91,7 +91,11 @@ def _grown(tensor: Tensor, size: int) -> Tensor:
 def _by_block(rows: Tensor, rows_per_block: int) -> list[tuple[int, Tensor, Tensor]]:
     """Return (block, positions in `rows`, rows within the block) for every block touched."""
     blocks = rows // rows_per_block
-    return [(int(block), positions, rows[positions] % rows_per_block) for block in blocks.unique() for positions in [(blocks == block).nonzero().squeeze(1)]]
+    return [
+        (int(block), positions, rows[positions] % rows_per_block)
+        for block in blocks.unique()
+        for positions in [(blocks == block).nonzero().squeeze(1)]
+    ]
 
 
 def _gather_blocks(blocks: list[Tensor], rows: Tensor, rows_per_block: int, width: int, dtype: torch.dtype) -> Tensor:

@@ -94,7 +94,7 @@ class TableGroup:
                 return index
         raise TableError(f"group {self.name!r} has no table {table!r}; it has {[options.name for options in self.tables]}")
 
-    # ---- the step -------------------------------------------------------------------------------------------------------
+    # The step.
 
     def lookup(self, ids: Tensor, table_offsets: Tensor, *, insert: bool, tables: tuple[int, ...] | None = None) -> Lookup:
         """Return the rows of `ids`, inserting unknown ids where `insert`, else giving them row -1.
@@ -122,7 +122,9 @@ class TableGroup:
         self.blocks.reserve(self.num_rows + ids.numel())
         rows, new_positions, num_new = find_or_insert_(self.map.lines, self.map.headers, self.map.counters, ids, offsets)
         if int(self.map.counters[1]):
-            raise TableError(f"group {self.name!r}: {int(self.map.counters[1])} ids found no room; this is a defect of growth, please report it")
+            raise TableError(
+                f"group {self.name!r}: {int(self.map.counters[1])} ids found no room; this is a defect of growth, please report it"
+            )
         blocks = self.blocks
         if int(num_new):
             seeds = torch.tensor(self.seeds)
@@ -149,7 +151,9 @@ class TableGroup:
         With grad mode on, the gradient reaches the rows through `sinks` (see `Sink`).
         """
         sink = make_sink(lookup, self.dim, self.dtype)
-        out = gather_pool(sink, self.blocks.weights, self.default_row, lookup.rows, lookup.inverse, offsets, weights, combiners, num_samples)
+        out = gather_pool(
+            sink, self.blocks.weights, self.default_row, lookup.rows, lookup.inverse, offsets, weights, combiners, num_samples
+        )
         if out.requires_grad:
             self.sinks.add(sink)
         return out
@@ -163,13 +167,13 @@ class TableGroup:
         Args:
             grad: [U, dim], summed per row. hyper: float64 [T, 8], one row a table, as `Rule.hyper_row` makes.
         """
-        blocks = self.blocks
+        held, rule = self.blocks, self.rule
         update_rows_(
-            blocks.weights, blocks.element_slots, blocks.row_slots, blocks.meta, lookup.rows, grad.contiguous(), hyper, self.rule.code, self.step
-        )  # fmt: skip
+            held.weights, held.element_slots, held.row_slots, held.meta, lookup.rows, grad.contiguous(), hyper, rule.code, self.step
+        )
         lookup.lease.release()
 
-    # ---- RowStore -------------------------------------------------------------------------------------------------------
+    # RowStore.
 
     def describe(self) -> dict[str, Any]:
         """Return what the tables are, as JSON values (see `RowStore.describe`)."""

@@ -57,7 +57,11 @@ class IdMap:
         rehash_(new_lines, growing, self.lines, self.headers[grows])
         for table in (~grows).nonzero().squeeze(1).tolist():
             old, new = self.headers[table], new_headers[table]
-            first_old, first_new, num_lines = int(old[id_map.HEADER_FIRST_LINE]), int(new[id_map.HEADER_FIRST_LINE]), int(old[id_map.HEADER_NUM_LINES])
+            first_old, first_new, num_lines = (
+                int(old[id_map.HEADER_FIRST_LINE]),
+                int(new[id_map.HEADER_FIRST_LINE]),
+                int(old[id_map.HEADER_NUM_LINES]),
+            )
             new_lines[first_new : first_new + num_lines] = self.lines[first_old : first_old + num_lines]
             new[id_map.HEADER_NUM_KEYS :] = old[id_map.HEADER_NUM_KEYS :]
         new_headers[grows] = growing

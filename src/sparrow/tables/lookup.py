@@ -14,7 +14,7 @@ from sparrow.ops.pool_backward.op import pool_backward
 
 
 class Lease:
-    """While it lives, eviction, demotion and compaction leave the rows of its lookup alone. Ends by `release` or with its last reference."""
+    """While it lives, eviction, demotion and compaction leave its rows alone. Ends by `release` or with its last reference."""
 
     def __init__(self, on_release: Callable[[], None]) -> None:
         self._finalizer = weakref.finalize(self, on_release)
@@ -59,7 +59,9 @@ class Sink(Tensor):
 
 
 def make_sink(lookup: Lookup, dim: int, dtype: torch.dtype) -> Sink:
-    sink = torch.zeros((), dtype=dtype).expand(lookup.num_unique, dim).as_subclass(Sink).requires_grad_()
+    """Return a sink for `lookup` that expects gradients [U, dim] of `dtype`."""
+    sink = torch.zeros((), dtype=dtype).expand(lookup.num_unique, dim).as_subclass(Sink)
+    sink.requires_grad_()
     sink.lookup = lookup
     return sink
 
@@ -80,7 +82,7 @@ class SinkList:
         self._waiting = [reference for reference in self._waiting if reference() is not None]
         self._waiting.append(weakref.ref(sink))
         # The hook must not hold the sink: it would never be freed.
-        sink.register_post_accumulate_grad_hook(_holder(weakref.ref(self)))
+        sink.register_post_accumulate_grad_hook(_holder(weakref.ref(self)))  # type: ignore[no-untyped-call]
 
     def hold(self, sink: Sink) -> None:
         if not any(held is sink for held in self._held):

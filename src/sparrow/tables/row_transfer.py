@@ -62,20 +62,23 @@ def describe(group: TransferableGroup) -> dict[str, Any]:
 
 def adopt(group: TransferableGroup, description: dict[str, Any]) -> None:
     if group.num_rows:
-        raise CheckpointError(f"group {group.name!r} already holds {group.num_rows} rows; load a checkpoint before training, into a new engine")
+        raise CheckpointError(
+            f"group {group.name!r} already holds {group.num_rows} rows; load a checkpoint before training, into a new engine"
+        )
     saved = {table["name"]: table for table in description["tables"]}
     own = {options.name for options in group.tables}
     if saved.keys() != own:
         raise CheckpointError(
-            f"group {group.name!r}: tables only in the checkpoint: {sorted(saved.keys() - own)}, only in the model: {sorted(own - saved.keys())}; "
-            f"build the model the checkpoint was saved from"
+            f"group {group.name!r}: tables only in the checkpoint: {sorted(saved.keys() - own)}, "
+            f"only in the model: {sorted(own - saved.keys())}; build the model the checkpoint was saved from"
         )
     for options in group.tables:
         mine = {"dim": options.dim, "dtype": str(options.dtype).removeprefix("torch."), "rule": options.rule}
         for key, value in mine.items():
             if saved[options.name][key] != value:
                 raise CheckpointError(
-                    f"table {options.name!r}: the checkpoint has {key} {saved[options.name][key]!r}, the model {value!r}; build the model the checkpoint was saved from"
+                    f"table {options.name!r}: the checkpoint has {key} {saved[options.name][key]!r}, the model {value!r}; "
+                    f"build the model the checkpoint was saved from"
                 )
     group.step = description["step"]
     group.table_steps = [saved[options.name]["step"] for options in group.tables]

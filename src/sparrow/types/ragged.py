@@ -55,9 +55,13 @@ class Ragged:
         num_elements: int | None = None
         for level, offsets in enumerate(self.offsets):
             if offsets.dtype != torch.int64 or offsets.dim() != 1 or offsets.numel() == 0:
-                raise DataError(f"column {name!r}: offsets of level {level} must be int64 [rows + 1], got {offsets.dtype} {list(offsets.shape)}")
+                raise DataError(
+                    f"column {name!r}: offsets of level {level} must be int64 [rows + 1], got {offsets.dtype} {list(offsets.shape)}"
+                )
             if num_elements is not None and offsets.numel() != num_elements + 1:
-                raise DataError(f"column {name!r}: offsets of level {level} describe {offsets.numel() - 1} rows, the level above holds {num_elements}")
+                raise DataError(
+                    f"column {name!r}: offsets of level {level} describe {offsets.numel() - 1} rows, the level above holds {num_elements}"
+                )
             if int(offsets[0]) != 0 or bool((offsets.diff() < 0).any()):
                 raise DataError(f"column {name!r}: offsets of level {level} must start at 0 and never decrease")
             num_elements = int(offsets[-1])

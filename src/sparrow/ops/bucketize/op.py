@@ -20,4 +20,4 @@ def bucketize(values: Tensor, boundaries: Tensor) -> Tensor:
         values: float32 or float64 [N]. Compared in float64.
         boundaries: float64 [K], strictly increasing.
     """
-    return torch.ops.sparrow.bucketize.default(values, boundaries)  # type: ignore[no-any-return]
+    return torch.ops.sparrow.bucketize.default(values, boundaries)

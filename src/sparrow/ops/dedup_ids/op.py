@@ -29,4 +29,4 @@ def dedup_ids(ids: Tensor, table_offsets: Tensor) -> tuple[Tensor, Tensor, Tenso
 
     Cost: 8 N bytes read, 16 N written, and one probe of a scratch table of 8 to 16 N bytes an id.
     """
-    return torch.ops.sparrow.dedup_ids.default(ids, table_offsets)  # type: ignore[no-any-return]
+    return torch.ops.sparrow.dedup_ids.default(ids, table_offsets)

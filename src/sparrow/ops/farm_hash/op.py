@@ -30,9 +30,9 @@ def farm_hash(values: Tensor, offsets: Tensor) -> Tensor:
     Cost: the bytes read once; about 10 ns for a short string.
     Source: FarmHash, Fingerprint64 (Pike and Alakuijala, 2014).
     """
-    return torch.ops.sparrow.farm_hash.default(values, offsets)  # type: ignore[no-any-return]
+    return torch.ops.sparrow.farm_hash.default(values, offsets)
 
 
 def farm_hash_ints(ids: Tensor) -> Tensor:
     """Return the fingerprint of each integer's eight little-endian bytes, int64 [N]. `ids`: int64 [N]."""
-    return torch.ops.sparrow.farm_hash_ints.default(ids)  # type: ignore[no-any-return]
+    return torch.ops.sparrow.farm_hash_ints.default(ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -96,7 +98,7 @@ def fingerprint(s: bytes) -> int:
 
 def farm_hash(values: Tensor, offsets: Tensor) -> Tensor:
     data, ends = bytes(values.tolist()), offsets.tolist()
-    return torch.tensor([fingerprint(data[begin:end]) for begin, end in zip(ends, ends[1:], strict=False)], dtype=torch.int64)
+    return torch.tensor([fingerprint(data[begin:end]) for begin, end in itertools.pairwise(ends)], dtype=torch.int64)
 
 
 def farm_hash_ints(ids: Tensor) -> Tensor:

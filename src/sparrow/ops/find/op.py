@@ -18,4 +18,4 @@ def find(lines: Tensor, headers: Tensor, ids: Tensor, table_offsets: Tensor) -> 
 
     Args and cost as `find_or_insert_`.
     """
-    return torch.ops.sparrow.find.default(lines, headers, ids, table_offsets)  # type: ignore[no-any-return]
+    return torch.ops.sparrow.find.default(lines, headers, ids, table_offsets)

@@ -38,4 +38,4 @@ def find_or_insert_(lines: Tensor, headers: Tensor, counters: Tensor, ids: Tenso
     Cost: one random 64-byte line an id at load 0.75 (a tenth of the ids read a second); 8 N bytes in, 4 N out.
     Source: open addressing with bucketed lines (Knuth, TAOCP vol. 3, section 6.4); the hashed jump spreads a full line's overflow.
     """
-    return torch.ops.sparrow.find_or_insert_.default(lines, headers, counters, ids, table_offsets)  # type: ignore[no-any-return]
+    return torch.ops.sparrow.find_or_insert_.default(lines, headers, counters, ids, table_offsets)

@@ -98,7 +98,9 @@ def claim_kernel(lines, headers, ids, tables, slots, claimed, num_ids, BLOCK_N: 
     # An erased id keeps its key with row -1: whoever swaps that for PENDING_ROW gives it a new row.
     present = (b_slot >= 0) & (b_claimed == 0)
     p_row = row_pointer(lines, tl.where(present, b_slot, 0))
-    b_old_row = tl.atomic_cas(p_row, tl.where(present, NO_ROW, NEVER_A_ROW), tl.full([BLOCK_N], PENDING_ROW, tl.int32), sem="relaxed", scope="gpu")
+    b_old_row = tl.atomic_cas(
+        p_row, tl.where(present, NO_ROW, NEVER_A_ROW), tl.full([BLOCK_N], PENDING_ROW, tl.int32), sem="relaxed", scope="gpu"
+    )
     revived = present & (b_old_row == NO_ROW)
     tl.atomic_add(b_headers + NUM_DEAD, tl.full([BLOCK_N], -1, tl.int64), mask=revived, sem="relaxed", scope="gpu")
 
@@ -156,4 +158,3 @@ def find_or_insert_(lines: Tensor, headers: Tensor, counters: Tensor, ids: Tenso
     counters[0] += num_new[0]
     counters[1] += (slots == NO_SLOT.value).sum()
     return rows, new_positions, num_new
-

@@ -58,6 +58,6 @@ def gather_pool(
     Gradient: of `sink` only, summed per distinct row by `pool_backward`; rows of -1 take none.
     Cost: D random values read an id, B * F * D written; rows are prefetched 48 ids ahead.
     """
-    return torch.ops.sparrow.gather_pool.default(  # type: ignore[no-any-return]
+    return torch.ops.sparrow.gather_pool.default(
         sink, weights, default_row, rows, inverse, offsets, position_weights, combiners, num_samples
     )

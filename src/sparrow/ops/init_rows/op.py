@@ -46,5 +46,18 @@ def init_rows_(
     Cost: D + slots written a row, ten rounds of Philox for four columns.
     """
     torch.ops.sparrow.init_rows_.default(
-        weights, element_slots, row_slots, row_ids, meta, rows, ids, table_offsets, positions, num_positions, seeds, initializer, parameters, slot_values
+        weights,
+        element_slots,
+        row_slots,
+        row_ids,
+        meta,
+        rows,
+        ids,
+        table_offsets,
+        positions,
+        num_positions,
+        seeds,
+        initializer,
+        parameters,
+        slot_values,
     )

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from sparrow.ops import library
 
-library.define("pool_backward(Tensor grad, Tensor rows, Tensor inverse, Tensor offsets, Tensor? position_weights, Tensor combiners) -> Tensor")
+library.define(
+    "pool_backward(Tensor grad, Tensor rows, Tensor inverse, Tensor offsets, Tensor? position_weights, Tensor combiners) -> Tensor"
+)
 
 
 @library.shape_function("pool_backward")
@@ -15,7 +17,9 @@ def _shapes(grad: Tensor, rows: Tensor, inverse: Tensor, offsets: Tensor, positi
     return grad.new_empty(rows.shape[0], grad.shape[2])
 
 
-def pool_backward(grad: Tensor, rows: Tensor, inverse: Tensor, offsets: Tensor, position_weights: Tensor | None, combiners: Tensor) -> Tensor:
+def pool_backward(
+    grad: Tensor, rows: Tensor, inverse: Tensor, offsets: Tensor, position_weights: Tensor | None, combiners: Tensor
+) -> Tensor:
     """Return the gradient of each distinct row, [U, D]: its occurrences' gradients, weighted as `gather_pool` weighted them, added in order.
 
     Args:
@@ -26,4 +30,4 @@ def pool_backward(grad: Tensor, rows: Tensor, inverse: Tensor, offsets: Tensor, 
     Cost: one counting sort of N positions, D values read an occurrence, U * D written.
     """
     # Autograd hands expanded gradients over (as after a sum); the kernel reads rows.
-    return torch.ops.sparrow.pool_backward.default(grad.contiguous(), rows, inverse, offsets, position_weights, combiners)  # type: ignore[no-any-return]
+    return torch.ops.sparrow.pool_backward.default(grad.contiguous(), rows, inverse, offsets, position_weights, combiners)

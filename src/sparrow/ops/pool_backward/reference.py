@@ -8,7 +8,9 @@ from torch import Tensor
 from sparrow.ops.gather_pool.reference import MEAN, chunked_sum, divisor
 
 
-def pool_backward(grad: Tensor, rows: Tensor, inverse: Tensor, offsets: Tensor, position_weights: Tensor | None, combiners: Tensor) -> Tensor:
+def pool_backward(
+    grad: Tensor, rows: Tensor, inverse: Tensor, offsets: Tensor, position_weights: Tensor | None, combiners: Tensor
+) -> Tensor:
     num_samples, num_features, dim = grad.shape
     contributions: list[list[Tensor]] = [[] for _ in range(rows.numel())]
     for feature in range(num_features):

@@ -20,4 +20,4 @@ def unsigned_mod(ids: Tensor, divisor: int) -> Tensor:
         ids: int64 [N]; -1 is 2^64 - 1.
         divisor: at least 1.
     """
-    return torch.ops.sparrow.unsigned_mod.default(ids, divisor)  # type: ignore[no-any-return]
+    return torch.ops.sparrow.unsigned_mod.default(ids, divisor)

@@ -15,13 +15,15 @@ library.define(
 
 @library.shape_function("update_rows_")
 def _shapes(
-    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor, hyper: Tensor, rule: int, step: int
+    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor,
+    hyper: Tensor, rule: int, step: int,
 ) -> None:  # fmt: skip
     return None
 
 
 def update_rows_(
-    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor, hyper: Tensor, rule: int, step: int
+    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor,
+    hyper: Tensor, rule: int, step: int,
 ) -> None:  # fmt: skip
     """Update weights and slots of `rows` by a rule; all other rows stay as they are.
 

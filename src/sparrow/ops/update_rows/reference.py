@@ -41,7 +41,8 @@ RULE_FUNCTIONS: list[Callable[[Tensor, Tensor, Tensor, list[float]], None]] = [s
 
 
 def update_rows_(
-    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor, hyper: Tensor, rule: int, step: int
+    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor,
+    hyper: Tensor, rule: int, step: int,
 ) -> None:  # fmt: skip
     for index, row in enumerate(rows.tolist()):
         if row < 0:

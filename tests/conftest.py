@@ -1,0 +1,34 @@
+"""Settings of every test: reproducible examples, and outputs of kernels poisoned before they are written."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+# Deterministic: a failure in CI is the failure at home. No deadline: the machines are shared.
+settings.register_profile(
+    "sparrow",
+    deadline=None,
+    derandomize=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("sparrow")
+
+
+@pytest.fixture(autouse=True)
+def _poisoned_empty_tensors() -> Iterator[None]:
+    """Fill what `torch.empty` returns with NaN or the largest integer, so that no test passes on memory that happened to be zero."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
