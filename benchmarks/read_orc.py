@@ -5,7 +5,7 @@ All 40 columns of the Criteo parts (label and 13 numbers dense float32, 26 id co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ import pyarrow as pa
 import torch
 from pyarrow import orc
 
+from benchmarks.harness import Options, Result, interleaved, rate
+from sparrow.errors import DataError
 from sparrow.io import OrcDataset
 from sparrow.types import ColumnSpec, Ragged
 
@@ -87,3 +89,16 @@ def decode_only(paths: list[str]) -> int:
         file = orc.ORCFile(path)
         rows += sum(file.read_stripe(stripe, columns=[*_DENSE, *_IDS]).num_rows for stripe in range(file.nstripes))
     return rows
+
+
+def run(options: Options) -> Iterable[Result]:
+    paths = sorted(map(str, (options.data / "criteo_orc").glob("part-*.orc")))
+    if not paths:
+        raise DataError(f"no part-*.orc in {options.data / 'criteo_orc'}; name the folder of real data sets by --data or SPARROW_DATA")
+    dataset = dataset_of(paths)
+    expected = pyarrow_totals(paths)
+    assert sparrow_totals(dataset) == expected
+    functions = {"sparrow": lambda: sparrow_totals(dataset), "pyarrow loop": lambda: pyarrow_totals(paths)}
+    yield rate("40 columns to tensors", expected[0], interleaved(functions, options.runs), unit="M rows/s")
+    functions = {"sparrow": lambda: sparrow_totals(dataset), "pyarrow decoding alone": lambda: decode_only(paths)}
+    yield rate("the same, beside a bound", expected[0], interleaved(functions, options.runs), unit="M rows/s")

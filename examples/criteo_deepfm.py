@@ -5,6 +5,7 @@ python examples/criteo_deepfm.py [FOLDER OF part-*.orc] [RUN FOLDER]
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,8 +25,8 @@ FEATURES = [
 
 
 def train_and_evaluate(
-    train_files: list[str], test_files: list[str], seed: int = 1, epochs: int = 2, run_folder: str | None = None
-) -> dict:
+    train_files: list[str], test_files: list[str], *, seed: int = 1, epochs: int = 2, run_folder: str | None = None, progress: bool = True
+) -> dict[str, Any]:
     seed_everything(seed)
     model = DeepFM(FEATURES, dense=NUMBERS, sparse=CATEGORIES, dim=16, hidden=(256, 128, 64), seed=seed)
     optimizer = CombinedOptimizer(torch.optim.Adam(model.parameters(), lr=1e-3), SparseOptimizer(model, lr=1e-3))
@@ -34,7 +35,7 @@ def train_and_evaluate(
     train = OrcDataset(train_files, columns, batch_size=1024)
     test = OrcDataset(test_files, columns, batch_size=4096)
 
-    trainer = Trainer(model, optimizer, label="label", run_folder=run_folder, seed=seed)
+    trainer = Trainer(model, optimizer, label="label", run_folder=run_folder, seed=seed, progress=progress)
     return trainer.fit(train, epochs=epochs, evaluate_on=test)
 
 
