@@ -1,8 +1,8 @@
 """DeepFM on the real Criteo rows, leave one part out: AUC and samples/s beside the same network in plain PyTorch.
 
-    python -m benchmarks criteo_deepfm [--runs SEEDS]      (default here: 8 seeds; 7 parts each)
+    python -m benchmarks criteo_deepfm [--runs SEEDS]      (default: 8 seeds of 7 parts)
 
-Each part is the test set once for every seed; both sides train on the other parts in file order. AUC differences are paired by (part, seed).
+Each part is the test set once a seed; both sides train on the other parts in file order. AUC differences are paired by (part, seed).
 """
 
 from __future__ import annotations

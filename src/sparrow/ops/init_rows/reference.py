@@ -44,7 +44,8 @@ def initial_value(seed: int, id: int, column: int, initializer: int, a: float, b
 
 def init_rows_(
     weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], row_ids: Tensor, meta: Tensor, rows: Tensor,
-    ids: Tensor, table_offsets: Tensor, positions: Tensor, num_positions: Tensor, seeds: Tensor, initializer: int, parameters: Tensor, slot_values: Tensor,
+    ids: Tensor, table_offsets: Tensor, positions: Tensor, num_positions: Tensor, seeds: Tensor,
+    initializer: int, parameters: Tensor, slot_values: Tensor,
 ) -> None:  # fmt: skip
     rows_per_block, dim = weights[0].shape
     num_element_slots = element_slots[0].shape[1] // dim if element_slots else 0

@@ -1,0 +1,45 @@
+"""dedup_ids: reference and C++ against a dict by (table, id)."""
+
+import pytest
+import torch
+from hypothesis import given
+from torch.library import opcheck
+
+from sparrow.ops.dedup_ids import reference
+from sparrow.ops.dedup_ids.op import dedup_ids
+from tests_support import id_lists
+
+BODIES = {"reference": reference.dedup_ids, "cpu": dedup_ids}
+
+
+@pytest.mark.parametrize("body", BODIES)
+@given(first=id_lists(60), second=id_lists(60))
+def test_distinct_pairs_in_order_of_first_appearance(body: str, first: list[int], second: list[int]) -> None:
+    pairs = [*(("a", id) for id in first), *(("b", id) for id in second)]
+    distinct = list(dict.fromkeys(pairs))
+    offsets = torch.tensor([0, len(first), len(pairs)])
+    unique_ids, unique_offsets, inverse, counts = BODIES[body](torch.tensor([id for _, id in pairs], dtype=torch.int64), offsets)
+    tail = len(pairs) - len(distinct)
+    assert unique_offsets.tolist() == [0, sum(table == "a" for table, _ in distinct), len(distinct)]
+    assert unique_ids.tolist() == [id for _, id in distinct] + [0] * tail
+    assert counts.tolist() == [pairs.count(pair) for pair in distinct] + [0] * tail
+    assert inverse.tolist() == [distinct.index(pair) for pair in pairs]
+
+
+@pytest.mark.parametrize("num_ids", [0, 1, 63, 1000, 4097])
+def test_compiled_equals_reference(num_ids: int) -> None:
+    ids = torch.randint(0, max(1, num_ids // 3), (num_ids,), generator=torch.Generator().manual_seed(num_ids))
+    offsets = torch.tensor([0, num_ids // 4, num_ids // 4, num_ids])
+    for mine, theirs in zip(dedup_ids(ids, offsets), reference.dedup_ids(ids, offsets), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_opcheck() -> None:
+    opcheck(torch.ops.sparrow.dedup_ids.default, (torch.tensor([3, 3, 1, 3]), torch.tensor([0, 2, 4])))
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(RuntimeError, match="ids"):
+        dedup_ids(torch.zeros(2), torch.tensor([0, 2]))
+    with pytest.raises(RuntimeError, match="table_offsets"):
+        dedup_ids(torch.arange(2), torch.tensor([0, 3]))

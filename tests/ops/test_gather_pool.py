@@ -1,0 +1,163 @@
+"""gather_pool: reference against arithmetic, C++ against the reference bit for bit, gradients against torch's own autograd."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.library import opcheck
+
+from sparrow.ops.gather_pool import reference
+from sparrow.ops.gather_pool.op import gather_pool
+
+ROWS_PER_BLOCK = 4
+
+
+class Case(NamedTuple):
+    """Arguments of the operator after the sink."""
+
+    weights: list[Tensor]
+    default_row: Tensor
+    rows: Tensor
+    inverse: Tensor
+    offsets: Tensor
+    position_weights: Tensor | None
+    combiners: Tensor
+    num_samples: int
+
+    @property
+    def sink(self) -> Tensor:
+        return torch.zeros((), dtype=self.default_row.dtype).expand(self.rows.numel(), self.default_row.numel()).requires_grad_()
+
+
+def case(
+    lengths: list[int],
+    *,
+    features: int = 1,
+    dim: int = 3,
+    unique: int = 5,
+    weighted: bool = False,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> Case:
+    """Segments of the given lengths, positions drawn over `unique` rows of which the second is absent."""
+    generator = torch.Generator().manual_seed(seed)
+    num_positions = sum(lengths)
+    blocks = [torch.randn(ROWS_PER_BLOCK, dim, generator=generator, dtype=dtype) for _ in range(3)]
+    rows = torch.randperm(3 * ROWS_PER_BLOCK, generator=generator)[:unique].int()
+    rows[1:2] = -1
+    inverse = torch.randint(unique, (num_positions,), generator=generator, dtype=torch.int32)
+    weights = torch.randint(-2, 4, (num_positions,), generator=generator).float() if weighted else None
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    default = torch.randn(dim, generator=generator, dtype=dtype)
+    return Case(blocks, default, rows, inverse, offsets, weights, torch.arange(features) % 2, len(lengths) // features)
+
+
+def dense(given: Case, table: Tensor) -> Tensor:
+    """Pool by torch's differentiable operations. table: [U, D], one row a distinct id."""
+    values = table[given.inverse.long()]
+    factors = torch.ones(values.shape[0], dtype=values.dtype) if given.position_weights is None else given.position_weights.to(values.dtype)
+    out = []
+    for segment in range(given.offsets.numel() - 1):
+        begin, end = given.offsets[segment : segment + 2].tolist()
+        pooled = (values[begin:end] * factors[begin:end, None]).sum(0)
+        if int(given.combiners[segment // given.num_samples]) == 1 and end > begin:
+            total = factors[begin:end].sum()
+            pooled = pooled / total if total != 0 else torch.zeros_like(pooled)
+        out.append(pooled)
+    stacked = torch.stack(out) if out else table.new_zeros(0, table.shape[1])
+    return stacked.reshape(given.combiners.numel(), given.num_samples, -1).transpose(0, 1)
+
+
+def table_of(given: Case) -> Tensor:
+    flat = torch.cat(given.weights)
+    return torch.stack([given.default_row if row < 0 else flat[row] for row in given.rows.tolist()])
+
+
+LENGTHS = st.lists(st.integers(0, 4), min_size=2, max_size=12).map(lambda values: values[: len(values) // 2 * 2])
+
+
+@given(lengths=LENGTHS, weighted=st.booleans(), seed=st.integers(0, 1000), dtype=st.sampled_from([torch.float32, torch.float64]))
+def test_pools_and_gradients(lengths: list[int], weighted: bool, seed: int, dtype: torch.dtype) -> None:
+    given_case = case(lengths, features=2, weighted=weighted, seed=seed, dtype=dtype)
+    sink = given_case.sink
+    out = gather_pool(sink, *given_case)
+    assert torch.equal(out, reference.gather_pool(sink, *given_case))
+    table = table_of(given_case).requires_grad_()
+    expected = dense(given_case, table)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    assert torch.allclose(out, expected, atol=tolerance, rtol=tolerance)
+    scale = torch.arange(1.0, out.numel() + 1, dtype=dtype).reshape(out.shape)
+    (out * scale).sum().backward()
+    (expected * scale).sum().backward()
+    assert table.grad is not None
+    assert sink.grad is not None
+    wanted = table.grad.clone()
+    wanted[given_case.rows < 0] = 0
+    assert torch.allclose(sink.grad, wanted, atol=tolerance * 100, rtol=tolerance)
+
+
+@pytest.mark.parametrize("length", [255, 256, 257, 10_000])
+def test_long_segments_add_in_chunks_of_256(length: int) -> None:
+    given_case = case([length], dim=2, unique=5, seed=length)
+    values = table_of(given_case)[given_case.inverse.long()]
+    total = torch.zeros(2)
+    for first in range(0, length, 256):
+        chunk = torch.zeros(2)
+        for row in values[first : first + 256]:
+            chunk += row
+        total += chunk
+    assert torch.equal(gather_pool(given_case.sink, *given_case)[0, 0], total)
+
+
+def test_result_does_not_depend_on_the_number_of_threads() -> None:
+    given_case = case([3, 0, 1, 7] * 1000, features=2, dim=8, unique=9, seed=4)
+    results = []
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        results.append(gather_pool(given_case.sink, *given_case))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("lengths", [[], [0, 0, 0]])
+def test_nothing_to_pool_gives_zeros(lengths: list[int]) -> None:
+    given_case = case(lengths)
+    out = gather_pool(given_case.sink, *given_case)
+    assert out.shape == (len(lengths), 1, 3)
+    assert not out.any()
+
+
+def test_opcheck() -> None:
+    given_case = case([2, 0, 1, 3], features=2, weighted=True)
+    opcheck(torch.ops.sparrow.gather_pool.default, (given_case.sink.detach().clone().requires_grad_(), *given_case))
+
+
+def test_compiles_whole_with_dynamic_shapes() -> None:
+    compiled = torch.compile(
+        lambda given_case, sink: gather_pool(sink, *given_case).sum(), fullgraph=True, dynamic=True, backend="aot_eager"
+    )
+    for lengths in ([1, 2], [0, 3, 4, 1]):
+        given_case = case(lengths)
+        mine, theirs = given_case.sink, given_case.sink
+        compiled(given_case, mine).backward()
+        gather_pool(theirs, *given_case).sum().backward()
+        assert torch.equal(mine.grad, theirs.grad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("rows", torch.tensor([0, 1, 2, 3, 99], dtype=torch.int32), "rows"),
+        ("inverse", torch.full((3,), 5, dtype=torch.int32), "inverse"),
+        ("offsets", torch.tensor([0, 2]), "offsets"),
+        ("default_row", torch.zeros(4), "sink|default_row"),
+        ("position_weights", torch.zeros(2), "position_weights"),
+    ],
+)
+def test_wrong_argument_is_named(field: str, value: Tensor, named: str) -> None:
+    given_case = case([2, 1])
+    with pytest.raises(RuntimeError, match=named):
+        gather_pool(given_case.sink, *given_case._replace(**{field: value}))

@@ -1,0 +1,84 @@
+"""pool_backward: C++ against the reference bit for bit, and against index_add; the order in which occurrences add."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.library import opcheck
+
+from sparrow.ops.pool_backward import reference
+from sparrow.ops.pool_backward.op import pool_backward
+
+SUM = torch.zeros(1, dtype=torch.int64)
+
+
+def one_id_a_sample(num_positions: int, unique: int, dim: int = 3, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return (grad, rows, inverse, offsets) of a single feature of one id a sample."""
+    generator = torch.Generator().manual_seed(seed)
+    inverse = torch.randint(unique, (num_positions,), generator=generator, dtype=torch.int32)
+    return (
+        torch.randn(num_positions, 1, dim, generator=generator),
+        torch.arange(unique, dtype=torch.int32),
+        inverse,
+        torch.arange(num_positions + 1),
+    )
+
+
+@given(lengths=st.lists(st.integers(0, 4), max_size=12), weighted=st.booleans(), mean=st.booleans(), seed=st.integers(0, 1000))
+def test_compiled_equals_reference(lengths: list[int], weighted: bool, mean: bool, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    inverse = torch.randint(4, (sum(lengths),), generator=generator, dtype=torch.int32)
+    rows = torch.tensor([5, -1, 2, 0], dtype=torch.int32)
+    weights = torch.randint(-2, 4, (sum(lengths),), generator=generator).float() if weighted else None
+    grad = torch.randn(len(lengths), 1, 3, generator=generator)
+    arguments = (grad, rows, inverse, offsets, weights, torch.tensor([int(mean)]))
+    assert torch.equal(pool_backward(*arguments), reference.pool_backward(*arguments))
+
+
+@pytest.mark.parametrize("num_positions", [0, 1, 63, 5000])
+def test_sums_of_one_id_a_sample_are_those_of_index_add(num_positions: int) -> None:
+    grad, rows, inverse, offsets = one_id_a_sample(num_positions, 7)
+    expected = torch.zeros(7, 3, dtype=torch.float64).index_add_(0, inverse.long(), grad[:, 0].double())
+    assert torch.allclose(pool_backward(grad, rows, inverse, offsets, None, SUM).double(), expected, atol=1e-3)
+
+
+def test_occurrences_add_in_position_order_in_chunks_of_256() -> None:
+    grad, rows, inverse, offsets = one_id_a_sample(600, 1)
+    total = torch.zeros(3)
+    for first in range(0, 600, 256):
+        chunk = torch.zeros(3)
+        for row in grad[first : first + 256, 0]:
+            chunk += row
+        total += chunk
+    assert torch.equal(pool_backward(grad, rows, inverse, offsets, None, SUM)[0], total)
+
+
+def test_result_does_not_depend_on_the_number_of_threads() -> None:
+    arguments = one_id_a_sample(20_000, 3000, dim=8)
+    results = []
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        results.append(pool_backward(*arguments, None, SUM))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_rows_that_do_not_exist_and_expanded_gradients() -> None:
+    inverse, offsets = torch.tensor([0, 1, 0], dtype=torch.int32), torch.arange(4)
+    grad = torch.ones(()).expand(3, 1, 2)
+    summed = pool_backward(grad, torch.tensor([-1, 4], dtype=torch.int32), inverse, offsets, None, SUM)
+    assert summed.tolist() == [[0.0, 0.0], [1.0, 1.0]]
+
+
+def test_opcheck() -> None:
+    opcheck(torch.ops.sparrow.pool_backward.default, (*one_id_a_sample(6, 3), None, SUM))
+
+
+def test_wrong_arguments_are_named() -> None:
+    grad, rows, inverse, offsets = one_id_a_sample(3, 2)
+    with pytest.raises(RuntimeError, match="inverse"):
+        pool_backward(grad, rows, inverse + 2, offsets, None, SUM)
+    with pytest.raises(RuntimeError, match="offsets"):
+        pool_backward(grad, rows, inverse, offsets[:-1], None, SUM)
