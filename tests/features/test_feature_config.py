@@ -1,0 +1,50 @@
+"""Features from plain data equal features from the builder; mistakes name the key."""
+
+import pytest
+
+from sparrow.errors import ConfigError
+from sparrow.features import Feature, expand_names, features_from_config
+
+
+def test_equals_the_builder() -> None:
+    entry = {"name": "i{1..2}", "select": "n{1..2}", "transforms": [{"fill": 0.0}, "log1p", {"bucketize": [1, 2]}]}
+    assert features_from_config(entry) == [Feature(f"i{k}").select(f"n{k}").fill(0.0).log1p().bucketize([1.0, 2.0]) for k in (1, 2)]
+    assert features_from_config({"name": "s", "transforms": [{"hash": "farm"}, {"mod": 10}]}) == [
+        Feature("s").select("s").hash("farm").mod(10)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("plain", ["plain"]),
+        ("i{1..3}", ["i1", "i2", "i3"]),
+        ("{a, b}_id", ["a_id", "b_id"]),
+        ("{x,y}{1..2}", ["x1", "x2", "y1", "y2"]),
+    ],
+)
+def test_patterns(pattern: str, names: list[str]) -> None:
+    assert expand_names(pattern) == names
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ({"nam": "a"}, r"feature\.nam.*'name'"),
+        ({}, r"feature\.name"),
+        ({"name": 3}, r"feature\.name.*3"),
+        ({"name": "i{3..1}"}, "empty"),
+        ({"name": "i{1..3}", "select": "n{1..2}"}, "2 columns for 3 names"),
+        ({"name": "a", "transforms": "log1p"}, "expected a list"),
+        ({"name": "a", "transforms": [{"log1p": 1, "fill": 2}]}, r"transforms\[0\]"),
+        ({"name": "a", "transforms": [3]}, r"transforms\[0\]"),
+        ({"name": "a", "transforms": ["logp1"]}, r"transforms\[0\].*'log1p'"),
+        ({"name": "a", "transforms": ["fill"]}, r"transforms\[0\]\.fill"),
+        ({"name": "a", "transforms": [{"mod": "many"}]}, r"transforms\[0\]\.mod"),
+        ({"name": "a", "transforms": [{"bucketize": 3}]}, r"transforms\[0\]\.bucketize"),
+        ({"name": "a", "transforms": [{"fill": "zero"}]}, r"transforms\[0\]\.fill"),
+    ],
+)
+def test_mistakes_name_the_key(entry: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        features_from_config(entry)
