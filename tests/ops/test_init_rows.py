@@ -1,0 +1,183 @@
+"""init_rows_: published Philox words, exact agreement of both bodies, purity, and the statistics of what they draw."""
+
+import math
+import re
+from pathlib import Path
+from statistics import NormalDist
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.library import opcheck
+
+from sparrow.ops.init_rows import reference
+from sparrow.ops.init_rows.normal_table import TABLE
+from sparrow.ops.init_rows.op import init_rows_
+from tests_support import ids as any_id
+
+BODIES = {"reference": reference.init_rows_, "cpu": init_rows_}
+CONSTANT, UNIFORM, NORMAL = range(3)
+ROWS_PER_BLOCK, NUM_BLOCKS = 8, 3
+PARAMETERS = torch.tensor([[0.5, 2.0], [-1.0, 0.25]], dtype=torch.float64)
+
+
+class Rows:
+    """Blocks of poison, so that a value not written shows."""
+
+    def __init__(
+        self,
+        dim: int,
+        dtype: torch.dtype = torch.float32,
+        num_rows: int = ROWS_PER_BLOCK * NUM_BLOCKS,
+        rows_per_block: int = ROWS_PER_BLOCK,
+    ) -> None:
+        blocks = num_rows // rows_per_block
+        self.weights = [torch.full((rows_per_block, dim), math.nan, dtype=dtype) for _ in range(blocks)]
+        self.element_slots = [torch.full((rows_per_block, 2 * dim), math.nan, dtype=dtype) for _ in range(blocks)]
+        self.row_slots = [torch.full((rows_per_block, 1), math.nan, dtype=dtype) for _ in range(blocks)]
+        self.row_ids = torch.full((num_rows,), -7, dtype=torch.int64)
+        self.meta = torch.full((num_rows, 4), -7, dtype=torch.int32)
+
+    def tensors(self) -> list[Tensor]:
+        return [*self.weights, *self.element_slots, *self.row_slots, self.row_ids, self.meta]
+
+    def init(
+        self, body: str, rows: Tensor, ids: Tensor, offsets: Tensor, positions: Tensor, kind: int, seeds: tuple[int, int] = (3, -4)
+    ) -> None:
+        BODIES[body](
+            self.weights, self.element_slots, self.row_slots, self.row_ids, self.meta, rows, ids, offsets, positions,
+            torch.tensor([positions.numel()]), torch.tensor(seeds), kind, PARAMETERS, torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [  # the known answers published with Random123
+        ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        ([0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344], [0xA4093822, 0x299F31D0], [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]),
+    ],
+)
+def test_philox_gives_its_published_words(counter: list[int], key: list[int], words: list[int]) -> None:
+    assert reference.philox(counter, key) == words
+
+
+@given(
+    ids=st.lists(any_id, min_size=1, max_size=10),
+    kind=st.sampled_from([CONSTANT, UNIFORM, NORMAL]),
+    dim=st.integers(1, 9),
+    double=st.booleans(),
+    seeds=st.tuples(any_id, any_id),
+)
+def test_compiled_equals_reference_and_touches_nothing_else(
+    ids: list[int], kind: int, dim: int, double: bool, seeds: tuple[int, int]
+) -> None:
+    dtype = torch.float64 if double else torch.float32
+    rows = torch.randperm(ROWS_PER_BLOCK * NUM_BLOCKS, generator=torch.Generator().manual_seed(len(ids)))[: len(ids)].int()
+    positions = torch.arange(0, len(ids), 2, dtype=torch.int32)
+    offsets = torch.tensor([0, len(ids) // 2, len(ids)])
+    mine, theirs = Rows(dim, dtype), Rows(dim, dtype)
+    for state, body in ((mine, "cpu"), (theirs, "reference")):
+        state.init(body, rows, torch.tensor(ids), offsets, positions, kind, seeds)
+    for one, two in zip(mine.tensors(), theirs.tensors(), strict=True):
+        assert torch.equal(one.nan_to_num(-99), two.nan_to_num(-99))
+    fresh = set(rows[positions.long()].tolist())
+    for row in range(ROWS_PER_BLOCK * NUM_BLOCKS):
+        written = not torch.cat(mine.weights)[row].isnan().any()
+        assert written == (row in fresh)
+        if written:
+            position = rows.tolist().index(row)
+            assert mine.row_ids[row] == ids[position]
+            assert mine.meta[row].tolist() == [0, 0, 0, int(position >= len(ids) // 2)]
+            assert torch.cat(mine.element_slots)[row].tolist() == [0.0] * dim + [0.5] * dim
+            assert torch.cat(mine.row_slots)[row].tolist() == [2.0]
+
+
+def test_values_depend_on_seed_id_and_column_alone() -> None:
+    ids = torch.tensor([11, 22, 33])
+    offsets, positions = torch.tensor([0, 3, 3]), torch.arange(3, dtype=torch.int32)
+    here, there = Rows(6), Rows(6)
+    here.init("cpu", torch.tensor([0, 1, 2], dtype=torch.int32), ids, offsets, positions, NORMAL)
+    there.init("cpu", torch.tensor([20, 3, 9], dtype=torch.int32), ids.flip(0), offsets, positions, NORMAL)
+    assert torch.equal(torch.cat(here.weights)[:3], torch.cat(there.weights)[[9, 3, 20]])
+    other = Rows(6)
+    other.init("cpu", torch.tensor([0, 1, 2], dtype=torch.int32), ids, offsets, positions, NORMAL, seeds=(4, -4))
+    assert not torch.equal(torch.cat(here.weights)[:3], torch.cat(other.weights)[:3])
+
+
+def drawn(kind: int) -> Tensor:
+    """Return 200,000 values of table 0, standardised to (a, b) = (0.5, 2.0)."""
+    num_rows, dim = 1 << 14, 16
+    state = Rows(dim, torch.float64, num_rows, num_rows)
+    positions = torch.arange(num_rows, dtype=torch.int32)
+    state.init("cpu", positions, positions.long() * 7919, torch.tensor([0, num_rows, num_rows]), positions, kind)
+    return state.weights[0]
+
+
+def kolmogorov_smirnov(values: Tensor, distribution: object) -> float:
+    """Return the largest distance between the sample's distribution and the given one, in units of 1/sqrt(n)."""
+    ordered = values.flatten().sort().values.tolist()
+    expected = [distribution(value) for value in ordered]  # type: ignore[operator]
+    n = len(ordered)
+    return max(max(p - k / n, (k + 1) / n - p) for k, p in enumerate(expected)) * math.sqrt(n)
+
+
+# P(D * sqrt(n) > 1.95) is 0.001 for a sample of the distribution itself.
+KS_LIMIT = 1.95
+
+
+def test_uniform_is_uniform() -> None:
+    values = drawn(UNIFORM)
+    assert float(values.min()) > 0.5
+    assert float(values.max()) < 2.0
+    assert kolmogorov_smirnov(values, lambda x: (x - 0.5) / 1.5) < KS_LIMIT
+
+
+def test_normal_is_normal() -> None:
+    values = drawn(NORMAL)
+    assert kolmogorov_smirnov(values, NormalDist(0.5, 2.0).cdf) < KS_LIMIT
+    standard = (values - 0.5) / 2
+    n = standard.numel()
+    # Five standard errors of mean, variance and kurtosis.
+    assert abs(float(standard.mean())) < 5 / math.sqrt(n)
+    assert abs(float(standard.var()) - 1) < 5 * math.sqrt(2 / n)
+    assert abs(float((standard**4).mean()) - 3) < 5 * math.sqrt(96 / n)
+    # Columns of a row, and rows of a column, are independent.
+    correlation = torch.corrcoef(standard.T) - torch.eye(16)
+    assert float(correlation.abs().max()) < 6 / math.sqrt(standard.shape[0])
+
+
+def test_normal_values_are_near_the_exact_inverse() -> None:
+    words = [*range(0, 2000), *(2**k + d for k in range(11, 32) for d in (-1, 0, 1)), *range(2**30, 2**31, 10_000_019), 2**31 - 1]
+    for word in words:
+        exact = -NormalDist().inv_cdf(((word & 0x7FFFFFFF) + 0.5) / 2**32)
+        assert abs(reference.normal_value(word & 0x7FFFFFFF) - exact) < 2e-5
+        assert reference.normal_value(word | 2**31) == -reference.normal_value(word & 0x7FFFFFFF)
+
+
+def test_both_tables_hold_the_same_numbers() -> None:
+    header = (Path(__file__).parents[2] / "csrc" / "core" / "normal_table.h").read_text()
+    numbers = [float.fromhex(text) for text in re.findall(r"-?0x[0-9a-f.]+p[+-]\d+", header)]
+    assert numbers == [term for row in TABLE for term in row]
+
+
+@pytest.mark.parametrize("kind", [CONSTANT, UNIFORM, NORMAL])
+def test_opcheck(kind: int) -> None:
+    state = Rows(3)
+    blocks = [[block.nan_to_num() for block in held] for held in (state.weights, state.element_slots, state.row_slots)]
+    rows, positions = torch.tensor([3, 9], dtype=torch.int32), torch.tensor([0, 1], dtype=torch.int32)
+    placed = (rows, torch.tensor([5, 6]), torch.tensor([0, 1, 2]), positions, torch.tensor([2]), torch.tensor([1, 2]))
+    values = torch.zeros(3, dtype=torch.float64)
+    opcheck(torch.ops.sparrow.init_rows_.default, (*blocks, state.row_ids, state.meta, *placed, kind, PARAMETERS, values))
+
+
+def test_wrong_arguments_are_named() -> None:
+    state, one = Rows(2), torch.tensor([0], dtype=torch.int32)
+    with pytest.raises(RuntimeError, match="positions"):
+        state.init("cpu", one, torch.tensor([1]), torch.tensor([0, 1, 1]), torch.tensor([4], dtype=torch.int32), CONSTANT)
+    with pytest.raises(RuntimeError, match="initializer"):
+        state.init("cpu", one, torch.tensor([1]), torch.tensor([0, 1, 1]), one, 9)
+    with pytest.raises(RuntimeError, match="rows"):
+        state.init("cpu", one + 24, torch.tensor([1]), torch.tensor([0, 1, 1]), one, CONSTANT)

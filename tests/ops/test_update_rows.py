@@ -1,0 +1,157 @@
+"""update_rows_: torch's own dense optimizers are the oracle; C++ equals the reference bit for bit."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.library import opcheck
+
+from sparrow.errors import ConfigError
+from sparrow.ops.update_rows import reference
+from sparrow.ops.update_rows.op import update_rows_
+from sparrow.ops.update_rows.rules import RULES, Rule
+
+BODIES = {"reference": reference.update_rows_, "cpu": update_rows_}
+TORCH = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad, "adam": torch.optim.Adam}
+ROWS_PER_BLOCK, NUM_BLOCKS, DIM = 4, 3, 5
+TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
+
+
+class State:
+    """Blocks of random weights and slots; odd rows belong to table 1."""
+
+    def __init__(self, rule: Rule, dtype: torch.dtype, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        width = len(rule.element_slots) * DIM
+        self.weights = [torch.randn(ROWS_PER_BLOCK, DIM, generator=generator, dtype=dtype) for _ in range(NUM_BLOCKS)]
+        # Second moments and sums of squares are not negative.
+        self.slots = [torch.rand(ROWS_PER_BLOCK, width, generator=generator, dtype=dtype) for _ in range(NUM_BLOCKS)] if width else []
+        self.meta = torch.zeros(ROWS_PER_BLOCK * NUM_BLOCKS, 4, dtype=torch.int32)
+        self.meta[1::2, 3] = 1
+
+    def arguments(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
+        return self.weights, self.slots, [], self.meta
+
+
+def hyper_of(rule: Rule, step: int, **values: float) -> Tensor:
+    """Table 1 has ten times the learning rate."""
+    return torch.tensor([rule.hyper_row(step=step, lr=lr, **values) for lr in (0.01, 0.1)], dtype=torch.float64)
+
+
+ROW_LISTS = st.lists(st.integers(0, ROWS_PER_BLOCK * NUM_BLOCKS - 1), unique=True, max_size=8)
+
+
+@given(
+    rows=ROW_LISTS,
+    rule=st.sampled_from(sorted(RULES)),
+    double=st.booleans(),
+    decay=st.sampled_from([0.0, 0.1]),
+    step=st.integers(1, 1000),
+    seed=st.integers(0, 99),
+)
+def test_compiled_equals_reference(rows: list[int], rule: str, double: bool, decay: float, step: int, seed: int) -> None:
+    dtype = torch.float64 if double else torch.float32
+    mine, theirs = (State(RULES[rule], dtype, seed) for _ in range(2))
+    index = torch.tensor([*rows, -1], dtype=torch.int32)
+    grads = torch.randn(len(rows) + 1, DIM, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    hyper = hyper_of(RULES[rule], step, weight_decay=decay)
+    update_rows_(*mine.arguments(), index, grads, hyper, RULES[rule].code, step)
+    reference.update_rows_(*theirs.arguments(), index, grads, hyper, RULES[rule].code, step)
+    for one, two in zip([*mine.weights, *mine.slots, mine.meta], [*theirs.weights, *theirs.slots, theirs.meta], strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", RULES)
+def test_a_sequence_of_updates_is_that_of_torch(body: str, dtype: torch.dtype, decay: float, name: str) -> None:
+    rule = RULES[name]
+    state = State(rule, dtype)
+    for slots in state.slots:
+        slots.zero_()
+    row = torch.tensor([6], dtype=torch.int32)
+    parameter = torch.nn.Parameter(state.weights[1][2:3].clone())
+    optimizer = TORCH[name]([parameter], lr=0.01, weight_decay=decay)
+    generator = torch.Generator().manual_seed(1)
+    for step in range(1, 8):
+        grad = torch.randn(1, DIM, generator=generator, dtype=dtype)
+        parameter.grad = grad.clone()
+        optimizer.step()
+        BODIES[body](*state.arguments(), row, grad, hyper_of(rule, step, weight_decay=decay), rule.code, step)
+        assert torch.allclose(state.weights[1][2], parameter.detach()[0], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("name", RULES)
+def test_other_rows_do_not_move(body: str, name: str) -> None:
+    state, untouched = State(RULES[name], torch.float32), State(RULES[name], torch.float32)
+    BODIES[body](
+        *state.arguments(), torch.tensor([5], dtype=torch.int32), torch.ones(1, DIM), hyper_of(RULES[name], 1), RULES[name].code, 7
+    )
+    others = torch.tensor([row for row in range(12) if row != 5])
+    for now, then in ((state.weights, untouched.weights), (state.slots, untouched.slots)):
+        if now:
+            assert torch.equal(torch.cat(now)[others], torch.cat(then)[others])
+            assert not torch.equal(torch.cat(now)[5], torch.cat(then)[5])
+    assert state.meta[:, 1].tolist() == [7 if row == 5 else 0 for row in range(12)]
+
+
+def test_result_does_not_depend_on_the_number_of_threads() -> None:
+    results = []
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        generator = torch.Generator().manual_seed(5)
+        weights, slots = [torch.randn(4096, DIM, generator=generator)], [torch.rand(4096, 2 * DIM, generator=generator)]
+        rows = torch.randperm(4096, generator=generator).int()
+        grads = torch.randn(4096, DIM, generator=generator)
+        update_rows_(
+            weights, slots, [], torch.zeros(4096, 4, dtype=torch.int32), rows, grads, hyper_of(RULES["adam"], 3), RULES["adam"].code, 3
+        )
+        results.append(torch.cat([weights[0], slots[0]], 1))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_opcheck(name: str) -> None:
+    state = State(RULES[name], torch.float32)
+    rows = torch.tensor([1, -1, 6], dtype=torch.int32)
+    opcheck(
+        torch.ops.sparrow.update_rows_.default,
+        (*state.arguments(), rows, torch.ones(3, DIM), hyper_of(RULES[name], 2), RULES[name].code, 2),
+    )
+
+
+def test_hyper_rows_name_what_is_unknown() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'beta[12]'"):
+        RULES["adam"].hyper_row(step=1, beta=0.9)
+    for rule in RULES.values():
+        assert next(iter(rule.hyper)) == "lr"
+        assert len(rule.hyper_row(step=1)) == 8
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "named"),
+    [
+        (1, [], "element_slots"),
+        (4, torch.tensor([12], dtype=torch.int32), "rows"),
+        (5, torch.ones(1, DIM + 1), "grads"),
+        (6, torch.zeros(1, 8, dtype=torch.float64), "hyper"),
+        (7, 99, "unknown update rule"),
+    ],
+)
+def test_wrong_argument_is_named(position: int, value: object, named: str) -> None:
+    rule = RULES["adam"]
+    arguments = [
+        *State(rule, torch.float32).arguments(),
+        torch.tensor([1], dtype=torch.int32),
+        torch.ones(1, DIM),
+        hyper_of(rule, 1),
+        rule.code,
+        1,
+    ]
+    arguments[position] = value
+    with pytest.raises(RuntimeError, match=named):
+        update_rows_(*arguments)
