@@ -125,7 +125,7 @@ def test_opcheck(name: str) -> None:
 
 
 def test_hyper_rows_name_what_is_unknown() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'beta[12]'"):
+    with pytest.raises(ConfigError, match=r"did you mean 'beta[12]'"):
         RULES["adam"].hyper_row(step=1, beta=0.9)
     for rule in RULES.values():
         assert next(iter(rule.hyper)) == "lr"
