@@ -41,6 +41,9 @@ def piece(octave: int, index: int) -> list[float]:
     """Return the cubic through four Chebyshev nodes of one piece."""
     low = 0.0 if octave == 0 else 2.0**octave
     width = (2.0 ** (octave + 1) - low) / PIECES
+    if octave == 0:
+        # Only m = 0 and m = 1 come here, each at the start of a piece, and no cubic follows so far a tail: their exact values.
+        return [-NormalDist().inv_cdf((index * width + 0.5) / 2**32), 0.0, 0.0, 0.0]
     nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(TERMS) + 0.5) / TERMS)
     values = [-NormalDist().inv_cdf((low + (index + t) * width + 0.5) / 2**32) for t in nodes]
     return np.polynomial.polynomial.polyfit(nodes, values, TERMS - 1).tolist()

@@ -1,6 +1,7 @@
 // First values of a row: pure functions of (table seed, id, column), the same bits everywhere.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 
@@ -25,8 +26,8 @@ inline double normal_value(uint32_t word) {
   return word >> 31 ? -z : z;
 }
 
+// `initializer` is kUniform or kNormal.
 inline double initial_value(uint32_t word, int64_t initializer, double a, double b) {
-  if (initializer == kConstant) return a;
   if (initializer == kUniform) return a + (b - a) * ((static_cast<double>(word) + 0.5) * 0x1p-32);
   return a + b * normal_value(word);
 }
@@ -34,6 +35,10 @@ inline double initial_value(uint32_t word, int64_t initializer, double a, double
 // row[0, dim) <- first values of `id` in the table of `seed`.
 template <typename T>
 inline void init_row(T* row, int64_t dim, int64_t id, int64_t seed, int64_t initializer, double a, double b) {
+  if (initializer == kConstant) {
+    std::fill_n(row, dim, static_cast<T>(a));
+    return;
+  }
   const auto low = [](int64_t word) { return static_cast<uint32_t>(word); };
   const auto high = [](int64_t word) { return static_cast<uint32_t>(static_cast<uint64_t>(word) >> 32); };
   for (int64_t first = 0; first < dim; first += 4) {

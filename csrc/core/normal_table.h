@@ -4,14 +4,14 @@
 namespace sparrow {
 
 constexpr int kNormalPieces = 8;
-constexpr double kNormalTable[248][4] = {{0x1.95a0f3735c4bap+2, -0x1.3a6b6e7700832p-4, 0x1.1a9be687f71abp-6, -0x1.ac736e11910b7p-9},
-                                         {0x1.919c6575f3288p+2, -0x1.a843d2aa07a6fp-5, 0x1.083c67709007ep-7, -0x1.36e6f42c41753p-10},
-                                         {0x1.8ebc91b15fac7p+2, -0x1.409f88c4859a0p-5, 0x1.307edd83c0dd8p-8, -0x1.24cab820edbf1p-11},
-                                         {0x1.8c7e4d52d00cep+2, -0x1.01f56b105b23ap-5, 0x1.8b4eaee65e800p-9, -0x1.416650802c85cp-12},
-                                         {0x1.8aa6c73f7745fp+2, -0x1.afe79ef004974p-6, 0x1.1522b49e49b6ep-9, -0x1.865c1b1c2c06ap-13},
-                                         {0x1.8916777ca6a8dp+2, -0x1.73a2b5206f12ap-6, 0x1.9a0dbcb6facd2p-10, -0x1.fd709d7b6a063p-14},
-                                         {0x1.87ba78524c406p+2, -0x1.4645422438fc1p-6, 0x1.3ba498b206b4cp-10, -0x1.5ec406572df38p-14},
-                                         {0x1.86868ea72fe84p+2, -0x1.22e0808eac000p-6, 0x1.f4fa93617082cp-11, -0x1.f795c764150dbp-15},
+constexpr double kNormalTable[248][4] = {{0x1.95a1198fcf3d5p+2, 0x0.0p+0, 0x0.0p+0, 0x0.0p+0},
+                                         {0x1.919c6eceb77f0p+2, 0x0.0p+0, 0x0.0p+0, 0x0.0p+0},
+                                         {0x1.8ebc95048f108p+2, 0x0.0p+0, 0x0.0p+0, 0x0.0p+0},
+                                         {0x1.8c7e4eca3b640p+2, 0x0.0p+0, 0x0.0p+0, 0x0.0p+0},
+                                         {0x1.8aa6c7fe07fdep+2, 0x0.0p+0, 0x0.0p+0, 0x0.0p+0},
+                                         {0x1.891677e778384p+2, 0x0.0p+0, 0x0.0p+0, 0x0.0p+0},
+                                         {0x1.87ba7892c24c5p+2, 0x0.0p+0, 0x0.0p+0, 0x0.0p+0},
+                                         {0x1.86868ed05f1bcp+2, 0x0.0p+0, 0x0.0p+0, 0x0.0p+0},
                                          {0x1.85725a3aaee7ap+2, -0x1.067c0bbe66139p-6, 0x1.974867f4fe59ap-11, -0x1.75ba9e9ebdf15p-15},
                                          {0x1.8477dd9b4c41dp+2, -0x1.de6512d008d88p-7, 0x1.51a8e31fc435dp-11, -0x1.1d01f37a67730p-15},
                                          {0x1.8392a9dc2ba2fp+2, -0x1.b77f1cc221e38p-7, 0x1.1c834ceffa73fp-11, -0x1.bca7e90870102p-16},

@@ -27,10 +27,18 @@ Blocks<T> blocks_of(const std::vector<Tensor>& tensors, const char* name) {
   return blocks;
 }
 
-// Read pointer of int32 rows, each checked to be -1 or inside the blocks.
-inline const int32_t* rows_of(const Tensor& rows, int64_t num_rows, const char* name) {
+// Checks that `slots`, unless there are none, have a row for every row of `weights`, at the same place.
+template <typename T>
+void check_covers(const Blocks<T>& slots, const Blocks<T>& weights, const char* name) {
+  STD_TORCH_CHECK(slots.data.empty() || (slots.shift == weights.shift && slots.data.size() >= weights.data.size()), name,
+                  " must cover every row of weights, in blocks of as many rows");
+}
+
+// Read pointer of int32 rows, the first `count` (all when negative) checked to be -1 or inside the blocks.
+inline const int32_t* rows_of(const Tensor& rows, int64_t num_rows, const char* name, int64_t count = -1) {
   const int32_t* data = input<int32_t>(rows, name);
-  for (int64_t i = 0; i < rows.numel(); ++i)
+  if (count < 0) count = rows.numel();
+  for (int64_t i = 0; i < count; ++i)
     STD_TORCH_CHECK(data[i] >= -1 && data[i] < num_rows, name, "[", i, "] is ", data[i], ", the blocks hold ", num_rows, " rows");
   return data;
 }

@@ -25,14 +25,19 @@ void init_rows(const std::vector<Tensor>& weights, const std::vector<Tensor>& el
              per_row = blocks_of<T>(row_slots, "row_slots");
   const int64_t num_row_slots = per_row.width;
   const int64_t num_element_slots = weight.width == 0 ? 0 : element.width / weight.width;
+  check_covers(element, weight, "element_slots");
+  check_covers(per_row, weight, "row_slots");
+  STD_TORCH_CHECK(element.width == num_element_slots * weight.width, "element_slots must be a multiple of ", weight.width, " wide, got ",
+                  element.width);
   STD_TORCH_CHECK(slot_values.numel() == num_element_slots + num_row_slots,
                   "slot_values must hold one value a slot: ", num_element_slots + num_row_slots);
   STD_TORCH_CHECK(seeds.numel() == table_offsets.numel() - 1 && parameters.numel() == 2 * seeds.numel(),
                   "seeds and parameters must hold one row a table");
-  STD_TORCH_CHECK(row_ids.numel() >= weight.num_rows() && meta.numel() >= 4 * weight.num_rows(),
-                  "row_ids and meta must cover every row of the blocks");
-  const int64_t count = input<int64_t>(num_positions, "num_positions")[0];
+  STD_TORCH_CHECK(row_ids.numel() >= weight.num_rows() && meta.dim() == 2 && meta.size(0) >= weight.num_rows() && meta.size(1) == 4,
+                  "row_ids [rows] and meta [rows, 4] must cover every row of the blocks");
+  const int64_t count = scalar(num_positions, "num_positions");
   STD_TORCH_CHECK(count >= 0 && count <= positions.numel(), "num_positions must not exceed the number of positions");
+  STD_TORCH_CHECK(rows.numel() == ids.numel(), "rows and ids must be of equal length, got ", rows.numel(), " and ", ids.numel());
   const int32_t* position = indices_of(positions, ids.numel(), "positions", count);
   const int32_t* row = rows_of(rows, weight.num_rows(), "rows");
   const int64_t* id = input<int64_t>(ids, "ids");

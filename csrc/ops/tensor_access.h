@@ -52,10 +52,19 @@ T* output(const Tensor& tensor, const char* name) {
   return reinterpret_cast<T*>(tensor.mutable_data_ptr());
 }
 
+// Value of a one-element int64 tensor: a count that an operator before wrote.
+inline int64_t scalar(const Tensor& tensor, const char* name) {
+  STD_TORCH_CHECK(tensor.numel() == 1, name, " must hold one value, holds ", tensor.numel());
+  return *input<int64_t>(tensor, name);
+}
+
 template <typename T>
 Tensor empty(std::initializer_list<int64_t> shape, const Tensor& like) {
   return torch::stable::new_empty(like, torch::headeronly::IntHeaderOnlyArrayRef(shape.begin(), shape.size()), scalar_type_of<T>());
 }
+
+// Steps are stored in int32 metadata.
+inline void check_step(int64_t step) { STD_TORCH_CHECK(step >= 0 && step <= INT32_MAX, "step must be from 0 to 2^31 - 1, got ", step); }
 
 // Checks that `offsets` [n + 1] cuts [0, num_elements) into n non-negative pieces, and returns its read pointer.
 inline const int64_t* offsets_of(const Tensor& offsets, int64_t num_elements, const char* name) {

@@ -7,10 +7,11 @@ namespace sparrow {
 
 void touch_rows_cpu(Tensor meta, Tensor rows, Tensor counts, Tensor num_rows, int64_t step) {
   STD_TORCH_CHECK(meta.dim() == 2 && meta.size(1) == 4, "meta must be int32 [rows, 4]");
-  const int64_t count = input<int64_t>(num_rows, "num_rows")[0];
+  check_step(step);
+  const int64_t count = scalar(num_rows, "num_rows");
   STD_TORCH_CHECK(count >= 0 && count <= rows.numel() && count <= counts.numel(), "num_rows must not exceed the number of rows and counts");
   int32_t* stamp = output<int32_t>(meta, "meta");
-  const int32_t* row = rows_of(rows, meta.size(0), "rows");
+  const int32_t* row = rows_of(rows, meta.size(0), "rows", count);
   const int32_t* occurrences = input<int32_t>(counts, "counts");
   constexpr int64_t kAhead = 32;
   for (int64_t i = 0; i < count; ++i) {

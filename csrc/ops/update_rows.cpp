@@ -23,11 +23,13 @@ void run(const Arguments& a) {
   STD_TORCH_CHECK(element.width == Rule<T>::kElementSlots * weights.width, "element_slots must be ", Rule<T>::kElementSlots * weights.width,
                   " wide, got ", element.width);
   STD_TORCH_CHECK(per_row.width == Rule<T>::kRowSlots, "row_slots must be ", Rule<T>::kRowSlots, " wide, got ", per_row.width);
-  STD_TORCH_CHECK(Rule<T>::kElementSlots == 0 || (element.shift == weights.shift && element.data.size() >= weights.data.size()),
-                  "element_slots must cover every row of weights");
+  check_covers(element, weights, "element_slots");
+  check_covers(per_row, weights, "row_slots");
   STD_TORCH_CHECK(a.hyper.dim() == 2 && a.hyper.size(1) == kHyperWords, "hyper must be float64 [num_tables, 8]");
-  STD_TORCH_CHECK(a.grads.numel() == a.rows.numel() * weights.width, "grads must be [U, D]");
-  STD_TORCH_CHECK(a.meta.numel() >= 4 * weights.num_rows(), "meta must cover every row of weights");
+  STD_TORCH_CHECK(a.grads.dim() == 2 && a.grads.size(0) == a.rows.numel() && (a.weights.empty() || a.grads.size(1) == weights.width),
+                  "grads must be [", a.rows.numel(), ", ", weights.width, "]");
+  STD_TORCH_CHECK(a.meta.dim() == 2 && a.meta.size(0) >= weights.num_rows() && a.meta.size(1) == 4,
+                  "meta [rows, 4] must cover every row of weights");
   const int32_t* rows = rows_of(a.rows, weights.num_rows(), "rows");
   const T* grads = input<T>(a.grads, "grads");
   int32_t* meta = output<int32_t>(a.meta, "meta");
@@ -35,7 +37,8 @@ void run(const Arguments& a) {
   std::vector<Rule<T>> rules;
   for (int64_t table = 0; table < a.hyper.size(0); ++table) rules.emplace_back(hyper + table * kHyperWords);
   for (int64_t i = 0; i < a.rows.numel(); ++i) {
-    const int32_t table = rows[i] < 0 ? 0 : meta[4 * int64_t{rows[i]} + 3];
+    if (rows[i] < 0) continue;
+    const int32_t table = meta[4 * int64_t{rows[i]} + 3];
     STD_TORCH_CHECK(table >= 0 && table < a.hyper.size(0), "row ", rows[i], " is of table ", table, ", hyper has ", a.hyper.size(0),
                     " tables");
   }
@@ -60,7 +63,10 @@ void dispatch(const Arguments& arguments, int64_t rule) {
 void update_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> element_slots, std::vector<Tensor> row_slots, Tensor meta,
                      Tensor rows, Tensor grads, Tensor hyper, int64_t rule, int64_t step) {
   const Arguments arguments{weights, element_slots, row_slots, meta, rows, grads, hyper, step};
-  if (!weights.empty() && weights[0].scalar_type() == ScalarType::Double) return dispatch<double>(arguments, rule);
+  check_step(step);
+  // A group whose tables hold no rows yet has no blocks; every row is -1 then, and nothing is done.
+  const Tensor& like = weights.empty() ? grads : weights[0];
+  if (like.scalar_type() == ScalarType::Double) return dispatch<double>(arguments, rule);
   dispatch<float>(arguments, rule);
 }
 

@@ -14,6 +14,11 @@ def test_equals_the_builder() -> None:
     ]
 
 
+def test_a_transform_without_argument_may_be_written_as_a_key() -> None:
+    entry = {"name": "s", "transforms": [{"hash": None}, {"mod": 10}]}  # what YAML reads in "- hash:"
+    assert features_from_config(entry) == [Feature("s").select("s").hash().mod(10)]
+
+
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
@@ -21,6 +26,8 @@ def test_equals_the_builder() -> None:
         ("i{1..3}", ["i1", "i2", "i3"]),
         ("{a, b}_id", ["a_id", "b_id"]),
         ("{x,y}{1..2}", ["x1", "x2", "y1", "y2"]),
+        ("i{08..11}", ["i08", "i09", "i10", "i11"]),
+        ("i{3..3}", ["i3"]),
     ],
 )
 def test_patterns(pattern: str, names: list[str]) -> None:
@@ -33,12 +40,22 @@ def test_patterns(pattern: str, names: list[str]) -> None:
         ({"nam": "a"}, r"feature\.nam.*'name'"),
         ({}, r"feature\.name"),
         ({"name": 3}, r"feature\.name.*3"),
-        ({"name": "i{3..1}"}, "empty"),
+        ({"name": "i{3..1}"}, r"feature: .*\{3\.\.1\}.*the smaller first"),
+        ({"name": "i{1...3}"}, r"feature: .*\{1\.\.\.3\} is no range"),
+        ({"name": "i{1..3"}, r"feature: .*brace has no partner"),
+        ({"name": "i{a,}"}, r"feature: .*empty name"),
+        ({"name": "a", "select": 3}, r"feature\.select.*3"),
+        ({"name": "a", "select": None}, r"feature\.select.*None"),
+        ({"name": "a", 3: 4}, r"feature\.3: unknown key"),
+        (["a"], r"feature: expected keys name, select, transforms"),
         ({"name": "i{1..3}", "select": "n{1..2}"}, "2 columns for 3 names"),
         ({"name": "a", "transforms": "log1p"}, "expected a list"),
         ({"name": "a", "transforms": [{"log1p": 1, "fill": 2}]}, r"transforms\[0\]"),
         ({"name": "a", "transforms": [3]}, r"transforms\[0\]"),
         ({"name": "a", "transforms": ["logp1"]}, r"transforms\[0\].*'log1p'"),
+        ({"name": "a", "transforms": [{"hash": "farm"}, "log1p"]}, r"transforms\[1\]\.log1p: feature 'a': log1p cannot follow"),
+        ({"name": "a", "transforms": [{"mod": 2.5}]}, r"transforms\[0\]\.mod: feature 'a': mod\(2\.5\)"),
+        ({"name": "a", "transforms": [{"bucketize": "123"}]}, r"transforms\[0\]\.bucketize: feature 'a'"),
         ({"name": "a", "transforms": ["fill"]}, r"transforms\[0\]\.fill"),
         ({"name": "a", "transforms": [{"mod": "many"}]}, r"transforms\[0\]\.mod"),
         ({"name": "a", "transforms": [{"bucketize": 3}]}, r"transforms\[0\]\.bucketize"),

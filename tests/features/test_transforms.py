@@ -1,213 +1,226 @@
-"""Every transform against a slow, obvious loop, on dense and ragged columns; nothing mutates its input."""
+"""Every transform against a loop over Python values, on every layout of column."""
 
-from __future__ import annotations
-
+import bisect
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from sparrow.errors import ConfigError, DataError
-from sparrow.features import Feature, FeatureEngine, FeatureType
+from features.columns import LAYOUTS, NESTED, column_of, mapped, rows_in, rows_of, same, strings_of, tensors_of
+from sparrow.errors import DataError
+from sparrow.features import Feature, FeatureEngine
 from sparrow.ops.farm_hash.reference import fingerprint
-from sparrow.types import Batch, Column, Group, Ragged, RowSpan
+from sparrow.types import Batch, Column, Ragged
 from tests_support import ids as any_id
 
-FLOATS = st.floats(-1e6, 1e6, width=32) | st.sampled_from([math.nan, math.inf, -math.inf, -0.0])
+layouts = st.sampled_from(LAYOUTS)
+floats = {torch.float32: st.floats(width=32), torch.float64: st.floats()}
+float_dtypes = st.sampled_from([torch.float32, torch.float64])
+small = st.integers(-(2**31), 2**31 - 1)
 
 
-def ragged(rows: list[list[Any]], dtype: torch.dtype, weights: bool = False) -> Ragged:
-    flat = [value for row in rows for value in row]
-    offsets = torch.tensor([0, *map(len, rows)]).cumsum(0)
-    return Ragged(torch.tensor(flat, dtype=dtype), (offsets,), torch.arange(len(flat)).float() if weights else None)
-
-
-def nested(rows: list[list[list[Any]]], dtype: torch.dtype) -> Ragged:
-    inner = ragged([part for row in rows for part in row], dtype)
-    outer = torch.tensor([0, *map(len, rows)]).cumsum(0)
-    return Ragged(inner.values, (outer, *inner.offsets))
-
-
-def strings(values: list[bytes]) -> Ragged:
-    return Ragged(torch.tensor(list(b"".join(values)), dtype=torch.uint8), (torch.tensor([0, *map(len, values)]).cumsum(0),))
-
-
-def apply(feature: Feature, column: Column) -> Column:
-    """Run one feature over one column and check that the column is as before."""
-    tensors = [column] if isinstance(column, Tensor) else [column.values, *column.offsets]
-    before = [tensor.clone() for tensor in tensors]
-    out = FeatureEngine([feature])(Batch.of({"x": column}))[feature.name]
-    assert all(torch.equal(now, then) or now.dtype.is_floating_point for now, then in zip(tensors, before, strict=True))
-    assert all(torch.equal(now.nan_to_num(), then.nan_to_num()) for now, then in zip(tensors, before, strict=True))
+def computed(feature: Feature, column: Column) -> Column:
+    """Run one feature of one column; check that nothing of the input changed and that offsets and weights stayed."""
+    batch = Batch.of({"column": column})
+    before = [tensor.clone() for tensor in tensors_of(batch)]
+    out = FeatureEngine([feature])(batch)[feature.name]
+    for tensor, copy in zip(tensors_of(batch), before, strict=True):
+        assert tensor.dtype == copy.dtype
+        assert torch.equal(tensor.contiguous().view(torch.uint8), copy.contiguous().view(torch.uint8)), "the input was changed"
     return out
 
 
-def same(got: float, expected: float) -> bool:
-    return (math.isnan(got) and math.isnan(expected)) or got == pytest.approx(expected, rel=1e-6, abs=1e-12)
+def check_levels(out: Column, given_column: Column) -> None:
+    assert isinstance(out, Ragged) == isinstance(given_column, Ragged)
+    if isinstance(out, Ragged) and isinstance(given_column, Ragged):
+        assert out.check("out").offsets == given_column.offsets
+        assert out.weights is given_column.weights
 
 
-X = Feature("f").select("x")
-BOUNDARIES = [-1.0, 0.0, 2.5, 100.0]
-# feature, dtype of the column, strategy of a value, the same on one Python value
-ELEMENTWISE: dict[str, tuple[Feature, torch.dtype, st.SearchStrategy[Any], Callable[[Any], Any]]] = {
-    "log1p": (X.log1p(), torch.float64, st.floats(-1e6, 1e6), lambda v: math.log1p(max(v, 0.0))),
-    "hash": (X.hash("farm"), torch.int64, any_id, lambda v: fingerprint(v.to_bytes(8, "little", signed=True))),
-    "mod": (X.mod(1000), torch.int64, any_id, lambda v: v % 2**64 % 1000),
-    "bucketize": (X.bucketize(BOUNDARIES), torch.float32, FLOATS, lambda v: 4 if math.isnan(v) else sum(b <= v for b in BOUNDARIES)),
-    "cast": (X.cast("float32"), torch.float64, st.floats(-100, 100, width=32), lambda v: v),
-}
+def start() -> Feature:
+    return Feature("out").select("column")
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
-@given(data=st.data())
-def test_elementwise_transforms_on_every_shape(name: str, data: st.DataObject) -> None:
-    feature, dtype, values, expected = ELEMENTWISE[name]
-    rows = data.draw(st.lists(st.lists(values, max_size=3), max_size=6))
-    flat = [value for row in rows for value in row]
-    wanted = [expected(value) for value in torch.tensor(flat, dtype=dtype).tolist()]
-    dense = apply(feature, torch.tensor(flat, dtype=dtype))
-    assert isinstance(dense, Tensor)
-    column = ragged(rows, dtype, weights=True)
-    lists = apply(feature, column)
-    deep = apply(feature, nested([rows, []], dtype))
-    assert isinstance(lists, Ragged)
-    assert isinstance(deep, Ragged)
-    for got in (dense, lists.values, deep.values):
-        assert all(same(one, two) for one, two in zip(got.tolist(), wanted, strict=True))
-    assert lists.weights is column.weights
-    assert len(deep.offsets) == 2
+@given(layout=layouts, weights=st.booleans(), data=st.data())
+def test_select_gives_the_column_itself(layout: str, weights: bool, data: st.DataObject) -> None:
+    column = column_of(layout, data.draw(rows_in(layout, small)), torch.int32, weights)
+    assert computed(start(), column) is column
 
 
-@given(rows=st.lists(st.lists(FLOATS, max_size=1), max_size=8), value=st.floats(-5, 5, width=32))
-def test_fill_makes_lists_of_one_dense(rows: list[list[float]], value: float) -> None:
-    out = apply(X.fill(value), ragged(rows, torch.float32))
-    assert isinstance(out, Tensor)
-    expected = [value if not row or math.isnan(row[0]) else row[0] for row in rows]
-    assert out.tolist() == expected
-    assert apply(X.fill(value), torch.tensor([row[0] for row in rows if row], dtype=torch.float32)).tolist() == [  # type: ignore[union-attr]
-        value if math.isnan(row[0]) else row[0] for row in rows if row
-    ]
+@given(layout=layouts, dtype=float_dtypes, weights=st.booleans(), data=st.data())
+def test_log1p(layout: str, dtype: torch.dtype, weights: bool, data: st.DataObject) -> None:
+    rows = data.draw(rows_in(layout, floats[dtype]))
+    column = column_of(layout, rows, dtype, weights)
+    out = computed(start().log1p(), column)
+    check_levels(out, column)
+    assert (out.values if isinstance(out, Ragged) else out).dtype == dtype
+    expected = mapped(lambda x: math.nan if math.isnan(x) else math.log1p(max(x, 0.0)), rows)
+    assert same(rows_of(out), expected, relative=2 * torch.finfo(dtype).eps)
 
 
-def test_fill_of_integers_keeps_them_integers() -> None:
-    out = apply(X.fill(7), ragged([[1], [], [2**60]], torch.int64))
-    assert isinstance(out, Tensor)
-    assert out.dtype == torch.int64
-    assert out.tolist() == [1, 7, 2**60]
-    with pytest.raises(DataError, match=r"'f'.*'x'.*whole number"):
-        apply(X.fill(0.5), ragged([[1]], torch.int64))
+@given(layout=layouts, dtype=st.sampled_from([torch.int32, torch.int64, torch.bool]), data=st.data())
+def test_log1p_of_integers_is_float64(layout: str, dtype: torch.dtype, data: st.DataObject) -> None:
+    rows = data.draw(rows_in(layout, st.booleans() if dtype == torch.bool else small))
+    out = computed(start().log1p(), column_of(layout, rows, dtype))
+    assert (out.values if isinstance(out, Ragged) else out).dtype == torch.float64
+    assert same(rows_of(out), mapped(lambda x: math.log1p(max(x, 0)), rows), relative=2**-51)
 
 
-@given(st.lists(st.binary(max_size=20), max_size=8))
-def test_hash_of_strings_drops_the_byte_level(values: list[bytes]) -> None:
-    one = apply(X.hash("farm"), strings(values))
-    assert isinstance(one, Tensor), "one string a row becomes one id a row"
-    assert one.tolist() == [fingerprint(value) for value in values]
-    column = strings(values)
-    listed = apply(X.hash("farm").mod(97), Ragged(column.values, (torch.tensor([0, len(values)]), *column.offsets)))
-    assert isinstance(listed, Ragged)
-    assert listed.values.tolist() == [fingerprint(value) % 2**64 % 97 for value in values]
-    assert listed.offsets[0].tolist() == [0, len(values)]
+@given(layout=layouts, weights=st.booleans(), data=st.data())
+def test_hash_of_integers(layout: str, weights: bool, data: st.DataObject) -> None:
+    rows = data.draw(rows_in(layout, any_id))
+    column = column_of(layout, rows, torch.int64, weights)
+    out = computed(start().hash("farm"), column)
+    check_levels(out, column)
+    assert rows_of(out) == mapped(lambda id: fingerprint(id.to_bytes(8, "little", signed=True)), rows)
 
 
-def test_a_chain_applies_in_order() -> None:
-    column = ragged([[0.0], [], [math.e - 1]], torch.float64)
-    assert apply(X.fill(math.e**2 - 1).log1p().bucketize([0.5, 1.5]), column).tolist() == [0, 2, 1]  # type: ignore[union-attr]
+@given(layout=st.sampled_from(["dense", "ragged", NESTED]), data=st.data())
+def test_hash_of_strings_takes_the_byte_level_away(layout: str, data: st.DataObject) -> None:
+    rows = data.draw(rows_in(layout, st.binary(max_size=20)))
+    out = computed(start().hash(), strings_of(layout, rows))
+    assert isinstance(out, Ragged) == (layout != "dense")
+    assert rows_of(out) == mapped(fingerprint, rows)
 
 
-@dataclass(frozen=True)
-class Doubled:
-    """A custom transform that counts its calls."""
-
-    kind: ClassVar[str] = "doubled"
-    calls: ClassVar[list[str]] = []
-
-    def output_type(self, given: FeatureType) -> FeatureType:
-        return given
-
-    def apply(self, column: Column, context: Any) -> Column:
-        self.calls.append(context.feature)
-        return column * 2 if isinstance(column, Tensor) else column.with_values(column.values * 2)
+@given(layout=layouts, weights=st.booleans(), divisor=st.one_of(st.integers(1, 50), st.integers(1, 2**63 - 1)), data=st.data())
+def test_mod(layout: str, weights: bool, divisor: int, data: st.DataObject) -> None:
+    rows = data.draw(rows_in(layout, any_id))
+    column = column_of(layout, rows, torch.int64, weights)
+    out = computed(start().mod(divisor), column)
+    check_levels(out, column)
+    assert rows_of(out) == mapped(lambda id: id % 2**64 % divisor, rows)
 
 
-def test_equal_sub_expressions_are_computed_once() -> None:
-    Doubled.calls.clear()
-    engine = FeatureEngine(
-        [Feature(name).select("x").then(Doubled()).mod(divisor) for name, divisor in (("a", 5), ("b", 7))]
-        + [Feature("c").select("y").then(Doubled())]
-    )
-    out = engine(Batch.of({"x": torch.tensor([4]), "y": torch.tensor([1])}))
-    assert Doubled.calls == ["a", "c"]
-    assert [out[name].tolist() for name in "abc"] == [[3], [1], [2]]  # type: ignore[union-attr]
+boundaries = st.lists(st.floats(allow_nan=False), min_size=1, max_size=6, unique=True).map(sorted)
 
 
-def test_groups_and_origin_are_kept_and_unused_columns_dropped() -> None:
-    origin = (RowSpan("part-0.orc", 10, 3),)
-    join = torch.tensor([0, 1, 1])
-    batch = Batch(
-        {"sample": Group({"x": torch.arange(3), "z": torch.arange(3)}, 3), "user": Group({"y": torch.arange(2)}, 2, join)}, origin
-    )
-    engine = FeatureEngine([Feature("a").select("x"), Feature("b").select("y").mod(1), Feature("c").select("x")])
-    out = engine(batch)
-    assert out.origin == origin
-    assert set(out.groups["sample"].columns) == {"a", "c"}
-    assert out.groups["user"].sample_to_row is join
-    assert out["b"].tolist() == [0, 0]  # type: ignore[union-attr]
-    assert [spec.name for spec in engine.columns] == ["x", "y"]
-    assert "a <- x" in engine.explain()
+@given(layout=layouts, dtype=float_dtypes, weights=st.booleans(), known=boundaries, data=st.data())
+def test_bucketize(layout: str, dtype: torch.dtype, weights: bool, known: list[float], data: st.DataObject) -> None:
+    exactly = st.sampled_from(torch.tensor(known, dtype=dtype).tolist())
+    rows = data.draw(rows_in(layout, st.one_of(floats[dtype], exactly)))
+    column = column_of(layout, rows, dtype, weights)
+    out = computed(start().bucketize(known), column)
+    check_levels(out, column)
+    assert rows_of(out) == mapped(lambda x: len(known) if math.isnan(x) else bisect.bisect_right(known, x), rows)
+
+
+@given(layout=layouts, known=st.lists(small, min_size=1, max_size=6, unique=True).map(sorted), data=st.data())
+def test_bucketize_of_integers(layout: str, known: list[int], data: st.DataObject) -> None:
+    rows = data.draw(rows_in(layout, st.one_of(small, st.sampled_from(known))))
+    out = computed(start().bucketize(known), column_of(layout, rows, torch.int32))
+    assert rows_of(out) == mapped(lambda x: bisect.bisect_right(known, x), rows)
+
+
+@given(layout=layouts, dtype=float_dtypes, to=st.sampled_from(["float32", "float64"]), weights=st.booleans(), data=st.data())
+def test_cast(layout: str, dtype: torch.dtype, to: str, weights: bool, data: st.DataObject) -> None:
+    rows = data.draw(rows_in(layout, st.one_of(st.floats(width=32), st.floats(-1e30, 1e30))))
+    column = column_of(layout, rows, dtype, weights)
+    out = computed(start().cast(to), column)
+    check_levels(out, column)
+    rounded = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
+    assert (out.values if isinstance(out, Ragged) else out).dtype == getattr(torch, to)
+    assert same(rows_of(out), mapped(lambda x: float(getattr(np, to)(rounded(x))), rows))
+
+
+@given(layout=layouts, to=st.sampled_from(["float32", "float64"]), data=st.data())
+def test_cast_of_integers_rounds_to_nearest(layout: str, to: str, data: st.DataObject) -> None:
+    rows = data.draw(rows_in(layout, any_id))
+    out = computed(start().cast(to), column_of(layout, rows, torch.int64))
+    assert rows_of(out) == mapped(lambda x: float(np.int64(x).astype(to)), rows)
+
+
+@pytest.mark.parametrize("layout", ["dense", "wide", "ragged", NESTED])
+def test_cast_names_the_row_of_a_number_too_large(layout: str) -> None:
+    rows = {
+        "dense": [1, 1e39, 2],
+        "wide": [[1, 2], [3, 1e39], [2, 2]],
+        "ragged": [[1, 2], [1, 1e39], []],
+        NESTED: [[[1], []], [[], [1e39]]],
+    }
+    column = column_of(layout, rows[layout], torch.float64)
+    with pytest.raises(DataError, match=r"'out', column 'column', sample 1 of the batch: 1e\+39 is too large for float32"):
+        computed(start().cast("float32"), column)
+    infinite = column_of(layout, mapped(lambda x: math.inf if x > 1e38 else x, rows[layout]), torch.float64)
+    assert same(rows_of(computed(start().cast("float32"), infinite)), rows_of(infinite))
+
+
+fill_values = {dtype: strategy.filter(math.isfinite) for dtype, strategy in floats.items()}
+
+
+@given(dtype=float_dtypes, data=st.data())
+def test_fill_of_floats(dtype: torch.dtype, data: st.DataObject) -> None:
+    value = data.draw(fill_values[dtype])
+    rows = data.draw(st.lists(st.lists(floats[dtype], max_size=1), max_size=8))
+    out = computed(start().fill(value), column_of("ragged", rows, dtype))
+    assert isinstance(out, torch.Tensor)
+    assert out.dtype == dtype
+    assert same(rows_of(out), [value if not row or math.isnan(row[0]) else row[0] for row in rows])
+
+
+@given(rows=st.lists(st.lists(any_id, max_size=1), max_size=8), value=st.integers(-(2**63), 2**63 - 1))
+def test_fill_of_integers_keeps_every_bit(rows: list[list[int]], value: int) -> None:
+    out = computed(start().fill(value), column_of("ragged", rows, torch.int64))
+    assert rows_of(out) == [row[0] if row else value for row in rows]
+
+
+@given(layout=st.sampled_from(["dense", "wide"]), dtype=float_dtypes, data=st.data())
+def test_fill_of_a_dense_column_replaces_nan(layout: str, dtype: torch.dtype, data: st.DataObject) -> None:
+    value, rows = data.draw(fill_values[dtype]), data.draw(rows_in(layout, floats[dtype]))
+    out = computed(start().fill(value), column_of(layout, rows, dtype))
+    assert same(rows_of(out), mapped(lambda x: value if math.isnan(x) else x, rows))
+
+
+@given(rows=st.lists(st.lists(st.floats(width=32), max_size=1), max_size=8))
+def test_a_chain_is_its_steps_in_order(rows: list[list[float]]) -> None:
+    feature = start().fill(2.5).log1p().bucketize([0.5, 1.0, 2.0]).mod(3)
+    filled = [2.5 if not row or math.isnan(row[0]) else row[0] for row in rows]
+    # The boundaries lie far from the rounding of log1p for what float32 can hold near them.
+    expected = [bisect.bisect_right([0.5, 1.0, 2.0], float(np.float32(math.log1p(max(x, 0.0))))) % 3 for x in filled]
+    assert rows_of(computed(feature, column_of("ragged", rows, torch.float32))) == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    column = torch.tensor([0.0, 1.5, math.nan, -2.0], dtype=dtype)
+    assert computed(start().fill(1.0), column).dtype == torch.float32
+    assert torch.equal(computed(start().fill(1.0).log1p(), column), torch.tensor([0.0, 1.5, 1.0, 0.0]).log1p())
+    assert rows_of(computed(start().bucketize([0, 1]), column)) == [1, 2, 2, 0]
+
+
+def test_columns_may_be_views_with_strides() -> None:
+    ids = torch.arange(12).reshape(4, 3)
+    for feature in (start().hash(), start().mod(5)):
+        assert torch.equal(computed(feature, ids[:, 1]), computed(feature, ids[:, 1].clone()))
+        assert torch.equal(computed(feature, ids[:, 1:]), computed(feature, ids[:, 1:].clone()))
+    numbers = ids.double()[:, 2]
+    assert rows_of(computed(start().bucketize([3.0]), numbers)) == [0, 1, 1, 1]
+    every_other = Ragged(ids.reshape(-1)[::2], (torch.tensor([0, 4, 6]),))
+    assert rows_of(computed(start().mod(5), every_other)) == [[0, 2, 4, 1], [3, 0]]
 
 
 @pytest.mark.parametrize(
-    ("declare", "named"),
+    ("feature", "column", "problem"),
     [
-        (lambda: Feature("f").log1p(), r"'f'.*before select"),
-        (lambda: X.select("y"), r"'f'.*reads one column"),
-        (lambda: X.hash("farm").log1p(), r"'f'.*log1p cannot follow"),
-        (lambda: X.hash("farm").cast("float32"), r"'f'.*cast cannot follow"),
-        (lambda: X.mod(5).bucketize([1.0]), r"'f'.*bucketize cannot follow"),
-        (lambda: X.log1p().hash("farm"), r"'f'.*hash cannot follow"),
-        (lambda: X.log1p().mod(3), r"'f'.*mod cannot follow"),
-        (lambda: X.hash("fram"), "did you mean 'farm'"),
-        (lambda: X.mod(0), "at least 1"),
-        (lambda: X.bucketize([1.0, 1.0]), "strictly increasing"),
-        (lambda: X.bucketize([math.nan]), "strictly increasing"),
-        (lambda: X.bucketize([]), "at least one"),
-        (lambda: X.fill(math.inf), "finite"),
-        (lambda: X.cast("float23"), "did you mean 'float32'"),
-        (lambda: FeatureEngine([X, X]), "'f' is declared twice"),
-        (lambda: FeatureEngine([Feature("f")]), "'f' selects no column"),
+        (start().fill(0.5), torch.tensor([1]), r"fill\(0.5\) does not fit integers"),
+        (start().fill(1e300), torch.tensor([1]), r"fill\(1e\+300\) does not fit integers"),
+        (start().fill(1e300), torch.tensor([1.0]), r"fill\(1e\+300\) is too large for torch.float32"),
+        (start().fill(0), column_of(NESTED, [[[1.0]]], torch.float32), "rows of one level, got 2"),
+        (start().fill(0), column_of("ragged", [[1.0]], torch.float32, weights=True), "weights"),
+        (start().fill(0), strings_of("dense", [b"x"]), "takes numbers, the column holds strings"),
+        (start().log1p(), strings_of("ragged", [[b"x"]]), "takes numbers, the column holds strings"),
+        (start().bucketize([1]), strings_of("dense", [b"x"]), "takes numbers, the column holds strings"),
+        (start().cast("float32"), strings_of("dense", [b"x"]), "takes numbers, the column holds strings"),
+        (start().hash(), torch.tensor([1.0]), "takes integer ids, the column holds numbers; bucketize it first"),
+        (start().mod(3), torch.tensor([1.0]), "takes integer ids, the column holds numbers; bucketize it first"),
+        (start().mod(3), strings_of("dense", [b"x"]), "takes integer ids, the column holds strings; hash it first"),
+        (start().hash(), Ragged(torch.tensor([65], dtype=torch.uint8), (torch.tensor([0, 1]),), torch.ones(1)), "cannot carry the weights"),
     ],
 )
-def test_mistakes_show_at_declaration(declare: Callable[[], object], named: str) -> None:
-    with pytest.raises(ConfigError, match=named):
-        declare()
-
-
-@pytest.mark.parametrize(
-    ("feature", "column", "named"),
-    [
-        (X.log1p(), strings([b"a"]), "log1p takes numbers.*strings"),
-        (X.bucketize([1.0]), strings([b"a"]), "bucketize takes numbers"),
-        (X.mod(5), torch.tensor([0.5]), "mod takes integer ids.*numbers"),
-        (X.hash("farm"), torch.tensor([0.5]), "hash takes integer ids"),
-        (X.mod(5), strings([b"a"]), "mod takes integer ids.*strings"),
-        (X.fill(0.0), ragged([[1.0], [1.0, 2.0]], torch.float32), r"part-3\.orc, row 21: .*at most one value a row, found 2"),
-        (X.fill(0.0), nested([[[1.0]]], torch.float32), "one level"),
-    ],
-)
-def test_mistakes_in_the_data_name_feature_and_column(feature: Feature, column: Column, named: str) -> None:
-    rows = column.shape[0] if isinstance(column, Tensor) else column.num_rows
-    batch = Batch.of({"x": column}, origin=(RowSpan("part-3.orc", 20, rows),))
-    with pytest.raises(DataError, match=rf"feature 'f', column 'x': .*{named}"):
-        FeatureEngine([feature])(batch)
-
-
-def test_absent_column_is_named() -> None:
-    with pytest.raises(DataError, match="did you mean 'colour'"):
-        FeatureEngine([Feature("f").select("color")])(Batch.of({"colour": torch.zeros(1)}))
+def test_a_column_that_does_not_fit_is_named(feature: Feature, column: Column, problem: str) -> None:
+    with pytest.raises(DataError, match=f"feature 'out', column 'column', sample 0 of the batch: .*{problem}") as raised:
+        computed(feature, column)
+    assert "\n" not in str(raised.value)

@@ -18,7 +18,7 @@ MOST = 2**31 - 1
 def test_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, step: int) -> None:
     meta = torch.arange(40, dtype=torch.int32).reshape(10, 4)
     before = meta.tolist()
-    rows = torch.tensor([*touched, *[-1] * unknown, 5, 6], dtype=torch.int32)  # the last two lie beyond num_rows
+    rows = torch.tensor([*touched, *[-1] * unknown, 5, MOST], dtype=torch.int32)  # the last two lie beyond num_rows: any value
     counts = torch.tensor([*touched.values(), *[1] * unknown, 1, 1], dtype=torch.int32)
     BODIES[body](meta, rows, counts, torch.tensor([rows.numel() - 2]), step)
     for row, old in enumerate(before):
@@ -33,7 +33,39 @@ def test_opcheck() -> None:
     )
 
 
-def test_row_outside_is_refused() -> None:
-    rows = torch.tensor([4], dtype=torch.int32)
-    with pytest.raises(RuntimeError, match="rows"):
-        touch_rows_(torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([1]), 3)
+def test_result_does_not_depend_on_the_number_of_threads() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows, counts = torch.randperm(20_000, generator=generator).int(), torch.randint(1, 9, (20_000,), generator=generator).int()
+    stamped = []
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        meta = torch.zeros(20_000, 4, dtype=torch.int32)
+        touch_rows_(meta, rows, counts, torch.tensor([15_000]), 7)
+        stamped.append(meta)
+    assert torch.equal(stamped[0], stamped[1])
+    assert torch.equal(stamped[0], stamped[2])
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "named"),
+    [
+        (0, torch.zeros(4, 3, dtype=torch.int32), "meta"),
+        (0, torch.zeros(4, 4), "meta has the wrong dtype"),
+        (0, torch.zeros(4, 8, dtype=torch.int32)[:, :4], "meta must be a contiguous CPU tensor"),
+        (1, torch.tensor([1, 4], dtype=torch.int32), r"rows\[1\] is 4, the blocks hold 4 rows"),
+        (1, torch.tensor([-2, 0], dtype=torch.int32), r"rows\[0\] is -2"),
+        (1, torch.tensor([1, 2]), "rows has the wrong dtype"),
+        (2, torch.tensor([1], dtype=torch.int32), "num_rows must not exceed"),
+        (2, torch.ones(2), "counts has the wrong dtype"),
+        (3, torch.tensor([3]), "num_rows must not exceed"),
+        (3, torch.tensor([-1]), "num_rows"),
+        (3, torch.tensor([], dtype=torch.int64), "num_rows must hold one value, holds 0"),
+        (4, 2**31, "step must be from 0"),
+    ],
+)
+def test_wrong_argument_is_named(position: int, value: object, named: str) -> None:
+    rows = torch.tensor([1, 2], dtype=torch.int32)
+    arguments = [torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3]
+    arguments[position] = value
+    with pytest.raises(RuntimeError, match=named):
+        touch_rows_(*arguments)  # type: ignore[arg-type]

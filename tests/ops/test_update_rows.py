@@ -135,17 +135,36 @@ def test_hyper_rows_name_what_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("position", "value", "named"),
     [
-        (1, [], "element_slots"),
-        (4, torch.tensor([12], dtype=torch.int32), "rows"),
-        (5, torch.ones(1, DIM + 1), "grads"),
-        (6, torch.zeros(1, 8, dtype=torch.float64), "hyper"),
+        (0, [torch.ones(4, DIM), torch.ones(4, DIM), torch.ones(2, DIM)], "weights: blocks must be 2-D and of equal shape"),
+        (0, [torch.ones(3, DIM)] * 4, "weights: rows per block must be a power of two, got 3"),
+        (0, [torch.ones(4, DIM, dtype=torch.float16)] * 3, "weights has the wrong dtype"),
+        (1, [], "element_slots must be 10 wide, got 0"),
+        (1, [torch.ones(4, DIM)] * 3, "element_slots must be 10 wide, got 5"),
+        (1, [torch.ones(4, 2 * DIM)] * 2, "element_slots must cover every row"),
+        (1, [torch.ones(8, 2 * DIM)] * 3, "element_slots must cover every row of weights, in blocks of as many rows"),
+        (2, [torch.ones(4, 1)] * 3, "row_slots must be 0 wide, got 1"),
+        (3, torch.zeros(11, 4, dtype=torch.int32), "meta"),
+        (3, torch.zeros(16, 3, dtype=torch.int32), "meta"),
+        (3, torch.zeros(12, 4), "meta has the wrong dtype"),
+        (4, torch.tensor([12], dtype=torch.int32), r"rows\[0\] is 12, the blocks hold 12 rows"),
+        (4, torch.tensor([-2], dtype=torch.int32), r"rows\[0\] is -2"),
+        (4, torch.tensor([1]), "rows has the wrong dtype"),
+        (5, torch.ones(1, DIM + 1), r"grads must be \[1, 5\]"),
+        (5, torch.ones(DIM, 1), r"grads must be \[1, 5\]"),
+        (5, torch.ones(1, DIM, dtype=torch.float64), "grads has the wrong dtype"),
+        (6, torch.zeros(1, 8, dtype=torch.float64), "row 1 is of table 1, hyper has 1 tables"),
+        (6, torch.zeros(2, 7, dtype=torch.float64), "hyper must be"),
+        (6, torch.zeros(2, 8), "hyper has the wrong dtype"),
         (7, 99, "unknown update rule"),
+        (8, 2**31, "step must be from 0 to 2\\^31 - 1, got 2147483648"),
+        (8, -1, "step must be from 0"),
     ],
 )
-def test_wrong_argument_is_named(position: int, value: object, named: str) -> None:
+def test_wrong_argument_is_named_and_nothing_is_written(position: int, value: object, named: str) -> None:
     rule = RULES["adam"]
+    state, untouched = State(rule, torch.float32), State(rule, torch.float32)
     arguments = [
-        *State(rule, torch.float32).arguments(),
+        *state.arguments(),
         torch.tensor([1], dtype=torch.int32),
         torch.ones(1, DIM),
         hyper_of(rule, 1),
@@ -155,3 +174,14 @@ def test_wrong_argument_is_named(position: int, value: object, named: str) -> No
     arguments[position] = value
     with pytest.raises(RuntimeError, match=named):
         update_rows_(*arguments)
+    for now, then in zip([*state.weights, *state.slots, state.meta], [*untouched.weights, *untouched.slots, untouched.meta], strict=True):
+        assert torch.equal(now, then)
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", RULES)
+def test_a_group_without_rows_takes_no_update(body: str, dtype: torch.dtype, name: str) -> None:
+    """Its tables have no blocks, and every row of a lookup is -1."""
+    rows, meta = torch.tensor([-1, -1], dtype=torch.int32), torch.empty(0, 4, dtype=torch.int32)
+    BODIES[body]([], [], [], meta, rows, torch.ones(2, DIM, dtype=dtype), hyper_of(RULES[name], 1), RULES[name].code, 1)

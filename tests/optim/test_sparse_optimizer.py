@@ -73,7 +73,7 @@ def test_step_runs_a_closure() -> None:
         loss.backward()
         return loss
 
-    assert float(optimizer.step(closure)) == 2.0
+    assert optimizer.step(closure).item() == 2.0
     assert row(model, "a", 4) == [0.0, 0.0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -48,8 +48,8 @@ def train(
 ) -> None:
     """Train the model a YAML file describes."""
     from sparrow.cli.show import print_summary
+    from sparrow.pipelines.load_config import load_run_config, parse_overrides
     from sparrow.pipelines.run import train_run
-    from sparrow.pipelines.run_config import load_run_config, parse_overrides
 
     resolved = load_run_config(config, parse_overrides(overrides or []))
     print_summary(train_run(resolved, resume=resume), resolved.run.folder)
@@ -66,7 +66,7 @@ def evaluate(
     from sparrow.cli.show import print_evaluation
     from sparrow.pipelines.run import evaluate_run
 
-    print_evaluation(evaluate_run(path, data, progress=False), as_json=as_json)
+    print_evaluation(evaluate_run(path, data), as_json=as_json)
 
 
 @app.command()
@@ -77,10 +77,10 @@ def inspect(
 ) -> None:
     """Show what a checkpoint holds: tables, ids, bytes, dense tensors."""
     from sparrow.cli.show import print_checkpoint
-    from sparrow.saver import Saver, describe_checkpoint
+    from sparrow.pipelines.run import newest_checkpoint
+    from sparrow.saver import describe_checkpoint
 
-    newest = None if (path / "manifest.json").exists() else Saver(path / "checkpoints").latest()
-    print_checkpoint(describe_checkpoint(newest or path), as_json=as_json)
+    print_checkpoint(describe_checkpoint(newest_checkpoint(path)), as_json=as_json)
 
 
 @data_app.command("synth")
@@ -99,26 +99,34 @@ def synth(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 done (or stopped cleanly by a signal), 1 a defect of Sparrow, 2 an error the user can mend."""
+    """Run the command line.
+
+    Exit codes: 0 done, or stopped by a signal after saving; 1 a defect of Sparrow; 2 an error the user can mend; 130 interrupted at once.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app(args=given, standalone_mode=True)
     except SparrowError as error:
         if "--debug" in given:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if "--debug" in given:
+            raise
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path, its permissions and the disk")
     except ModuleNotFoundError as error:
         if "--debug" in given or error.name is None or error.name.startswith("sparrow"):
             raise
-        print(
-            f"error: this command needs the package {error.name!r}, which is not installed; run: pip install 'sparrow-rec[train]'",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+        _fail(f"this command needs the package {error.name!r}, which is not installed; run: pip install 'sparrow-rec[train]'")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    """Print one line, whatever a file's name may hold, and exit with code 2."""
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    sys.exit(2)
 
 
 def command_options() -> dict[str, Any]:

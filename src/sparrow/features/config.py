@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sparrow.errors import ConfigError, did_you_mean
@@ -26,13 +26,20 @@ def features_from_config(config: dict[str, Any], path: str = "feature") -> list[
     `{"name": "i{1..13}", "transforms": [{"fill": 0.0}, "log1p"]}` declares thirteen. `select` defaults to the name; it may hold the same
     pattern. `path` names the entry in errors. Raises `ConfigError` with the nearest valid key.
     """
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: expected keys {', '.join(_KEYS)}, got {config!r}")
     for key in config:
         if key not in _KEYS:
-            raise ConfigError(f"{path}.{key}: unknown key{did_you_mean(key, _KEYS)}")
+            raise ConfigError(f"{path}.{key}: unknown key{did_you_mean(str(key), _KEYS)}")
     if not isinstance(config.get("name"), str):
         raise ConfigError(f"{path}.name: expected a string, got {config.get('name')!r}")
-    names = expand_names(config["name"])
-    columns = expand_names(config.get("select") or config["name"])
+    select = config.get("select", config["name"])
+    if not isinstance(select, str):
+        raise ConfigError(f"{path}.select: expected a string, got {select!r}")
+    try:
+        names, columns = expand_names(config["name"]), expand_names(select)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     if len(names) != len(columns):
         raise ConfigError(f"{path}.select: {len(columns)} columns for {len(names)} names")
     transforms = config.get("transforms") or []
@@ -49,23 +56,39 @@ def _with_transforms(feature: Feature, transforms: list[Any], path: str) -> Feat
         here = f"{path}[{index}]"
         if not isinstance(entry, (str, dict)) or (isinstance(entry, dict) and len(entry) != 1):
             raise ConfigError(f"{here}: expected a name or {{name: argument}}, got {entry!r}")
-        name, arguments = (entry, []) if isinstance(entry, str) else (next(iter(entry)), [next(iter(entry.values()))])
+        name, argument = (entry, None) if isinstance(entry, str) else next(iter(entry.items()))
         if name not in _TRANSFORMS:
             raise ConfigError(f"{here}: unknown transform {name!r}{did_you_mean(str(name), _TRANSFORMS)}")
         try:
-            feature = _TRANSFORMS[name](feature, *arguments)
+            # YAML reads "- hash:" as {hash: None}: no argument.
+            feature = _TRANSFORMS[name](feature) if argument is None else _TRANSFORMS[name](feature, argument)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{here}.{name}: {error}") from None
     return feature
 
 
 def expand_names(pattern: str) -> list[str]:
-    """Return the names a pattern stands for: `"i{1..3}"` -> i1, i2, i3; `"{a,b}_id"` -> a_id, b_id; another string -> itself."""
+    """Return the names a pattern stands for: `"i{1..3}"` -> i1, i2, i3; `"{a,b}_id"` -> a_id, b_id; another string -> itself.
+
+    Several braces give every combination, the last varying fastest. `"{01..13}"` keeps the zeros. Raises `ConfigError`.
+    """
     match = re.search(r"\{([^{}]*)\}", pattern)
     if match is None:
+        if "{" in pattern or "}" in pattern:
+            raise ConfigError(f"name pattern {pattern!r}: a brace has no partner; write {{1..3}} or {{a,b}}")
         return [pattern]
-    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
-    parts: Sequence[str] = [str(k) for k in range(int(numbers[1]), int(numbers[2]) + 1)] if numbers else match[1].split(",")
-    if not parts:
-        raise ConfigError(f"name pattern {pattern!r}: {match[1]} is empty; write the smaller number first")
-    return [name for part in parts for name in expand_names(pattern[: match.start()] + part.strip() + pattern[match.end() :])]
+    parts = _alternatives(match[1], pattern)
+    return [name for part in parts for name in expand_names(pattern[: match.start()] + part + pattern[match.end() :])]
+
+
+def _alternatives(inside: str, pattern: str) -> list[str]:
+    if ".." not in inside:
+        parts = [part.strip() for part in inside.split(",")]
+        if not all(parts):
+            raise ConfigError(f"name pattern {pattern!r}: {{{inside}}} has an empty name; write {{a,b}}")
+        return parts
+    numbers = re.fullmatch(r"\s*(\d+)\.\.(\d+)\s*", inside)
+    if numbers is None or int(numbers[1]) > int(numbers[2]):
+        raise ConfigError(f"name pattern {pattern!r}: {{{inside}}} is no range; write two numbers, the smaller first, as {{1..3}}")
+    width = len(numbers[1]) if numbers[1].startswith("0") else 0
+    return [str(number).zfill(width) for number in range(int(numbers[1]), int(numbers[2]) + 1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from sparrow.errors import ConfigError
 from sparrow.features.feature import Feature
 from sparrow.features.transforms import Context, Transform
 from sparrow.types import Batch, Column, ColumnSpec, Group
+from sparrow.types.batch import num_rows_of
 
 # A sub-expression: a column and the first transforms applied to it.
 _Expression = tuple[str, tuple[Transform, ...]]
@@ -27,13 +28,13 @@ class FeatureEngine(nn.Module):
 
     def __init__(self, features: Sequence[Feature]) -> None:
         super().__init__()
-        names = [feature.name for feature in features]
-        for feature in features:
+        self.features = list(features)
+        names = [feature.name for feature in self.features]
+        for feature in self.features:
             if feature.column is None:
                 raise ConfigError(f"feature {feature.name!r} selects no column; write Feature({feature.name!r}).select(column)")
             if names.count(feature.name) > 1:
                 raise ConfigError(f"feature {feature.name!r} is declared twice")
-        self.features = list(features)
 
     @property
     def columns(self) -> list[ColumnSpec]:
@@ -44,23 +45,29 @@ class FeatureEngine(nn.Module):
         """Return a batch whose columns are the features. Raises `DataError` naming feature and column."""
         known: dict[_Expression, Column] = {}
         columns: dict[str, dict[str, Column]] = {name: {} for name in batch.groups}
-        group_of = {column: name for name, group in batch.groups.items() for column in group.columns}
+        # The first group that holds a column owns it, as for `batch[column]`.
+        group_of = {column: name for name, group in reversed(batch.groups.items()) for column in group.columns}
         for feature in self.features:
             assert feature.column is not None, "checked when the engine was built"
             if feature.column not in group_of:
                 batch.group_of(feature.column)  # raises, naming the nearest column
-            columns[group_of[feature.column]][feature.name] = self._compute(feature, batch, known)
+            group_name = group_of[feature.column]
+            columns[group_name][feature.name] = self._compute(feature, batch, group_name, known)
         groups = {name: Group(columns[name], group.num_rows, group.sample_to_row) for name, group in batch.groups.items() if columns[name]}
         return Batch(groups, batch.origin)
 
-    def _compute(self, feature: Feature, batch: Batch, known: dict[_Expression, Column]) -> Column:
+    def _compute(self, feature: Feature, batch: Batch, group_name: str, known: dict[_Expression, Column]) -> Column:
         assert feature.column is not None, "checked when the engine was built"
-        context = Context(feature.name, feature.column, batch.locate)
-        column = batch[feature.column]
+        context = Context(feature.name, feature.column, _locator(batch, group_name))
+        group = batch.groups[group_name]
+        column = group.columns[feature.column]
         for depth, transform in enumerate(feature.steps, start=1):
             expression = (feature.column, feature.steps[:depth])
             if expression not in known:
-                known[expression] = transform.apply(column, context)
+                result = transform.apply(column, context)
+                if num_rows_of(result) != group.num_rows:
+                    raise context.error(f"{transform.kind} made {num_rows_of(result)} rows of {group.num_rows}; a transform keeps them")
+                known[expression] = result
             column = known[expression]
         return column
 
@@ -69,3 +76,16 @@ class FeatureEngine(nn.Module):
         return "\n".join(
             f"{feature.name} <- {feature.column}" + "".join(f" | {step}" for step in feature.steps) for feature in self.features
         )
+
+
+def _locator(batch: Batch, group_name: str) -> Callable[[int], str]:
+    """Return the function that tells the file and row of a row of the group: those of the first sample that reads it."""
+    sample_to_row = batch.groups[group_name].sample_to_row
+    if sample_to_row is None:
+        return batch.locate
+
+    def locate(row: int) -> str:
+        samples = (sample_to_row == row).nonzero()
+        return batch.locate(int(samples[0])) if samples.numel() else f"row {row} of group {group_name!r}"
+
+    return locate

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any
 
 from sparrow.errors import ConfigError
 from sparrow.features.transforms import UNKNOWN, Bucketize, Cast, FeatureType, Fill, Hash, Log1p, Mod, Transform
@@ -37,7 +39,7 @@ class Feature:
 
     def fill(self, value: float) -> Feature:
         """Rows without a value, and NaN, become `value`; the feature becomes dense, one value a row."""
-        return self.then(Fill(value))
+        return self._then_made(Fill, value)
 
     def log1p(self) -> Feature:
         """log(1 + max(x, 0)) of every number."""
@@ -45,22 +47,34 @@ class Feature:
 
     def hash(self, algorithm: str = "farm") -> Feature:
         """Strings or integers to ids of 64 bits."""
-        return self.then(Hash(algorithm))
+        return self._then_made(Hash, algorithm)
 
     def mod(self, divisor: int) -> Feature:
         """Ids, read as unsigned, modulo `divisor`."""
-        return self.then(Mod(divisor))
+        return self._then_made(Mod, divisor)
 
     def bucketize(self, boundaries: Sequence[float]) -> Feature:
         """Numbers to the count of `boundaries` (strictly increasing) they reach."""
-        return self.then(Bucketize(tuple(map(float, boundaries))))
+        return self._then_made(_bucketize, boundaries)
 
     def cast(self, dtype: str) -> Feature:
         """Numbers as `"float32"` or `"float64"`."""
-        return self.then(Cast(dtype))
+        return self._then_made(Cast, dtype)
 
     def then(self, transform: Transform) -> Feature:
         """Append any transform, a custom one too. Raises `ConfigError` naming the feature where it cannot follow."""
+        missing = [name for name in ("kind", "output_type", "apply") if not hasattr(transform, name)]
+        if missing:
+            raise ConfigError(
+                f"feature {self.name!r}: {transform!r} is no transform: it has no {missing[0]}; see sparrow.features.Transform"
+            )
+        try:
+            hash(transform)
+        except TypeError as error:
+            raise ConfigError(
+                f"feature {self.name!r}: {transform.kind} must be hashable, so that equal steps are found ({error}); "
+                f"make it a @dataclass(frozen=True) of hashable fields"
+            ) from None
         if self.column is None:
             raise ConfigError(
                 f"feature {self.name!r}: {transform.kind} comes before select; start with Feature({self.name!r}).select(column)"
@@ -70,3 +84,18 @@ class Feature:
         except ConfigError as error:
             raise ConfigError(f"feature {self.name!r}: {error}") from None
         return replace(self, steps=(*self.steps, transform), output=output)
+
+    def _then_made(self, make: Callable[[Any], Transform], argument: Any) -> Feature:
+        try:
+            transform = make(argument)
+        except ConfigError as error:
+            raise ConfigError(f"feature {self.name!r}: {error}") from None
+        return self.then(transform)
+
+
+def _bucketize(boundaries: Sequence[float]) -> Bucketize:
+    # Not left to float(): it reads text, and "123" would become three boundaries.
+    numbers = list(boundaries) if isinstance(boundaries, Iterable) else []
+    if not numbers or not all(isinstance(number, Real) for number in numbers):
+        raise ConfigError(f"bucketize({boundaries!r}): boundaries must be a list of numbers")
+    return Bucketize(tuple(map(float, numbers)))

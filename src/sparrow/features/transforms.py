@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -39,14 +40,15 @@ UNKNOWN = FeatureType()
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Whom to name in an error: the feature and its column; `locate` tells the file and row of a sample."""
+    """Whom to name in an error: the feature and its column; `locate` tells the file and row of a row of the column."""
 
     feature: str
     column: str
     locate: Callable[[int], str]
 
-    def error(self, problem: str) -> DataError:
-        return DataError(f"feature {self.feature!r}, column {self.column!r}: {problem}")
+    def error(self, problem: str, row: int = 0) -> DataError:
+        """Return a `DataError` that names feature, column, and where `row` came from: the first where all rows are wrong."""
+        return DataError(f"feature {self.feature!r}, column {self.column!r}, {self.locate(row)}: {problem}")
 
 
 class Transform(Protocol):
@@ -67,40 +69,59 @@ class Transform(Protocol):
 class Fill:
     """Rows without a value, and NaN, become `value`; the column becomes dense.
 
-    A ragged column must have at most one value a row.
+    A ragged column must have at most one value a row and no weights. The dtype stays; integers and booleans become int64.
     """
 
     value: float
     kind: ClassVar[str] = "fill"
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.value):
-            raise ConfigError(f"fill({self.value}): the value must be finite")
+        if isinstance(self.value, bool) or not isinstance(self.value, Real) or not _is_finite(self.value):
+            raise ConfigError(f"fill({self.value!r}): the value must be a finite number")
 
     def output_type(self, given: FeatureType) -> FeatureType:
+        if given.values == "id":
+            self._check_integer()
         return replace(given, dense=True)
+
+    def _check_integer(self) -> None:
+        if self.value != int(self.value) or not -(2**63) <= self.value < 2**63:
+            raise ConfigError(f"fill({self.value}) does not fit integers; fill with a whole number of 64 bits or .cast('float32') first")
 
     def apply(self, column: Column, context: Context) -> Column:
         values = _numbers(column, "fill", context)
-        if values.dtype == torch.int64 and self.value != int(self.value):
-            raise context.error(f"fill({self.value}) would round in an integer column; fill with a whole number or .cast('float32') first")
-        filled = torch.where(values.isnan(), self.value, values) if values.is_floating_point() else values
+        if values.is_floating_point():
+            if abs(self.value) > torch.finfo(values.dtype).max:
+                raise context.error(f"fill({self.value}) is too large for {values.dtype}; .cast('float64') first")
+            value: float = float(self.value)
+            filled = torch.where(values.isnan(), value, values)
+        else:
+            try:
+                self._check_integer()
+            except ConfigError as error:
+                raise context.error(str(error)) from None
+            value, filled = int(self.value), values
         if isinstance(column, Tensor):
             return filled
         if len(column.offsets) != 1:
-            raise context.error(f"fill needs one level, got {len(column.offsets)}")
+            raise context.error(f"fill needs rows of one level, got {len(column.offsets)}")
+        if column.weights is not None:
+            raise context.error("fill makes one number a row, which cannot carry weights")
         lengths = column.lengths()
         if bool((lengths > 1).any()):
             row = int((lengths > 1).nonzero()[0])
-            raise context.error(f"{context.locate(row)}: fill needs at most one value a row, found {int(lengths[row])}")
-        dense = torch.full((column.num_rows,), self.value, dtype=filled.dtype)
+            raise context.error(f"fill needs at most one value a row, found {int(lengths[row])}", row)
+        dense = torch.full((column.num_rows,), value, dtype=filled.dtype)
         dense[lengths == 1] = filled
         return dense
 
 
 @dataclass(frozen=True, slots=True)
 class Log1p:
-    """log(1 + max(x, 0)) of every number: counts of any size become comparable, negative codes for "unknown" become 0."""
+    """log(1 + max(x, 0)) of every number: counts of any size become comparable, negative codes for "unknown" become 0.
+
+    float32 and float64 stay; integers and booleans become float64. NaN stays NaN.
+    """
 
     kind: ClassVar[str] = "log1p"
 
@@ -111,8 +132,7 @@ class Log1p:
 
     def apply(self, column: Column, context: Context) -> Column:
         values = _numbers(column, "log1p", context)
-        floats = values if values.is_floating_point() else values.double()
-        return _with_values(column, floats.clamp_min(0).log1p())
+        return _with_values(column, _floats(values).clamp_min(0).log1p())
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +145,7 @@ class Hash:
 
     def __post_init__(self) -> None:
         if self.algorithm not in self.ALGORITHMS:
-            raise ConfigError(f"unknown hash {self.algorithm!r}{did_you_mean(self.algorithm, self.ALGORITHMS)}")
+            raise ConfigError(f"unknown hash {self.algorithm!r}{did_you_mean(str(self.algorithm), self.ALGORITHMS)}")
 
     def output_type(self, given: FeatureType) -> FeatureType:
         if given.values == "number":
@@ -134,11 +154,13 @@ class Hash:
 
     def apply(self, column: Column, context: Context) -> Column:
         if isinstance(column, Ragged) and column.is_bytes:
-            hashes = farm_hash(column.values, column.offsets[-1])
+            if column.weights is not None:
+                raise context.error("hash makes one id a string, which cannot carry the weights of its bytes")
+            hashes = farm_hash(column.values.contiguous(), column.offsets[-1].contiguous())
             # The byte level is gone: one string a row is now one id a row.
-            return hashes if len(column.offsets) == 1 else Ragged(hashes, column.offsets[:-1], column.weights)
+            return hashes if len(column.offsets) == 1 else Ragged(hashes, column.offsets[:-1])
         values = _ids(column, "hash", context)
-        return _with_values(column, farm_hash_ints(values.reshape(-1)).reshape(values.shape))
+        return _with_values(column, farm_hash_ints(_flat(values)).reshape(values.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +171,8 @@ class Mod:
     kind: ClassVar[str] = "mod"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.divisor < 2**63:
-            raise ConfigError(f"mod({self.divisor}): the divisor must be at least 1 and below 2^63")
+        if isinstance(self.divisor, bool) or not isinstance(self.divisor, Integral) or not 1 <= self.divisor < 2**63:
+            raise ConfigError(f"mod({self.divisor!r}): the divisor must be an integer of at least 1 and below 2^63")
 
     def output_type(self, given: FeatureType) -> FeatureType:
         if given.values == "number":
@@ -159,18 +181,23 @@ class Mod:
 
     def apply(self, column: Column, context: Context) -> Column:
         values = _ids(column, "mod", context)
-        return _with_values(column, unsigned_mod(values.reshape(-1), self.divisor).reshape(values.shape))
+        return _with_values(column, unsigned_mod(_flat(values), int(self.divisor)).reshape(values.shape))
 
 
 @dataclass(frozen=True, slots=True)
 class Bucketize:
-    """Numbers to the count of boundaries they reach: ids 0 to len(boundaries); a number equal to a boundary reaches it; NaN reaches all."""
+    """Numbers to the count of boundaries they reach: ids 0 to len(boundaries); a number equal to a boundary reaches it; NaN reaches all.
+
+    Compared as float64: exact for floats, and for integers up to 2^53.
+    """
 
     boundaries: tuple[float, ...]
     kind: ClassVar[str] = "bucketize"
 
     def __post_init__(self) -> None:
         known = self.boundaries
+        if not isinstance(known, tuple) or not all(isinstance(boundary, float) for boundary in known):
+            raise ConfigError(f"bucketize({known!r}): boundaries must be a list of numbers")
         if not known or any(math.isnan(boundary) for boundary in known) or any(a >= b for a, b in itertools.pairwise(known)):
             raise ConfigError(f"bucketize({list(known)}): boundaries must be at least one, and strictly increasing")
 
@@ -181,22 +208,21 @@ class Bucketize:
 
     def apply(self, column: Column, context: Context) -> Column:
         values = _numbers(column, "bucketize", context)
-        floats = values if values.is_floating_point() else values.double()
-        ids = bucketize(floats.reshape(-1), torch.tensor(self.boundaries, dtype=torch.float64))
+        ids = bucketize(_flat(_floats(values)), torch.tensor(self.boundaries, dtype=torch.float64))
         return _with_values(column, ids.reshape(values.shape))
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Numbers as `dtype`: `"float32"` or `"float64"`."""
+    """Numbers as `dtype`: `"float32"` or `"float64"`. Rounds to nearest; a finite number too large for float32 is an error."""
 
     dtype: str
     kind: ClassVar[str] = "cast"
     DTYPES: ClassVar[dict[str, torch.dtype]] = {"float32": torch.float32, "float64": torch.float64}
 
     def __post_init__(self) -> None:
-        if self.dtype not in self.DTYPES:
-            raise ConfigError(f"cast({self.dtype!r}): unknown dtype{did_you_mean(self.dtype, self.DTYPES)}")
+        if not isinstance(self.dtype, str) or self.dtype not in self.DTYPES:
+            raise ConfigError(f"cast({self.dtype!r}): unknown dtype{did_you_mean(str(self.dtype), self.DTYPES)}")
 
     def output_type(self, given: FeatureType) -> FeatureType:
         if given.values == "id":
@@ -204,7 +230,39 @@ class Cast:
         return replace(given, values="number")
 
     def apply(self, column: Column, context: Context) -> Column:
-        return _with_values(column, _numbers(column, "cast", context).to(self.DTYPES[self.dtype]))
+        values = _numbers(column, "cast", context)
+        numbers = values.to(self.DTYPES[self.dtype])
+        if values.dtype == torch.float64 and numbers.dtype == torch.float32:
+            too_large = (numbers.isinf() & values.isfinite()).reshape(-1)
+            if bool(too_large.any()):
+                position = int(too_large.nonzero()[0])
+                raise context.error(f"{float(values.reshape(-1)[position])} is too large for float32", _row_of(column, position))
+        return _with_values(column, numbers)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer no float64 holds
+        return False
+
+
+def _flat(values: Tensor) -> Tensor:
+    """Return values end to end, as operators take them: a column may be a strided view of a larger tensor."""
+    return values.reshape(-1).contiguous()
+
+
+def _floats(values: Tensor) -> Tensor:
+    return values if values.is_floating_point() else values.double()
+
+
+def _row_of(column: Column, position: int) -> int:
+    """Return the row that holds value number `position`."""
+    if isinstance(column, Tensor):
+        return position // max(1, column[0].numel())
+    for offsets in reversed(column.offsets):
+        position = int(torch.searchsorted(offsets, position, right=True)) - 1
+    return position
 
 
 def _values(column: Column) -> Tensor:
@@ -216,11 +274,13 @@ def _with_values(column: Column, values: Tensor) -> Column:
 
 
 def _numbers(column: Column, transform: str, context: Context) -> Tensor:
-    """Return the values of a numeric column: float32, float64 as they are; integers and booleans as int64."""
+    """Return the values of a numeric column: float32, float64 as they are; half precision as float32; integers and booleans as int64."""
     values = _values(column)
     if isinstance(column, Ragged) and column.is_bytes:
         raise context.error(f"{transform} takes numbers, the column holds strings; hash it instead")
-    return values if values.is_floating_point() else values.long()
+    if not values.is_floating_point():
+        return values.long()
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def _ids(column: Column, transform: str, context: Context) -> Tensor:

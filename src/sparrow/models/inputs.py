@@ -13,11 +13,14 @@ from sparrow.types import Batch, Ragged
 
 
 def check_inputs(features: Sequence[Feature], dense: Sequence[str], sparse: Sequence[str]) -> None:
-    """Raise `ConfigError` where an input names no feature, or there is no sparse input."""
+    """Raise `ConfigError` where an input names no feature or is named twice, or there is no sparse input."""
     names = {feature.name for feature in features}
-    for name in (*dense, *sparse):
+    inputs = [*dense, *sparse]
+    for name in inputs:
         if name not in names:
             raise ConfigError(f"the model's input {name!r} is not a declared feature{did_you_mean(name, names)}")
+        if inputs.count(name) > 1:
+            raise ConfigError(f"the model's input {name!r} is named twice in dense and sparse; name it once")
     if not sparse:
         raise ConfigError("the model needs at least one sparse feature")
 
@@ -33,5 +36,8 @@ def dense_matrix(batch: Batch, names: Sequence[str]) -> Tensor:
             raise DataError(
                 f"feature {name!r}: a dense input needs one number a row, got rows of different lengths; add .fill(value) to the Feature"
             )
-        columns.append(column.reshape(column.shape[0], -1))
+        column = column.reshape(column.shape[0], -1)
+        if column.shape[1] != 1:
+            raise DataError(f"feature {name!r}: a dense input needs one number a row, got {column.shape[1]}")
+        columns.append(column)
     return torch.cat(columns, dim=1).float()

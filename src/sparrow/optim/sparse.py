@@ -45,6 +45,7 @@ class SparseOptimizer(torch.optim.Optimizer):
         for param_group, group in zip(self.param_groups, self.groups, strict=True):
             param_group["params"] = group.sinks
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every row that holds a gradient, forget those gradients, and advance the step of every group."""
         loss = None

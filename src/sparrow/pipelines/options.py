@@ -20,6 +20,7 @@ class TrainerOptions:
     log_every:     steps between lines of `metrics.jsonl`; their loss and AUC are over these steps.
     progress:      whether to show progress: a bar on a terminal, lines otherwise.
     max_grad_norm: clip the one norm of all gradients, dense and sparse, to this; None does not clip.
+    config:        text left as `config.yaml` in the run folder once the run has begun; None leaves the file alone.
     """
 
     label: str = "label"
@@ -30,6 +31,7 @@ class TrainerOptions:
     log_every: int = 50
     progress: bool = True
     max_grad_norm: float | None = None
+    config: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("save_every", "keep", "log_every"):

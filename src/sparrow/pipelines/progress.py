@@ -1,84 +1,75 @@
-"""What a person sees while a run goes on."""
+"""What a person sees while a run goes on: hooks that print."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Protocol
+from typing import Any
+
+from sparrow.pipelines.hooks import Hook, RunningTrainer
 
 
-class Progress(Protocol):
-    """Shows the state of a run. `show` is called every step, `line` for what must stay visible."""
-
-    def start(self, total_samples: int | None, done_samples: int) -> None: ...
-    def show(self, samples: int, fields: dict[str, Any]) -> None: ...
-    def line(self, text: str) -> None: ...
-    def stop(self) -> None: ...
-
-
-class SilentProgress:
-    """Shows nothing."""
-
-    def start(self, total_samples: int | None, done_samples: int) -> None:
-        pass
-
-    def show(self, samples: int, fields: dict[str, Any]) -> None:
-        pass
-
-    def line(self, text: str) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-
-class LineProgress(SilentProgress):
-    """Lines on stderr, for logs: those of `line` only."""
+class LineProgress(Hook):
+    """One line on stderr a log, an evaluation, a stop: what fits a log file."""
 
     def line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    def on_log(self, trainer: RunningTrainer, line: dict[str, Any]) -> None:
+        self.line(f"epoch {line['epoch'] + 1}  step {line['step']:,}  {describe(line)}")
 
-class BarProgress:
-    """A bar on the terminal with samples/s, loss, AUC and table rows."""
+    def on_evaluation(self, trainer: RunningTrainer, metrics: dict[str, Any]) -> None:
+        self.line(f"evaluation: {describe(metrics)}  {metrics['num_samples']:,} samples")
+
+    def on_stop(self, trainer: RunningTrainer, signal_name: str) -> None:
+        folder = trainer.options.run_folder
+        where = "; nothing was saved, there is no run folder" if folder is None else f"; saved in {folder}, continue with --resume"
+        self.line(f"stopped by {signal_name} after step {trainer.step:,}{where}")
+
+
+class BarProgress(LineProgress):
+    """A bar on the terminal with epoch, step, samples/s, loss, AUC and table rows. Needs rich."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         columns = ("{task.description}", BarColumn(bar_width=24), TaskProgressColumn(), "{task.fields[text]}", "eta", TimeRemainingColumn())
-        self._bar = RichProgress(
-            *(TextColumn(c) if isinstance(c, str) else c for c in columns), console=Console(stderr=True), refresh_per_second=4
+        self._bar = Progress(
+            *(TextColumn(column) if isinstance(column, str) else column for column in columns),
+            console=Console(stderr=True),
+            refresh_per_second=4,
         )
         self._task = self._bar.add_task("training", total=None, text="", start=False)
 
-    def start(self, total_samples: int | None, done_samples: int) -> None:
+    def line(self, text: str) -> None:
+        self._bar.console.print(text, highlight=False, markup=False)
+
+    def on_fit_start(self, trainer: RunningTrainer, total_samples: int) -> None:
         self._bar.start()
         self._bar.start_task(self._task)
-        self._bar.update(self._task, total=total_samples, completed=done_samples)
+        self._bar.update(self._task, total=total_samples, completed=trainer.num_samples)
 
-    def show(self, samples: int, fields: dict[str, Any]) -> None:
-        self._bar.update(
-            self._task, completed=samples, description=f"epoch {fields['epoch'] + 1} step {fields['step']:,}", text=describe(fields)
-        )
+    def after_step(self, trainer: RunningTrainer) -> None:
+        description = f"epoch {trainer.epoch + 1} step {trainer.step:,}"
+        self._bar.update(self._task, completed=trainer.num_samples, description=description, text=describe(trainer.last_train))
 
-    def line(self, text: str) -> None:
-        self._bar.console.print(text, highlight=False)
+    def on_log(self, trainer: RunningTrainer, line: dict[str, Any]) -> None:
+        self._bar.update(self._task, text=describe(line))
 
-    def stop(self) -> None:
+    def on_close(self, trainer: RunningTrainer) -> None:
         self._bar.stop()
 
 
-def progress_for(wanted: bool) -> Progress:
-    """Return a bar where stderr is a terminal and rich is there, lines elsewhere, silence where not `wanted`."""
+def progress_hooks(wanted: bool) -> list[Hook]:
+    """Return a bar where stderr is a terminal and rich is there, lines elsewhere, nothing where not `wanted`."""
     if not wanted:
-        return SilentProgress()
+        return []
     if sys.stderr.isatty():
         try:
-            return BarProgress()
+            return [BarProgress()]
         except ImportError:
-            return LineProgress()
-    return LineProgress()
+            return [LineProgress()]
+    return [LineProgress()]
 
 
 def describe(fields: dict[str, Any]) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
+from sparrow.embedding import COMBINERS
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, expand_names, features_from_config
 from sparrow.io import OrcDataset
@@ -18,34 +16,57 @@ from sparrow.models import DeepFM, LogisticRegression
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines.options import TrainerOptions
 from sparrow.pipelines.seeding import seed_everything
-from sparrow.tables import initializer_from_config
+from sparrow.pipelines.yaml_text import to_yaml
+from sparrow.tables import Initializer, initializer_from_config
 from sparrow.types import ColumnSpec
+
+_DENSE_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}
+
+
+def _combiner(value: str) -> str:
+    if value not in COMBINERS:
+        raise ConfigError(f"unknown combiner {value!r}{did_you_mean(value, COMBINERS)}")
+    return value
+
+
+def _rule(value: str) -> str:
+    if value not in RULES:
+        raise ConfigError(f"unknown rule {value!r}{did_you_mean(value, RULES)}")
+    return value
+
+
+def _initializer(value: str | dict[str, dict[str, float]]) -> str | dict[str, dict[str, float]]:
+    if isinstance(value, dict) and len(value) != 1:
+        raise ConfigError(f"expected one initializer, such as {{normal: {{std: 0.01}}}}, found {sorted(value) or 'none'}")
+    initializer_from_config(value)
+    return value
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    # Strict: a text where a number belongs, or a yes for a 1, is a mistake of the writer.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class DeepFMConfig(_Section):
+class _ModelSection(_Section):
+    dense: list[str] = []
+    sparse: list[str]
+    combiner: Annotated[str, AfterValidator(_combiner)] = "sum"
+
+
+class DeepFMConfig(_ModelSection):
     """`sparrow.models.DeepFM`."""
 
     name: Literal["deepfm"]
-    dense: list[str] = []
-    sparse: list[str]
     dim: int = Field(16, ge=1)
-    hidden: list[int] = [256, 128, 64]
+    hidden: list[Annotated[int, Field(ge=1)]] = [256, 128, 64]
     dropout: float = Field(0.0, ge=0, lt=1)
-    combiner: str = "sum"
-    initializer: str | dict[str, dict[str, float]] = {"normal": {"std": 0.01}}
+    initializer: Annotated[str | dict[str, dict[str, float]], AfterValidator(_initializer)] = {"normal": {"std": 0.01}}
 
 
-class LogisticRegressionConfig(_Section):
+class LogisticRegressionConfig(_ModelSection):
     """`sparrow.models.LogisticRegression`."""
 
     name: Literal["logistic_regression"]
-    dense: list[str] = []
-    sparse: list[str]
-    combiner: str = "sum"
 
 
 class DataConfig(_Section):
@@ -68,11 +89,19 @@ class DenseOptimizerConfig(_Section):
 
 
 class SparseOptimizerConfig(_Section):
-    """The update rule of the tables."""
+    """The update rule of the tables. hyper: the rule's hyper-parameters other than lr."""
 
-    rule: str = "adam"
+    rule: Annotated[str, AfterValidator(_rule)] = "adam"
     lr: float = Field(1e-3, gt=0)
     hyper: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _hyper_is_of_the_rule(self) -> SparseOptimizerConfig:
+        known = [name for name in RULES[self.rule].hyper if name != "lr"]
+        for name in self.hyper:
+            if name not in known:
+                raise ConfigError(f"hyper.{name}: rule {self.rule!r} has no such hyper-parameter here{did_you_mean(name, known)}")
+        return self
 
 
 class OptimizerConfig(_Section):
@@ -105,6 +134,16 @@ class RunConfig(_Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunSettings
 
+    @model_validator(mode="after")
+    def _model_reads_declared_features(self) -> RunConfig:
+        names = [feature.name for feature in self.build_features()]
+        for key in ("dense", "sparse"):
+            for index, pattern in enumerate(getattr(self.model, key)):
+                for name in expand_names(pattern):
+                    if name not in names:
+                        raise ConfigError(f"model.{key}[{index}]: {name!r} is not a declared feature{did_you_mean(name, names)}")
+        return self
+
     def build_features(self) -> list[Feature]:
         """Return the declared features. Raises `ConfigError` naming the entry."""
         return [feature for index, entry in enumerate(self.features) for feature in features_from_config(entry, f"features[{index}]")]
@@ -123,105 +162,28 @@ class RunConfig(_Section):
         }
         if isinstance(model, LogisticRegressionConfig):
             return LogisticRegression(features, **inputs)
-        initializer = initializer_from_config(model.initializer)
+        initializer: Initializer = initializer_from_config(model.initializer)
         return DeepFM(features, dim=model.dim, hidden=model.hidden, dropout=model.dropout, initializer=initializer, **inputs)
 
     def build_optimizer(self, model: nn.Module) -> CombinedOptimizer:
+        """Return the optimizers of both halves, as one."""
         dense, sparse = self.optimizer.dense, self.optimizer.sparse
-        if sparse.rule not in RULES:
-            raise ConfigError(f"optimizer.sparse.rule: unknown rule {sparse.rule!r}{did_you_mean(sparse.rule, RULES)}")
-        kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}
-        halves = kinds[dense.name](model.parameters(), lr=dense.lr, weight_decay=dense.weight_decay)
-        return CombinedOptimizer(halves, SparseOptimizer(model, lr=sparse.lr, **sparse.hyper))
+        dense_half = _DENSE_OPTIMIZERS[dense.name](model.parameters(), lr=dense.lr, weight_decay=dense.weight_decay)
+        return CombinedOptimizer(dense_half, SparseOptimizer(model, lr=sparse.lr, **sparse.hyper))
 
     def build_dataset(self, paths: str | list[str], model: DeepFM | LogisticRegression, batch_size: int) -> OrcDataset:
+        """Return the batches of `paths`, of the columns that model and loss read."""
         columns: list[str | ColumnSpec] = [self.data.label, *model.columns]
         return OrcDataset(paths, columns, batch_size=batch_size, prefetch=self.data.prefetch)
 
     def trainer_options(self, *, progress: bool = True) -> TrainerOptions:
+        """Return the trainer's settings; it leaves this configuration in the run folder."""
         run = self.run
         return TrainerOptions(
             label=self.data.label, run_folder=run.folder, seed=run.seed, save_every=run.save_every, keep=run.keep, log_every=run.log_every,
-            progress=progress, max_grad_norm=run.max_grad_norm,
+            progress=progress, max_grad_norm=run.max_grad_norm, config=self.to_yaml(),
         )  # fmt: skip
 
     def to_yaml(self) -> str:
         """Return the resolved configuration; loading it gives an equal one."""
-        return yaml.safe_dump(self.model_dump(), sort_keys=False)
-
-
-def load_run_config(path: str | Path, overrides: Mapping[str, str] | None = None) -> RunConfig:
-    """Return the configuration of a YAML file, changed by `overrides`: dotted path -> YAML text of the value.
-
-    Raises `ConfigError` naming file, key path and the nearest valid name for an unknown key, an ill-typed value or a broken file.
-    """
-    try:
-        text = Path(path).read_text()
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not a text file ({error.reason}); expected YAML") from error
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold a mapping with the keys {sorted(RunConfig.model_fields)}, found {type(content).__name__}")
-    for key, value in (overrides or {}).items():
-        _override(content, key, value)
-    try:
-        return RunConfig.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(_explain(str(path), error)) from None
-
-
-def parse_overrides(arguments: list[str]) -> dict[str, str]:
-    """Return `key=value` arguments as a dict. Raises `ConfigError` for one without `=`."""
-    pairs = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{argument!r} is not key=value, such as run.epochs=2")
-        pairs[key] = value
-    return pairs
-
-
-def _override(content: dict[str, Any], key: str, text: str) -> None:
-    *parents, last = key.split(".")
-    place = content
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise ConfigError(f"{key}={text}: {parent} is not a section, so it has no {last}")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{key}={text}: the value is not valid YAML: {' '.join(str(error).split())}") from error
-
-
-def _explain(path: str, error: ValidationError) -> str:
-    """Return the first problem as one line: file, dotted key, what is wrong, nearest name."""
-    problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"] if part not in ("deepfm", "logistic_regression")]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown key {key}{did_you_mean(location[-1], _fields_beside(problem['loc']))}"
-    if problem["type"] == "missing":
-        return f"{path}: {key} is missing"
-    if problem["type"].startswith("union_tag"):
-        return f"{path}: {key}.name must be one of 'deepfm', 'logistic_regression', found {problem['input']!r}"
-    return f"{path}: {key} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
-
-
-def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
-    """Return the valid keys of the section that holds the key at `location`."""
-    models: dict[str, type[BaseModel]] = {"deepfm": DeepFMConfig, "logistic_regression": LogisticRegressionConfig}
-    section: type[BaseModel] = RunConfig
-    for part in location[:-1]:
-        if part in models:
-            section = models[str(part)]
-        elif part in section.model_fields:
-            annotation = section.model_fields[str(part)].annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                section = annotation
-    return list(section.model_fields)
+        return to_yaml(self.model_dump())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from sparrow.errors import ConfigError
 
 _FILES = ("metrics.jsonl", "summary.json", "checkpoints")
+# More than a file system keeps inside an inode: a full disk must show before the training, not after it.
+_PROBE_BYTES = 1 << 16
 
 
 class RunFolder:
@@ -29,11 +32,10 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.write_text("x")
-            probe.unlink()
         except OSError as error:
             raise self._failure(error) from error
+        self._replace(".writable", "x" * _PROBE_BYTES)
+        (self.path / ".writable").unlink()
 
     @property
     def checkpoints(self) -> Path:
@@ -49,16 +51,18 @@ class RunFolder:
 
     def cut_metrics(self, step: int) -> None:
         """Drop the lines of `metrics.jsonl` after `step`: a resumed run writes these again. A line a kill left half-written goes too."""
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return
         kept = []
-        for line in path.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError):
-                break
+        try:
+            for line in (self.path / "metrics.jsonl").read_bytes().splitlines():
+                if json.loads(line)["step"] > step:
+                    break
+                kept.append(line.decode() + "\n")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._failure(error) from error
+        except (ValueError, KeyError, TypeError):
+            pass  # the half-written line: nothing of this run comes after it
         self._replace("metrics.jsonl", "".join(kept))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
@@ -78,7 +82,8 @@ class RunFolder:
                 os.fsync(stream.fileno())
             temporary.replace(self.path / name)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> ConfigError:

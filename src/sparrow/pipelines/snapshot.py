@@ -47,10 +47,13 @@ def load_model(saver: Saver, path: Path, model: nn.Module) -> dict[str, Any]:
 def restore(saver: Saver, path: Path, model: nn.Module, parts: Mapping[str, Stateful]) -> dict[str, Any]:
     """Load everything `save` saved and return the counters."""
     state = load_model(saver, path, model)
-    saved = state.get("parts", {})
+    for key in ("parts", "counters", "torch_rng"):
+        if key not in state:
+            raise CheckpointError(f"{path} holds no {key!r}: it was not saved by a Trainer; load it with Saver.load instead")
+    saved = state["parts"]
     for name, part in parts.items():
         if name not in saved:
-            raise CheckpointError(f"{path} holds no state of the {name}: it was not saved by a Trainer; load it with Saver.load instead")
+            raise CheckpointError(f"{path} holds no state of the {name}, but of {sorted(saved)}; resume with the trainer that saved it")
         try:
             part.load_state_dict(saved[name])
         except (ValueError, KeyError, TypeError) as error:

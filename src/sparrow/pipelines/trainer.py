@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,11 @@ from sparrow.errors import ConfigError, SparrowError
 from sparrow.optim import CombinedOptimizer
 from sparrow.pipelines import snapshot
 from sparrow.pipelines.classification import BinaryMetrics
-from sparrow.pipelines.labels import labels_of
+from sparrow.pipelines.dataset import Dataset
+from sparrow.pipelines.evaluation import evaluate_model, logits_and_labels
+from sparrow.pipelines.hooks import Hook, stateful_parts
 from sparrow.pipelines.options import TrainerOptions
-from sparrow.pipelines.progress import Progress, SilentProgress, describe, progress_for
+from sparrow.pipelines.progress import progress_hooks
 from sparrow.pipelines.run_folder import RunFolder
 from sparrow.pipelines.stopping import StopRequest
 from sparrow.pipelines.stopwatch import Stopwatch
@@ -28,29 +30,24 @@ from sparrow.tables import table_groups
 from sparrow.types import Batch, Stateful
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-class Dataset(Stateful, Protocol):
-    """What a trainer reads: `iter` yields the rest of the current epoch, then moves to the start of the next."""
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def num_rows(self) -> int: ...
-    def __iter__(self) -> Iterator[Batch]: ...
+_TRAIN_METRICS = ("auc", "log_loss", "click_rate", "predicted_click_rate")
 
 
 class Trainer:
-    """Trains a model whose `forward(batch)` returns logits, and evaluates it.
+    """Trains a model whose `forward(batch)` returns logits, float [samples], and evaluates it. Labels are 0 or 1.
 
     Args:
         model: any module; embedding engines inside it are found, saved and counted.
         optimizer: over dense and sparse parameters, usually `CombinedOptimizer`.
         options: a `TrainerOptions`, or its fields by keyword.
         loss: (logits, labels) -> scalar; default binary cross-entropy with logits, the mean over the batch.
+        hooks: called at the moments of a fit, after the trainer's own.
 
     With a run folder, `fit` writes `metrics.jsonl`, `summary.json` and checkpoints there. Ctrl-C or SIGTERM during `fit` finishes the step,
-    saves, and returns the summary with `"stopped": true`.
+    saves, and returns the summary with `"stopped": true`; a second one acts at once.
+
+    Attributes:
+        step, num_samples: since the start of the run, over all its sessions. epoch: counted from 0. last_train: the metrics last logged.
     """
 
     def __init__(
@@ -60,6 +57,7 @@ class Trainer:
         options: TrainerOptions | None = None,
         *,
         loss: Loss | None = None,
+        hooks: Sequence[Hook] = (),
         **fields: Any,
     ) -> None:
         if options is not None and fields:
@@ -67,17 +65,16 @@ class Trainer:
         self.model, self.optimizer = model, optimizer
         self.options = options or TrainerOptions(**fields)
         self.loss = loss or binary_cross_entropy_with_logits
-        self.step = 0
-        self.num_samples = 0
+        self.hooks = (*progress_hooks(self.options.progress), *hooks)
+        self.step = self.epoch = self.num_samples = 0
+        self.last_train: dict[str, Any] = {}
         self._window = BinaryMetrics()
         self._watch = Stopwatch()
         self._train_seconds = 0.0
         self._session_samples = 0  # samples of this process: what the speed is measured on
-        self._progress: Progress = SilentProgress()
         self._folder: RunFolder | None = None
         self._saver: Saver | None = None
         self._saved_step: int | None = None
-        self._last_train: dict[str, Any] = {}
 
     def fit(
         self, train: Dataset, *, epochs: int = 1, max_steps: int | None = None, evaluate_on: Dataset | None = None, resume: bool = False
@@ -87,35 +84,43 @@ class Trainer:
         Args:
             train: read from its current position. evaluate_on: evaluated at the end.
             resume: continue the run of the run folder from its newest checkpoint, at the next unseen row; start anew where it has none.
+                The model must be as it was built. A further `fit` of one trainer continues by itself.
 
         Raises: `DataError` for bad rows, `ConfigError` for a run folder that holds another run or cannot be written, `CheckpointError`
-            for a checkpoint that is damaged or of another model, `SparrowError` where the loss is not finite.
+            for a checkpoint that is damaged, of another model or cannot be saved, `SparrowError` where the loss is not finite.
         """
-        parts: dict[str, Stateful] = {"optimizer": self.optimizer, "reader": train, "window": self._window}
+        parts: dict[str, Stateful] = {
+            "optimizer": self.optimizer, "reader": train, "window": self._window, **stateful_parts(self.hooks)
+        }  # fmt: skip
         self._open(parts, resume)
-        self._progress = progress_for(self.options.progress)
-        self._progress.start(train.num_rows * epochs, self.num_samples)
+        total_samples = train.num_rows * epochs
         try:
+            for hook in self.hooks:
+                hook.on_fit_start(self, total_samples)
             with StopRequest() as stop:
                 self._run_epochs(train, parts, epochs, max_steps, stop)
-                self._log(min(train.epoch, epochs - 1))
+                # In this order: the checkpoint keeps the window, so that after a resume it goes on as if nothing had been logged here.
                 self._save(parts)
-                evaluation = None if evaluate_on is None or stop.requested else self._evaluate_with(evaluate_on, stop)
-            if stop.requested:
-                where = "" if self._folder is None else f"; saved in {self._folder.path}, continue with --resume"
-                self._progress.line(f"stopped by {stop.signal_name} after step {self.step:,}{where}")
+                self._log()
+                evaluation = None if evaluate_on is None or stop.requested else self._evaluate(evaluate_on, stop)
+                is_stopped = stop.requested
+                summary = self._summary(train.epoch, evaluation, stopped=is_stopped)
+                if self._folder is not None:
+                    self._folder.write_summary(summary)
+            for hook in self.hooks:
+                if is_stopped:
+                    hook.on_stop(self, stop.signal_name)
+                hook.on_fit_end(self, summary)
         finally:
-            self._progress.stop()
-        summary = self._summary(train.epoch, evaluation, stopped=stop.requested)
-        if self._folder is not None:
-            self._folder.write_summary(summary)
+            for hook in self.hooks:
+                hook.on_close(self)
         return summary
 
     def evaluate(self, dataset: Dataset) -> dict[str, Any]:
         """Return AUC, log loss and click rates of the model over one epoch of `dataset`; tables are only read."""
-        evaluation = self._evaluate_with(dataset, StopRequest())
-        assert evaluation is not None, "nothing requests a stop outside fit"
-        return evaluation
+        metrics = self._evaluate(dataset, None)
+        assert metrics is not None, "nothing requests a stop outside fit"
+        return metrics
 
     # The loop.
 
@@ -123,6 +128,7 @@ class Trainer:
         began = time.perf_counter()
         try:
             while train.epoch < epochs:
+                self.epoch = train.epoch
                 batches = iter(train)
                 while not (stop.requested or (max_steps is not None and self.step >= max_steps)):
                     with self._watch.stage("read"):
@@ -132,11 +138,13 @@ class Trainer:
                     self._train_step(batch)
                     if self.step % self.options.log_every == 0:
                         self._train_seconds, began = self._train_seconds + time.perf_counter() - began, time.perf_counter()
-                        self._log(train.epoch)
+                        self._log()
                     if self.options.save_every is not None and self.step % self.options.save_every == 0:
                         self._save(parts)
                 else:
                     return
+                for hook in self.hooks:
+                    hook.after_epoch(self)
         finally:
             self._train_seconds += time.perf_counter() - began
 
@@ -144,16 +152,16 @@ class Trainer:
         watch = self._watch
         self.model.train()
         with watch.stage("forward"):
-            labels = labels_of(batch, self.options.label)
-            logits = self.model(batch)
+            logits, labels = logits_and_labels(self.model, batch, self.options.label)
             loss = self.loss(logits, labels)
+        if not math.isfinite(loss.item()):
+            raise SparrowError(
+                f"the loss is {loss.item()} at step {self.step + 1} (from {batch.locate(0)} on); "
+                f"lower the learning rate, or look for numbers that are infinite or NaN in the dense features"
+            )
         with watch.stage("backward"):
             self.optimizer.zero_grad()
             loss.backward()
-        if not math.isfinite(loss.item()):
-            raise SparrowError(
-                f"the loss is {loss.item()} at step {self.step} ({batch.locate(0)} on); lower the learning rate or check the dense features"
-            )
         with watch.stage("optimizer"):
             if self.options.max_grad_norm is not None:
                 self._clip(self.options.max_grad_norm)
@@ -163,7 +171,8 @@ class Trainer:
         self.step += 1
         self.num_samples += labels.numel()
         self._session_samples += labels.numel()
-        self._progress.show(self.num_samples, {**self._last_train, "step": self.step, "epoch": self._last_train.get("epoch", 0)})
+        for hook in self.hooks:
+            hook.after_step(self)
 
     def _clip(self, max_norm: float) -> None:
         if isinstance(self.optimizer, CombinedOptimizer):
@@ -171,20 +180,13 @@ class Trainer:
         else:
             nn.utils.clip_grad_norm_([parameter for group in self.optimizer.param_groups for parameter in group["params"]], max_norm)
 
-    def _evaluate_with(self, dataset: Dataset, stop: StopRequest) -> dict[str, Any] | None:
-        """Return the metrics over one epoch, or None where a stop was requested meanwhile."""
-        metrics = BinaryMetrics()
-        was_training = self.model.training
-        self.model.eval()
-        with self._watch.stage("evaluate"), torch.no_grad():
-            for batch in dataset:
-                if stop.requested:
-                    return None
-                metrics.update(self.model(batch), labels_of(batch, self.options.label))
-        self.model.train(was_training)
-        computed = metrics.compute()
-        self._progress.line(f"evaluation: {describe(computed)}  {computed['num_samples']:,} samples")
-        return computed
+    def _evaluate(self, dataset: Dataset, stop: StopRequest | None) -> dict[str, Any] | None:
+        with self._watch.stage("evaluate"):
+            metrics = evaluate_model(self.model, dataset, self.options.label, stop)
+        if metrics is not None:
+            for hook in self.hooks:
+                hook.on_evaluation(self, metrics)
+        return metrics
 
     # What it leaves behind.
 
@@ -193,68 +195,69 @@ class Trainer:
             if resume:
                 raise ConfigError("resume needs the run_folder of the run to continue")
             return
-        self._folder = RunFolder(self.options.run_folder, resume=resume)
-        self._saver = Saver(self._folder.checkpoints, keep=self.options.keep)
-        newest = self._saver.latest() if resume else None
-        if newest is None:
-            self._folder.cut_metrics(-1)
-            return
-        counters = snapshot.restore(self._saver, newest, self.model, parts)
-        self.step = self._saved_step = counters["step"]
-        self.num_samples = counters["num_samples"]
-        self._last_train = counters["last_train"]
-        self._folder.cut_metrics(self.step)
+        if self._folder is not None:
+            return  # a further fit of this trainer: everything is at hand
+        folder = RunFolder(self.options.run_folder, resume=resume)
+        saver = Saver(folder.checkpoints, keep=self.options.keep)
+        newest = saver.latest() if resume else None
+        if newest is not None:
+            counters = snapshot.restore(saver, newest, self.model, parts)
+            self.step = self._saved_step = counters["step"]
+            self.epoch, self.num_samples, self.last_train = counters["epoch"], counters["num_samples"], counters["last_train"]
+        # A line that ended a session early is cut too: its samples are still in the window, and the line that is due will cover them.
+        folder.cut_metrics(self.last_train.get("step", -1))
+        # Only now: a resume that is refused must leave the configuration its checkpoints were trained with.
+        if self.options.config is not None:
+            folder.write_config(self.options.config)
+        self._folder, self._saver = folder, saver
 
     def _save(self, parts: dict[str, Stateful]) -> None:
         if self._saver is None or self._saved_step == self.step:
             return
         with self._watch.stage("save"):
-            counters = {"step": self.step, "num_samples": self.num_samples, "last_train": self._last_train}
+            counters = {"step": self.step, "epoch": self.epoch, "num_samples": self.num_samples, "last_train": self.last_train}
             snapshot.save(self._saver, self.step, self.model, parts, counters)
         self._saved_step = self.step
 
-    def _log(self, epoch: int) -> None:
+    def _log(self) -> None:
         """Write the metrics of the steps since the last log, and begin a new window."""
         if self._window.num_samples == 0:
             return
         with self._watch.stage("metrics"):
             computed = self._window.compute()
         self._window.reset()
-        self._last_train = {"step": self.step, "epoch": epoch, "samples": self.num_samples, **computed}
-        speed = {"samples_per_second": self._samples_per_second(), "table_rows": self._table_rows(), "seconds": self._watch.rounded()}
-        line = {**self._last_train, **speed}
+        self.last_train = {
+            "step": self.step,
+            "epoch": self.epoch,
+            "samples": self.num_samples,
+            **computed,
+            "samples_per_second": self._samples_per_second(),
+            "table_rows": sum(self._table_rows().values()),
+        }
+        line = {**self.last_train, "seconds": self._watch.rounded()}
         if self._folder is not None:
             self._folder.append_metrics(line)
-        if not self._is_bar():
-            self._progress.line(f"epoch {epoch + 1}  step {self.step:,}  {describe(line)}")
-        self._last_train = {**self._last_train, "samples_per_second": speed["samples_per_second"], "table_rows": speed["table_rows"]}
-
-    def _is_bar(self) -> bool:
-        from sparrow.pipelines.progress import BarProgress
-
-        return isinstance(self._progress, BarProgress)
+        for hook in self.hooks:
+            hook.on_log(self, line)
 
     def _samples_per_second(self) -> float | None:
         return round(self._session_samples / self._train_seconds, 1) if self._train_seconds > 0 else None
 
-    def _table_rows(self) -> int:
-        return sum(group.num_rows for group in table_groups(self.model))
+    def _table_rows(self) -> dict[str, int]:
+        return {group.name: group.num_rows for group in table_groups(self.model)}
 
-    def _summary(self, epoch: int, evaluation: dict[str, Any] | None, *, stopped: bool) -> dict[str, Any]:
-        versions = {"sparrow": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    def _summary(self, epochs_finished: int, evaluation: dict[str, Any] | None, *, stopped: bool) -> dict[str, Any]:
         return {
             "stopped": stopped,
             "step": self.step,
-            "epoch": epoch,
+            "epochs_finished": epochs_finished,
             "samples": self.num_samples,
-            "train": {
-                key: value for key, value in self._last_train.items() if key in ("auc", "log_loss", "click_rate", "predicted_click_rate")
-            },
+            "train": {key: value for key, value in self.last_train.items() if key in _TRAIN_METRICS},
             "eval": evaluation,
             "samples_per_second": self._samples_per_second(),
             "seconds": self._watch.rounded(),
-            "table_rows": {group.name: group.num_rows for group in table_groups(self.model)},
+            "table_rows": self._table_rows(),
             "seed": self.options.seed,
             "threads": torch.get_num_threads(),
-            "versions": versions,
+            "versions": {"sparrow": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }

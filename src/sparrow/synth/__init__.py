@@ -3,7 +3,7 @@
 from sparrow.synth.generate import SynthReport as SynthReport
 from sparrow.synth.generate import generate as generate
 from sparrow.synth.logistic_baseline import BaselineReport as BaselineReport
-from sparrow.synth.logistic_baseline import logistic_baseline as logistic_baseline
+from sparrow.synth.logistic_baseline import fit_logistic_baseline as fit_logistic_baseline
 from sparrow.synth.spec import CRITEO_SHAPE as CRITEO_SHAPE
 from sparrow.synth.spec import IdColumn as IdColumn
 from sparrow.synth.spec import Interaction as Interaction

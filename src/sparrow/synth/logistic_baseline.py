@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,10 +17,9 @@ from sparrow.io import OrcDataset
 from sparrow.metrics import AUC
 from sparrow.types import Column, ColumnSpec, Ragged
 
-_READ_ROWS = 65_536
+# Few enough that what a part scatters its entries into stays in cache.
+_READ_ROWS = 16_384
 _MAX_ITERATIONS = 200
-# scikit-learn stops where no entry of the gradient of the mean loss exceeds this. At 1e-4 the AUC is settled to the fourth digit.
-_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class BaselineReport:
     eval_auc:      AUC on the evaluation rows of the fit on all training rows with `best_c`.
     best_c:        inverse L2 strength (scikit-learn's C, against the summed loss) with the best held-out AUC.
     held_out_aucs: C -> AUC on the held-out training rows, in the order tried.
-    iterations:    iterations of L-BFGS of the last fit; converged: whether every fit met its tolerance.
+    iterations:    passes over the rows of the last fit. converged: whether every fit met the tolerance, within 200 passes.
     num_ids:       one-hot columns, that is different ids seen in training. seconds: wall time, reading included.
     """
 
@@ -42,7 +42,7 @@ class BaselineReport:
     seconds: float
 
 
-def logistic_baseline(
+def fit_logistic_baseline(
     train: Any,
     evaluation: Any,
     *,
@@ -51,6 +51,7 @@ def logistic_baseline(
     label: str = "label",
     grid: Sequence[float] = (0.01, 0.03, 0.1),
     held_out: float = 0.2,
+    tolerance: float = 3e-2,
 ) -> BaselineReport:
     """Return how well logistic regression does: chosen and fitted on `train`, measured on `evaluation`, which nothing else looks at.
 
@@ -59,24 +60,33 @@ def logistic_baseline(
         numerics: columns that enter as standardised log1p, 0 where missing, with an indicator of missing.
         ids: columns of int64 or string lists, one-hot over the values seen in training; a value occurring twice in a row counts twice.
         label: column of 0 and 1.
-        grid: values of C to try, each from the coefficients of the one before; order them rising.
+        grid: values of C to try, each from the coefficients of the one before.
         held_out: share of the training rows, the last ones, that chooses C. The winner is refitted on all training rows.
+        tolerance: SAGA stops where a pass changes no coefficient by more than this share of the largest. At the default the AUC
+            lies within 1e-4 of the one at 1e-4, measured on 600k rows of the Criteo shape.
 
-    Memory: 8 bytes for each non-zero, about 350 bytes a row of the Criteo shape, twice. Raises `ConfigError` without scikit-learn.
+    Memory: 12 bytes for each id and numeric of a row, three times. Cost: a pass takes about 1 microsecond a row, a fit about 10 passes.
+    Raises `ConfigError` without scikit-learn, `DataError` where a part of the rows holds one label only.
+    Source: SAGA, Defazio, Bach, Lacoste-Julien, NeurIPS 2014.
     """
     try:
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
         raise ConfigError("the logistic baseline needs scikit-learn; install it: pip install 'scikit-learn>=1.4'") from error
-    if not grid or any(c <= 0 for c in grid) or not 0 < held_out < 1:
-        raise ConfigError(f"logistic baseline: grid {list(grid)} must be values above 0, held_out {held_out} a share between 0 and 1")
+    if not grid or any(c <= 0 for c in grid) or not 0 < held_out < 1 or not tolerance > 0:
+        raise ConfigError(
+            f"logistic baseline: grid {list(grid)} and tolerance {tolerance} must be above 0, held_out {held_out} between 0 and 1"
+        )
     start = time.perf_counter()
     encoder = _Encoder(tuple(numerics), tuple(ids), label)
     matrix, labels = encoder.fit(train)
     num_kept = len(labels) - max(1, round(len(labels) * held_out))
+    for part, rows in (("fitted", labels[:num_kept]), ("held-out", labels[num_kept:])):
+        if len(np.unique(rows)) < 2:
+            raise DataError(f"logistic baseline: its {len(rows)} {part} training rows hold one label only; give it more rows")
     aucs: dict[float, float] = {}
     converged = True
-    model = LogisticRegression(tol=_TOLERANCE, max_iter=_MAX_ITERATIONS, warm_start=True)
+    model = LogisticRegression(solver="saga", random_state=0, tol=tolerance, max_iter=_MAX_ITERATIONS, warm_start=True)
     for c in grid:
         converged &= _fit(model.set_params(C=c), matrix[:num_kept], labels[:num_kept])
         aucs[c] = _auc(model, matrix[num_kept:], labels[num_kept:])
@@ -94,8 +104,6 @@ def logistic_baseline(
 
 
 def _fit(model: Any, matrix: Any, labels: Any) -> bool:
-    if len(np.unique(labels)) < 2:
-        raise DataError(f"logistic baseline: the {len(labels)} training rows hold one label only; it needs clicks and others")
     with warnings.catch_warnings():
         # Not converging is reported, not warned of.
         warnings.simplefilter("ignore")
@@ -111,8 +119,8 @@ def _auc(model: Any, matrix: Any, labels: Any) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """Columns of all rows: labels [rows], numerics [rows, columns] with NaN where missing, keys end to end, and keys a row."""
+class _Part:
+    """Some rows: labels [rows], numerics [rows, columns] with NaN where missing, keys end to end, and keys a row."""
 
     labels: Any
     numerics: Any
@@ -133,37 +141,44 @@ class _Encoder:
         return sum(len(vocabulary) for vocabulary in self._vocabularies.values())
 
     def fit(self, paths: Any) -> tuple[Any, Any]:
-        rows = self._read(paths)
+        parts = self._read(paths)
         for name in self._ids:
-            self._vocabularies[name] = np.unique(rows.keys[name])
-        logs = np.log1p(rows.numerics)
+            self._vocabularies[name] = _distinct([part.keys[name] for part in parts])
+        logs = np.log1p(np.concatenate([part.numerics for part in parts]))
         present = ~np.isnan(logs)
         counts = np.maximum(present.sum(axis=0), 1)
         self._means = np.where(present, logs, 0).sum(axis=0) / counts
         deviations = np.sqrt(np.where(present, (logs - self._means) ** 2, 0).sum(axis=0) / counts)
         self._deviations = np.where(deviations > 0, deviations, 1.0)
-        return self._encode(rows), rows.labels
+        return self._stack(parts)
 
     def transform(self, paths: Any) -> tuple[Any, Any]:
-        rows = self._read(paths)
-        return self._encode(rows), rows.labels
+        return self._stack(self._read(paths))
 
-    def _read(self, paths: Any) -> _Table:
-        specs = [
-            ColumnSpec(self._label, kind="dense"),
-            *(ColumnSpec(name, kind="dense", default=float("nan")) for name in self._numerics),
-            *map(ColumnSpec, self._ids),
-        ]
-        batches = list(OrcDataset(paths, specs, batch_size=_READ_ROWS, prefetch=0))
-        keys, lengths = {}, {}
-        for name in self._ids:
-            parts = [_keys(batch[name]) for batch in batches]
-            keys[name] = np.concatenate([part[0] for part in parts])
-            lengths[name] = np.concatenate([part[1] for part in parts])
-        numerics = np.concatenate([np.stack([_dense(batch[name]) for name in self._numerics], axis=1) for batch in batches])
-        return _Table(np.concatenate([_dense(batch[self._label]) for batch in batches]), numerics, keys, lengths)
+    def _read(self, paths: Any) -> list[_Part]:
+        numerics = [ColumnSpec(name, kind="dense", default=math.nan) for name in self._numerics]
+        dataset = OrcDataset(paths, [ColumnSpec(self._label, kind="dense"), *numerics, *map(ColumnSpec, self._ids)], batch_size=_READ_ROWS)
+        parts = []
+        for batch in dataset:
+            labels = _dense(batch[self._label])
+            dense = [_dense(batch[name]) for name in self._numerics]
+            keyed = {name: _keys(batch[name]) for name in self._ids}
+            parts.append(
+                _Part(
+                    labels,
+                    np.stack(dense, axis=1) if dense else np.zeros((len(labels), 0)),
+                    {name: keys for name, (keys, _) in keyed.items()},
+                    {name: lengths for name, (_, lengths) in keyed.items()},
+                )
+            )
+        return parts
 
-    def _encode(self, rows: _Table) -> Any:
+    def _stack(self, parts: list[_Part]) -> tuple[Any, Any]:
+        from scipy import sparse
+
+        return sparse.vstack([self._encode(part) for part in parts], format="csr"), np.concatenate([part.labels for part in parts])
+
+    def _encode(self, rows: _Part) -> Any:
         from scipy import sparse
 
         num_rows = len(rows.labels)
@@ -180,7 +195,7 @@ class _Encoder:
             cursor += lengths
         return sparse.csr_matrix((values, indices, indptr), shape=(num_rows, self.num_ids + 2 * len(self._numerics)))
 
-    def _entries(self, rows: _Table) -> Iterator[tuple[Any, Any, Any]]:
+    def _entries(self, rows: _Part) -> Iterator[tuple[Any, Any, Any]]:
         """Yield (entries a row [rows], their columns [n], their values [n]) of each column read."""
         first_column = 0
         for name in self._ids:
@@ -200,6 +215,11 @@ class _Encoder:
 def _dense(column: Column) -> Any:
     assert not isinstance(column, Ragged)
     return column.numpy()
+
+
+def _distinct(parts: list[Any]) -> Any:
+    """Return the sorted distinct keys of all parts."""
+    return np.unique(np.concatenate([np.unique(part) for part in parts]))
 
 
 def _keys(column: Column) -> tuple[Any, Any]:

@@ -78,8 +78,11 @@ class Shape:
             _check_numeric(numeric)
         for column in self.ids:
             _check_ids(column)
-        for interaction in self.interactions:
+        pairs = [(interaction.left, interaction.right) for interaction in self.interactions]
+        for interaction, pair in zip(self.interactions, pairs, strict=True):
             self._check_interaction(interaction)
+            if pairs.count(pair) > 1:
+                raise ConfigError(f"synth shape: interaction {pair[0]} x {pair[1]} is named twice; give it once, with one effect")
 
     def id_column(self, name: str) -> IdColumn:
         """Return the id column called `name`. Raises `ConfigError` with the nearest name."""

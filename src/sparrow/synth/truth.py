@@ -123,10 +123,10 @@ class Truth:
         shape, least = self.spec.columns, self.spec.known_after
         total = np.full(rows.num_rows, self.intercept)
         for numeric in shape.numerics:
-            total += self._numeric_effects(numeric, rows.numerics[numeric.name])
+            total += self.numeric_effects(numeric, rows.numerics[numeric.name])
         for column in shape.ids:
             ranks = rows.ranks[column.name]
-            effects = self._id_effects(column, ranks)
+            effects = self.id_effects(column, ranks)
             if known is not None:
                 effects[known.ids[column.name][ranks] < least] = 0.0
             total += effects.sum(axis=1)
@@ -134,21 +134,21 @@ class Truth:
             keys, present = pair_keys(rows, pair.left, pair.right, self.spec)
             if known is not None:
                 present &= known.pairs[pair.left, pair.right][keys] >= least
-            total += np.where(present, self._pair_effects(pair, rows), 0.0)
+            total += np.where(present, self.pair_effects(pair, rows), 0.0)
         return total
 
-    def _numeric_effects(self, column: NumericColumn, values: Floats) -> Floats:
+    def numeric_effects(self, column: NumericColumn, values: Floats) -> Floats:
         linear, bent = self._numerics[column.name]
         standard = (np.log1p(values) - linear.mean) / linear.deviation
         effects = column.slope * standard + column.bend * (np.abs(standard) - bent.mean) / bent.deviation
         return np.where(np.isnan(values), 0.0, effects)
 
-    def _id_effects(self, column: IdColumn, ranks: Ints) -> Floats:
+    def id_effects(self, column: IdColumn, ranks: Ints) -> Floats:
         scale = self._ids[column.name]
         drawn = bell(mix(ranks.astype(np.uint64).reshape(-1), salt(self.spec.seed, "effect", column.name))).reshape(ranks.shape)
         return np.where(ranks >= 0, column.effect * (drawn - scale.mean) / scale.deviation, 0.0)
 
-    def _pair_effects(self, pair: Interaction, rows: Rows) -> Floats:
+    def pair_effects(self, pair: Interaction, rows: Rows) -> Floats:
         scale = self._pairs[pair.left, pair.right]
         left = hidden_vectors(self.spec.seed, pair, pair.left, rows.ranks[pair.left][:, 0]) - scale.left
         right = hidden_vectors(self.spec.seed, pair, pair.right, rows.ranks[pair.right][:, 0]) - scale.right

@@ -24,6 +24,8 @@ from sparrow.tables.lookup import Lease, Lookup, SinkList, make_sink
 from sparrow.tables.options import TableOptions
 from sparrow.types import ALL_SLICES, Chunk, SliceRange
 
+_MAX_ROWS = 2**31 - 1
+
 
 class TableGroup:
     """Tables of equal (dim, dtype, initializer kind, update rule, device).
@@ -118,8 +120,13 @@ class TableGroup:
 
     def _insert(self, ids: Tensor, offsets: Tensor, counts: Tensor | None) -> Tensor:
         """Return the rows of distinct `ids`, new ones initialised. Grows map and blocks first."""
+        needed = self.num_rows + ids.numel()
+        if needed > _MAX_ROWS:
+            raise TableError(
+                f"group {self.name!r} would hold {needed} rows; row numbers are int32, so at most {_MAX_ROWS}: use two engines"
+            )
         self.map.make_room(ids, offsets)
-        self.blocks.reserve(self.num_rows + ids.numel())
+        self.blocks.reserve(needed)
         rows, new_positions, num_new = find_or_insert_(self.map.lines, self.map.headers, self.map.counters, ids, offsets)
         if int(self.map.counters[1]):
             raise TableError(

@@ -43,6 +43,10 @@ class TableOptions:
             raise ConfigError(f"table {self.name!r}: dtype is {self.dtype}, expected one of {list(WEIGHT_DTYPES)}")
         if self.rule not in RULES:
             raise ConfigError(f"table {self.name!r}: unknown update rule {self.rule!r}{did_you_mean(self.rule, RULES)}")
+        try:
+            self.update_rule.hyper_row(step=1, **self.hyper)
+        except ConfigError as error:
+            raise ConfigError(f"table {self.name!r}: {error}") from None
 
     @property
     def update_rule(self) -> Rule:

@@ -35,13 +35,13 @@ def init_rows_(
         element_slots: blocks [rows_per_block, E * D], E element-wise slots side by side; row_slots: blocks [rows_per_block, R]. Of the
             weights' dtype; empty lists where the rule has none. Mutated.
         row_ids: int64 [capacity]; meta: int32 [capacity, 4], becomes (0, 0, 0, table). Mutated.
-        rows: int32 [N], ids: int64 [N]: the row of each id; table t owns `ids[table_offsets[t]:table_offsets[t + 1]]`.
+        rows: int32 [N] (-1: none, skipped), ids: int64 [N]: the row of each id; table t owns `ids[table_offsets[t]:table_offsets[t + 1]]`.
         positions: int32 [N], of which the first `num_positions` (int64 [1]) are the positions of fresh rows.
         seeds: int64 [T]. parameters: float64 [T, 2] (a, b). slot_values: float64 [E + R].
-        initializer: 0 constant a; 1 uniform in (a, b); 2 normal of mean a and standard deviation b.
+        initializer: 0 constant a; 1 uniform from a to b; 2 normal of mean a and standard deviation b.
 
     Words: Philox-4x32-10, key = the seed's two halves, counter = (id low, id high, column // 4, 0), word column % 4.
-    Uniform: a + (b - a) * ((word + 0.5) / 2^32). Normal: a + b * z, z by piecewise cubics (`normal_table.py`; within 2e-5 of the exact
+    Uniform: a + (b - a) * ((word + 0.5) / 2^32). Normal: a + b * z, z by piecewise cubics (`normal_table.py`; within 2e-7 of the exact
     inverse). Both in float64, rounded once.
     Cost: D + slots written a row, ten rounds of Philox for four columns.
     """

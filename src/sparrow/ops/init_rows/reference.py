@@ -51,6 +51,8 @@ def init_rows_(
     num_element_slots = element_slots[0].shape[1] // dim if element_slots else 0
     for position in positions[: int(num_positions)].tolist():
         row, id = int(rows[position]), int(ids[position])
+        if row < 0:
+            continue
         table = int((table_offsets[1:] <= position).sum())
         block, inside = divmod(row, rows_per_block)
         for column in range(dim):

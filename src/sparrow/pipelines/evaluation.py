@@ -1,0 +1,48 @@
+"""A model over a data set it does not learn from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparrow.errors import ConfigError
+from sparrow.pipelines.classification import BinaryMetrics
+from sparrow.pipelines.dataset import Dataset
+from sparrow.pipelines.labels import labels_of
+from sparrow.pipelines.stopping import StopRequest
+from sparrow.types import Batch
+
+
+def logits_and_labels(model: nn.Module, batch: Batch, label: str) -> tuple[Tensor, Tensor]:
+    """Return the model's logits and the labels, both [samples]. Labels are checked first: a bad row leaves the tables as they were."""
+    labels = labels_of(batch, label)
+    logits: Tensor = model(batch)
+    if logits.shape != labels.shape:
+        raise ConfigError(
+            f"{type(model).__name__} returned logits of shape {list(logits.shape)} for {labels.numel()} samples; "
+            f"expected [{labels.numel()}]: one logit a sample, no further dimension"
+        )
+    return logits, labels
+
+
+def evaluate_model(model: nn.Module, dataset: Dataset, label: str, stop: StopRequest | None = None) -> dict[str, Any] | None:
+    """Return AUC, log loss and click rates over the rest of an epoch of `dataset`, or None where a stop was requested meanwhile.
+
+    The model is in eval mode meanwhile, so tables are only read; then in the mode it was in. After a stop the dataset is where it was.
+    """
+    metrics = BinaryMetrics()
+    began_at = dataset.state_dict()
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in dataset:
+                if stop is not None and stop.requested:
+                    dataset.load_state_dict(began_at)
+                    return None
+                metrics.update(*logits_and_labels(model, batch, label))
+    finally:
+        model.train(was_training)
+    return metrics.compute()

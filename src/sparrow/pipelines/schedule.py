@@ -1,0 +1,38 @@
+"""Learning-rate schedules as part of a run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch.optim.lr_scheduler import LRScheduler
+
+from sparrow.errors import ConfigError
+from sparrow.pipelines.hooks import Hook, RunningTrainer
+
+
+class LearningRateSchedule(Hook):
+    """Steps a torch LR scheduler with the run, and resumes it where it was.
+
+    Args:
+        scheduler: any torch scheduler over the trainer's optimizer; `CombinedOptimizer` schedules dense and sparse groups alike.
+        each: when it steps: after every `"step"` or every `"epoch"`.
+    """
+
+    def __init__(self, scheduler: LRScheduler, *, each: Literal["step", "epoch"] = "step") -> None:
+        if each not in ("step", "epoch"):
+            raise ConfigError(f"LearningRateSchedule: each is {each!r}, expected 'step' or 'epoch'")
+        self.scheduler, self.each = scheduler, each
+
+    def after_step(self, trainer: RunningTrainer) -> None:
+        if self.each == "step":
+            self.scheduler.step()
+
+    def after_epoch(self, trainer: RunningTrainer) -> None:
+        if self.each == "epoch":
+            self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.scheduler.load_state_dict(state)

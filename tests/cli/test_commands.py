@@ -1,0 +1,102 @@
+"""The commands from one to the next: data, train, eval, inspect."""
+
+import json
+
+import pytest
+
+import sparrow as package
+from pipelines.clicks import config_for, summary_of, write_config
+from sparrow.cli.main import main
+from sparrow.cli.show import bytes_text
+from sparrow.saver import Saver, open_chunks
+
+
+def run(capsys, *arguments):
+    """Return (exit code, standard output, standard error) of a command run in this process."""
+    try:
+        main([str(argument) for argument in arguments])
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def trained(clicks, sparrow, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    path = write_config(folder / "run.yaml", config_for(clicks / "train", clicks / "eval", "nowhere", save_every=20))
+    done = sparrow("train", path, f"run.folder={folder / 'run'}", "run.epochs=1")
+    assert done.code == 0, done.err
+    return folder / "run", done
+
+
+def test_train_prints_what_it_did_and_leaves_a_run_folder(trained):
+    folder, done = trained
+    summary = summary_of(folder)
+    assert "done after 19 steps, 600 samples" in done.out
+    assert f"eval:  AUC {summary['eval']['auc']:.4f}  log loss {summary['eval']['log_loss']:.4f}  (200 samples)" in done.out
+    assert f"run folder: {folder}" in done.out
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoints", "config.yaml", "metrics.jsonl", "summary.json"]
+    # Not a terminal: lines, no bar.
+    assert done.err.splitlines()[0].startswith("epoch 1  step 10  ")
+
+
+def test_eval_gives_the_metrics_of_the_training(trained, capsys, clicks):
+    folder, _ = trained
+    code, out, _ = run(capsys, "eval", folder, "--json")
+    assert code == 0
+    metrics = json.loads(out)
+    assert metrics.pop("checkpoint").endswith("step-00000019")
+    assert metrics == summary_of(folder)["eval"]
+    code, out, _ = run(capsys, "eval", folder / "checkpoints" / "step-00000019", "--data", clicks / "train")
+    assert code == 0
+    assert "(600 samples)" in out
+
+
+def test_inspect_counts_what_the_files_hold(trained, capsys):
+    folder, _ = trained
+    code, out, _ = run(capsys, "inspect", folder, "--json")
+    assert code == 0
+    shown = json.loads(out)
+    checkpoint = Saver(folder / "checkpoints").latest()
+    assert [tensor["name"] for tensor in shown["dense"]] == [
+        "bias",
+        "dense_vectors",
+        "dense_weights",
+        "mlp.0.bias",
+        "mlp.0.weight",
+        "mlp.3.bias",
+        "mlp.3.weight",
+    ]
+    assert {table["name"] for table in shown["tables"]} == {"c1", "c2", "title", "c1.linear", "c2.linear", "title.linear"}
+    for table in shown["tables"]:
+        assert table["num_rows"] == sum(chunk.ids.numel() for chunk in open_chunks(checkpoint, table["name"]))
+        assert table["weights_bytes"] == 4 * table["dim"] * table["num_rows"]
+    code, out, _ = run(capsys, "inspect", checkpoint)
+    assert code == 0
+    for text in ("step 19", "c2.linear", "6 tables", "mlp.0.weight", "8x"):
+        assert text in out
+
+
+def test_data_synth_writes_what_the_reader_reads(tmp_path, capsys):
+    code, out, err = run(capsys, "data", "synth", tmp_path / "rows", "--rows", 3000, "--eval-rows", 500, "--seed", 3)
+    assert code == 0, err
+    assert f"wrote {tmp_path / 'rows'}" in out
+    assert "bayes auc: 0." in out
+    assert list((tmp_path / "rows").rglob("*.orc"))
+    code, _, err = run(capsys, "data", "synth", tmp_path / "rows", "--rows", 3000)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert str(tmp_path / "rows") in err
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, f"sparrow {package.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "num_bytes, text", [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345_678, "12.3 MB"), (10**17, "100000.0 TB")]
+)
+def test_bytes_are_read_by_people(num_bytes, text):
+    assert bytes_text(num_bytes) == text

@@ -1,0 +1,207 @@
+"""FeatureEngine: what is computed once, what is kept, and every mistake with the names needed to mend it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from features.columns import NESTED, column_of, strings_of, two_groups
+from sparrow.errors import ConfigError, DataError
+from sparrow.features import Context, Feature, FeatureEngine, FeatureType
+from sparrow.types import Batch, Column, Group, Ragged, RowSpan
+
+X = Feature("f").select("x")
+
+
+@dataclass(frozen=True)
+class Times:
+    """A custom transform that counts its calls."""
+
+    factor: int = 2
+    kind: ClassVar[str] = "times"
+    calls: ClassVar[list[tuple[str, int]]] = []
+
+    def output_type(self, given: FeatureType) -> FeatureType:
+        if given.values == "number":
+            raise ConfigError("times cannot follow a transform that makes numbers")
+        return FeatureType("id")
+
+    def apply(self, column: Column, context: Context) -> Column:
+        self.calls.append((context.feature, self.factor))
+        return column * self.factor if isinstance(column, Tensor) else column.with_values(column.values * self.factor)
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """A wrong transform: it loses a row."""
+
+    kind: ClassVar[str] = "first_rows"
+
+    def output_type(self, given: FeatureType) -> FeatureType:
+        return given
+
+    def apply(self, column: Column, context: Context) -> Column:
+        assert isinstance(column, Tensor)
+        return column[:-1]
+
+
+@dataclass(frozen=True)
+class ByList(Times):
+    """Frozen, and yet not hashable."""
+
+    factors: list[int] = field(default_factory=list)
+
+
+class NoTransform:
+    kind = "nothing"
+
+
+def test_equal_sub_expressions_are_computed_once_a_batch() -> None:
+    Times.calls.clear()
+    engine = FeatureEngine(
+        [
+            Feature("a").select("x").then(Times()).mod(5),
+            Feature("b").select("x").then(Times()).mod(7),
+            Feature("c").select("y").then(Times()),
+            Feature("d").select("x").mod(100).then(Times()),
+            Feature("e").select("x").then(Times(3)),
+            Feature("g").select("x").then(Times()).mod(7),
+        ]
+    )
+    batch = Batch.of({"x": torch.tensor([4]), "y": torch.tensor([1])})
+    out = engine(batch)
+    assert Times.calls == [("a", 2), ("c", 2), ("d", 2), ("e", 3)]
+    assert {name: out[name].tolist() for name in out} == {"a": [3], "b": [1], "c": [2], "d": [8], "e": [12], "g": [1]}  # type: ignore[union-attr]
+    assert out["g"] is out["b"]
+    engine(Batch.of({"x": torch.tensor([5]), "y": torch.tensor([1])}))
+    assert len(Times.calls) == 8, "nothing is remembered from one batch to the next"
+
+
+def test_a_custom_transform_takes_part_in_the_checks_at_declaration() -> None:
+    assert X.then(Times()).output == FeatureType("id")
+    with pytest.raises(ConfigError, match="feature 'f': times cannot follow"):
+        X.log1p().then(Times())
+    with pytest.raises(ConfigError, match="feature 'f': log1p cannot follow"):
+        X.then(Times()).log1p()
+
+
+def test_a_transform_keeps_the_number_of_rows() -> None:
+    with pytest.raises(DataError, match=r"feature 'f', column 'x', sample 0 of the batch: first_rows made 1 rows of 2"):
+        FeatureEngine([X.then(FirstRows())])(Batch.of({"x": torch.tensor([1, 2])}))
+
+
+def test_groups_and_origin_are_kept_and_unused_columns_dropped() -> None:
+    origin = (RowSpan("part-0.orc", 10, 3),)
+    join = torch.tensor([0, 1, 1])
+    batch = Batch(
+        {
+            "sample": Group({"x": torch.arange(3), "z": torch.arange(3)}, 3),
+            "user": Group({"y": torch.arange(2)}, 2, join),
+            "unused": Group({"u": torch.arange(1)}, 1, torch.zeros(3, dtype=torch.int64)),
+        },
+        origin,
+    )
+    engine = FeatureEngine([Feature("a").select("x"), Feature("b").select("y").mod(1), Feature("c").select("x")])
+    out = engine(batch)
+    assert out.origin == origin
+    assert list(out.groups) == ["sample", "user"]
+    assert set(out.groups["sample"].columns) == {"a", "c"}
+    assert out.groups["user"].sample_to_row is join
+    assert (out.groups["user"].num_rows, out.num_samples) == (2, 3)
+    assert out["b"].tolist() == [0, 0]  # type: ignore[union-attr]
+    assert [spec.name for spec in engine.columns] == ["x", "y"]
+    assert engine.explain().splitlines()[0] == "a <- x"
+    assert list(engine.parameters()) == []
+
+
+def test_a_name_held_by_two_groups_is_the_first_groups() -> None:
+    batch = Batch({"sample": Group({"x": torch.arange(3)}, 3), "user": Group({"x": torch.arange(2)}, 2, torch.tensor([0, 0, 1]))})
+    out = FeatureEngine([X.mod(10)])(batch)
+    assert list(out.groups) == ["sample"]
+    assert out["f"].tolist() == batch["x"].tolist() == [0, 1, 2]  # type: ignore[union-attr]
+
+
+def test_features_may_come_from_a_generator() -> None:
+    engine = FeatureEngine(Feature(name).select(name) for name in "ab")  # type: ignore[arg-type]
+    assert [spec.name for spec in engine.columns] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("declare", "named"),
+    [
+        (lambda: Feature("f").log1p(), r"'f'.*log1p comes before select"),
+        (lambda: X.select("y"), r"'f'.*reads one column"),
+        (lambda: X.hash("farm").log1p(), r"'f'.*log1p cannot follow"),
+        (lambda: X.hash("farm").cast("float32"), r"'f'.*cast cannot follow"),
+        (lambda: X.mod(5).bucketize([1.0]), r"'f'.*bucketize cannot follow"),
+        (lambda: X.bucketize([1.0]).log1p(), r"'f'.*log1p cannot follow"),
+        (lambda: X.log1p().hash("farm"), r"'f'.*hash cannot follow"),
+        (lambda: X.log1p().mod(3), r"'f'.*mod cannot follow"),
+        (lambda: X.cast("float32").mod(3), r"'f'.*mod cannot follow"),
+        (lambda: X.hash("farm").fill(0.5), r"'f'.*fill\(0.5\) does not fit integers"),
+        (lambda: X.hash("fram"), r"'f'.*did you mean 'farm'"),
+        (lambda: X.hash(3), r"'f'.*unknown hash 3"),
+        (lambda: X.mod(0), r"'f'.*at least 1"),
+        (lambda: X.mod(2**63), r"'f'.*below 2\^63"),
+        (lambda: X.mod(2.5), r"'f'.*mod\(2.5\).*integer"),
+        (lambda: X.mod(True), r"'f'.*mod\(True\).*integer"),
+        (lambda: X.mod("10"), r"'f'.*mod\('10'\).*integer"),
+        (lambda: X.bucketize([1.0, 1.0]), r"'f'.*strictly increasing"),
+        (lambda: X.bucketize([math.nan]), r"'f'.*strictly increasing"),
+        (lambda: X.bucketize([]), r"'f'.*list of numbers"),
+        (lambda: X.bucketize("123"), r"'f'.*list of numbers"),
+        (lambda: X.bucketize(["1", "2"]), r"'f'.*list of numbers"),
+        (lambda: X.bucketize(3), r"'f'.*list of numbers"),
+        (lambda: X.fill(math.inf), r"'f'.*finite"),
+        (lambda: X.fill(10**400), r"'f'.*finite"),
+        (lambda: X.fill("0"), r"'f'.*fill\('0'\).*finite number"),
+        (lambda: X.fill(None), r"'f'.*fill\(None\).*finite number"),
+        (lambda: X.cast("float23"), r"'f'.*did you mean 'float32'"),
+        (lambda: X.cast(["float32"]), r"'f'.*unknown dtype"),
+        (lambda: X.then(NoTransform()), r"'f'.*is no transform: it has no output_type"),
+        (lambda: X.then(ByList()), r"'f'.*times must be hashable.*frozen=True"),
+        (lambda: FeatureEngine([X, X]), "'f' is declared twice"),
+        (lambda: FeatureEngine([Feature("f")]), "'f' selects no column"),
+    ],
+)
+def test_mistakes_show_at_declaration(declare: Callable[[], Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named) as raised:
+        declare()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("feature", "column", "named"),
+    [
+        (X.log1p(), strings_of("dense", [b"a"]), r"row 20: log1p takes numbers.*strings"),
+        (X.mod(5), torch.tensor([0.5]), r"row 20: mod takes integer ids.*numbers"),
+        (X.fill(0.0), column_of("ragged", [[1.0], [1.0, 2.0]], torch.float32), r"row 21: fill needs at most one value a row, found 2"),
+        (X.fill(0.0), column_of(NESTED, [[[1.0]]], torch.float32), r"row 20: fill needs rows of one level"),
+        (X.cast("float32"), column_of("ragged", [[], [1.0], [2.0, -1e39]], torch.float64), r"row 22: -1e\+39 is too large"),
+    ],
+)
+def test_mistakes_in_the_data_name_feature_column_file_and_row(feature: Feature, column: Column, named: str) -> None:
+    rows = column.num_rows if isinstance(column, Ragged) else column.shape[0]
+    batch = Batch.of({"x": column}, origin=(RowSpan("part-3.orc", 20, rows),))
+    with pytest.raises(DataError, match=rf"^feature 'f', column 'x', part-3\.orc, {named}"):
+        FeatureEngine([feature])(batch)
+
+
+def test_the_row_of_a_user_is_named_by_its_first_sample() -> None:
+    engine = FeatureEngine([Feature("years").select("age").fill(0)])
+    with pytest.raises(DataError, match=r"'years', column 'age', b\.orc, row 1: fill needs at most one value a row, found 2"):
+        engine(two_groups(torch.arange(5), column_of("ragged", [[1], [2, 3], []], torch.int64)))
+    unused = Batch({"user": Group({"age": column_of("ragged", [[1], [2, 3]], torch.int64)}, 2, torch.tensor([0, 0]))})
+    with pytest.raises(DataError, match="row 1 of group 'user': fill needs at most one"):
+        engine(unused)
+
+
+def test_an_absent_column_is_named() -> None:
+    with pytest.raises(DataError, match="no column 'color'; did you mean 'colour'"):
+        FeatureEngine([Feature("f").select("color")])(Batch.of({"colour": torch.zeros(1)}))
