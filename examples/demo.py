@@ -74,6 +74,8 @@ def baseline_auc(folder: Path, data: SynthReport) -> float:
 def train(data: SynthReport, run_folder: Path) -> dict[str, Any]:
     print(f"3. DeepFM: {EPOCHS} epochs, tables grow as ids are seen", flush=True)
     shutil.rmtree(run_folder, ignore_errors=True)
+    # One thread: for a net this small a second one gains little on an idle machine and costs much on a busy one.
+    torch.set_num_threads(1)
     seed_everything(SEED)
     names = [*NUMBERS, *IDS, "s1"]
     model = DeepFM(features(), dense=[], sparse=names, dim=8, hidden=(128, 64), seed=SEED)

@@ -165,14 +165,27 @@ def trained(succeeded, config, tmp_path):
 def test_a_checkpoint_of_another_model(refused, succeeded, config, trained):
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     for change, expected in (
+        ("model.dim=8", "config.yaml: the run to resume has model.dim 4, now it is 8; resume without the change, or begin a new run"),
+        ("optimizer.dense.name=sgd", "has optimizer.dense.name 'adam', now it is 'sgd'"),
+        ("optimizer.sparse.lr=0.5", "has optimizer.sparse.lr 0.01, now it is 0.5"),
+        ("features=[{name: i1, transforms: [{fill: 0}]}, {name: 'c{1,2}'}, {name: i2}, {name: title}]", "has features[0] "),
+        ("model={name: logistic_regression, sparse: [c1]}", "has model.name 'deepfm', now it is 'logistic_regression'"),
+        ("run.seed=2", "has run.seed 1, now it is 2"),
+    ):
+        assert expected in refused("train", config, change, "--resume")
+    # The configuration is only a note; the checkpoint knows for itself.
+    saved = (trained / "config.yaml").read_text()
+    (trained / "config.yaml").unlink()
+    for change, expected in (
         ("model.dim=8", "only in the model: 'embedding.dim8.float32.normal.adam'"),
         ("model.hidden=[9]", "dense tensor 'mlp.0."),
         ("optimizer.sparse.rule=adagrad", "adagrad"),
         ("model.sparse=[c1, c2]", "title"),
-        ("model.name=logistic_regression", "unknown key model.dim"),
+        ("optimizer.dense.name=sgd", "the optimizer saved is CombinedOptimizer of Adam, this run's CombinedOptimizer of SGD"),
     ):
         assert expected in refused("train", config, change, "--resume")
-    # Neither the configuration nor anything else of the run was touched.
+    (trained / "config.yaml").write_text(saved)
+    # Nothing of the run was touched.
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
     assert "AUC" in succeeded("eval", trained)
 
@@ -237,6 +250,24 @@ def test_a_full_disk(sparrow, config, tmp_path):
     assert "Traceback" not in done.err
     assert rows_and_weights(tmp_path / "run") == before
     assert sparrow("eval", tmp_path / "run").code == 0
+
+
+def test_a_package_that_is_not_installed(sparrow):
+    done = sparrow("inspect", "runs", before="import sys\ndel sys.modules['sparrow.cli.show']\nsys.modules['rich.table'] = None")
+    assert done.code == 2
+    assert done.err == "error: this command needs the package 'rich', which is not installed; run: pip install 'sparrow-rec[train]'\n"
+
+
+def test_what_the_system_refuses_is_one_line(sparrow, config, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o000)
+    if os.getuid() != 0:
+        done = sparrow("train", config, f"data.train={tmp_path / 'locked'}")
+    else:
+        tmp_path.chmod(0o755)
+        done = sparrow("train", "run.yaml", "data.train=locked", before=f"import os\nos.chdir({str(tmp_path)!r})\nos.setuid(65534)\n")
+    assert done.code == 2, done.err
+    assert done.err.startswith("error: ")
+    assert "locked: Permission denied; check the path" in done.err
 
 
 def test_debug_shows_the_traceback(sparrow, tmp_path):

@@ -38,6 +38,12 @@ def total(rows: dict[tuple[str, int], Tensor], table: str, ids: list[int], dim: 
     return sum((rows[table, id] for id in ids), torch.zeros(dim))
 
 
+def perceptron(parameters: dict[str, nn.Parameter], inputs: Tensor) -> Tensor:
+    """One hidden layer by hand."""
+    hidden = (parameters["mlp.0.weight"] @ inputs + parameters["mlp.0.bias"]).clamp_min(0)
+    return (parameters["mlp.2.weight"] @ hidden + parameters["mlp.2.bias"])[0]
+
+
 def trained(model: nn.Module, steps: int = 3) -> list[float]:
     """Train on the one batch and return the losses."""
     optimizer = CombinedOptimizer(torch.optim.Adam(model.parameters(), lr=0.05), SparseOptimizer(model, lr=0.05))
@@ -75,7 +81,7 @@ def test_deepfm_is_the_published_sum() -> None:
         linear = sum(total(rows, f"{table}.linear", ids[table], 1)[0] for table in "ab") + x @ model.dense_weights
         fields = [*vectors, *(value * vector for value, vector in zip(x, model.dense_vectors, strict=True))]
         pairs = sum((one * two).sum() for one, two in itertools.combinations(fields, 2))
-        deep = model.mlp(torch.cat([*vectors, x]))[0]
+        deep = perceptron(dict(model.named_parameters()), torch.cat([*vectors, x]))
         assert torch.allclose(logit, model.bias + linear + pairs + deep, atol=1e-5)
 
 
@@ -104,3 +110,10 @@ def test_wrong_inputs_are_named(kind: type[DeepFM] | type[LogisticRegression]) -
         kind(FEATURES, dense=["x"], sparse=[])
     with pytest.raises(DataError, match=r"'b'.*\.fill"):
         kind(FEATURES, dense=["b"], sparse=["a"])(batch())
+    with pytest.raises(ConfigError, match="'a' is named twice"):
+        kind(FEATURES, dense=["x"], sparse=["a", "a"])
+    with pytest.raises(ConfigError, match="'x' is named twice"):
+        kind(FEATURES, dense=["x"], sparse=["a", "x"])
+    wide = Batch.of({**{name: batch()[name] for name in "yab"}, "x": torch.ones(3, 2)})
+    with pytest.raises(DataError, match="feature 'x': a dense input needs one number a row, got 2"):
+        kind(FEATURES, dense=["x"], sparse=["a"])(wide)

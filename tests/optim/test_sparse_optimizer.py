@@ -90,6 +90,8 @@ def test_state_round_trip_and_refusal() -> None:
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ConfigError, match="found no tables"):
         SparseOptimizer(nn.Linear(2, 2))
+    with pytest.raises(ConfigError, match="lr is -1"):
+        SparseOptimizer(engine(), lr=-1.0)
     with pytest.raises(ConfigError, match="'epsilon'"):
         SparseOptimizer(engine(), epsilon=1e-8)
 

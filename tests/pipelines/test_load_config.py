@@ -184,7 +184,12 @@ def test_numbers_with_an_exponent_are_numbers(text):
 # Everything YAML gives a meaning to, line breaks of all kinds, and what is not ASCII.
 texts = st.text("ab01eE_-+.:#{}[]&*!|>'\"%@`,?~=<\\/ \t\n\r\0\x7f\x85\u2028\ufeffé😀", max_size=12)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts | st.sampled_from(["1e5", "-2E-3", "1_0e1", "0x1f", "yes"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | texts
+    | st.sampled_from(["1e5", "-2E-3", "1_0e1", "0x1f", "yes"]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )

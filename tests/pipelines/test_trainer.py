@@ -166,10 +166,13 @@ def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path):
     model, _ = linear()
     groups = [{"params": [parameter]} for parameter in model.parameters()]
     with pytest.raises(CheckpointError, match="the state of the optimizer does not fit this run"):
-        Trainer(model, torch.optim.SGD(groups, lr=0.1), progress=False, run_folder=tmp_path).fit(MemoryDataset(*rows()), resume=True)
+        Trainer(model, torch.optim.Adam(groups), progress=False, run_folder=tmp_path).fit(MemoryDataset(*rows()), resume=True)
+    model, _ = linear()
+    with pytest.raises(CheckpointError, match=r"the optimizer saved is Adam, this run's SGD; resume with the kind it was saved with"):
+        Trainer(model, torch.optim.SGD(model.parameters()), progress=False, run_folder=tmp_path).fit(MemoryDataset(*rows()), resume=True)
 
 
-@pytest.mark.parametrize("state", [{}, {"parts": {}, "counters": {}, "torch_rng": torch.get_rng_state()}])
+@pytest.mark.parametrize("state", [{}, {"parts": {}, "kinds": {}, "counters": {}, "torch_rng": torch.get_rng_state()}])
 def test_a_checkpoint_no_trainer_saved_is_refused(tmp_path, state):
     model, optimizer = linear()
     Saver(tmp_path / "checkpoints").save(3, {}, model.state_dict(), state)

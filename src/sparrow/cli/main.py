@@ -117,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if "--debug" in given or error.name is None or error.name.startswith("sparrow"):
             raise
-        _fail(f"this command needs the package {error.name!r}, which is not installed; run: pip install 'sparrow-rec[train]'")
+        package = error.name.partition(".")[0]
+        _fail(f"this command needs the package {package!r}, which is not installed; run: pip install 'sparrow-rec[train]'")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

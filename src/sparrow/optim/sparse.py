@@ -32,6 +32,8 @@ class SparseOptimizer(torch.optim.Optimizer):
         self.groups = table_groups(source) if isinstance(source, nn.Module) else list(source)
         if not self.groups:
             raise ConfigError("SparseOptimizer found no tables: give it a module that holds an EmbeddingEngine, or table groups")
+        if not lr >= 0:
+            raise ConfigError(f"SparseOptimizer: lr is {lr}, expected a number of at least 0")
         known = {name for group in self.groups for name in group.rule.hyper}
         for name in hyper:
             if name not in known:

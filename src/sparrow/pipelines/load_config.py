@@ -39,6 +39,41 @@ def load_run_config(path: str | Path, overrides: Mapping[str, str] | None = None
         raise ConfigError(_explain(str(path), overrides or {}, error)) from None
 
 
+# What may differ between the sessions of a run: where its files are, how long it runs, what it logs and saves.
+_FREE_TO_CHANGE = {
+    "data": {"train", "eval", "batch_size", "eval_batch_size", "prefetch"},
+    "run": {"folder", "epochs", "max_steps", "threads", "save_every", "keep", "log_every"},
+}
+
+
+def refuse_changes(before: RunConfig, now: RunConfig, path: str | Path) -> None:
+    """Raise `ConfigError` naming the first key in which `now` is another training than `before`, which `path` holds."""
+    for section in RunConfig.model_fields:
+        ours, theirs = _flat(section, now), _flat(section, before)
+        # The kind of a thing before its settings: those of another kind say little.
+        for key in sorted({**theirs, **ours}, key=lambda key: not key.endswith(".name")):
+            if ours.get(key) != theirs.get(key) and key not in {f"{section}.{name}" for name in _FREE_TO_CHANGE.get(section, ())}:
+                was, is_now = (_shown(values.get(key)) for values in (theirs, ours))
+                raise ConfigError(
+                    f"{path}: the run to resume has {key} {was}, now it is {is_now}; resume without the change, or begin a new run"
+                )
+
+
+def _flat(section: str, config: RunConfig) -> dict[str, Any]:
+    """Return dotted key -> value of a section."""
+
+    def walk(key: str, value: Any) -> dict[str, Any]:
+        if isinstance(value, BaseModel):
+            return {
+                inner: found for name in type(value).model_fields for inner, found in walk(f"{key}.{name}", getattr(value, name)).items()
+            }
+        if isinstance(value, list) and section == "features":
+            return {f"{key}[{index}]": entry for index, entry in enumerate(value)}
+        return {key: value}
+
+    return walk(section, getattr(config, section))
+
+
 def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
     """Return `key=value` arguments as a dict. Raises `ConfigError` for one without `=`."""
     pairs = {}

@@ -10,14 +10,21 @@ import torch
 from sparrow.errors import CheckpointError, ConfigError
 from sparrow.pipelines import snapshot
 from sparrow.pipelines.evaluation import evaluate_model
-from sparrow.pipelines.load_config import load_run_config
+from sparrow.pipelines.load_config import load_run_config, refuse_changes
 from sparrow.pipelines.run_config import RunConfig
 from sparrow.pipelines.trainer import Trainer
 from sparrow.saver import Saver
 
 
 def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Train what `config` says, write its run folder and return the summary."""
+    """Train what `config` says, write its run folder and return the summary.
+
+    A resumed run may change how long it runs, what it logs and where its files are; `ConfigError` names any other change.
+    """
+    folder = Path(config.run.folder)
+    recorded = folder / "config.yaml"
+    if resume and recorded.exists() and Saver(folder / "checkpoints").latest() is not None:
+        refuse_changes(load_run_config(recorded), config, recorded)
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     model = config.build_model()

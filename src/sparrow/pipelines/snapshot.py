@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrow.errors import CheckpointError, ConfigError
+from sparrow.optim import CombinedOptimizer
 from sparrow.saver import Saver
 from sparrow.tables import TableGroup, table_groups
 from sparrow.types import Stateful
@@ -32,8 +33,19 @@ def dense_of(model: nn.Module) -> dict[str, Tensor]:
 
 def save(saver: Saver, step: int, model: nn.Module, parts: Mapping[str, Stateful], counters: dict[str, Any]) -> Path:
     """Save model, `parts` (optimizer, reader, metrics by name), torch's generator and `counters`; return the checkpoint's folder."""
-    state = {name: part.state_dict() for name, part in parts.items()}
-    return saver.save(step, stores_of(model), dense_of(model), {"parts": state, "counters": counters, "torch_rng": torch.get_rng_state()})
+    state = {
+        "parts": {name: part.state_dict() for name, part in parts.items()},
+        "kinds": {name: kind_of(part) for name, part in parts.items()},
+        "counters": counters,
+        "torch_rng": torch.get_rng_state(),
+    }
+    return saver.save(step, stores_of(model), dense_of(model), state)
+
+
+def kind_of(part: Stateful) -> str:
+    """Return what a part is, in words: torch's optimizers take the state of another kind in silence and fail at the next step."""
+    kind = type(part).__name__
+    return f"{kind} of {type(part.dense).__name__}" if isinstance(part, CombinedOptimizer) else kind
 
 
 def load_model(saver: Saver, path: Path, model: nn.Module) -> dict[str, Any]:
@@ -47,13 +59,16 @@ def load_model(saver: Saver, path: Path, model: nn.Module) -> dict[str, Any]:
 def restore(saver: Saver, path: Path, model: nn.Module, parts: Mapping[str, Stateful]) -> dict[str, Any]:
     """Load everything `save` saved and return the counters."""
     state = load_model(saver, path, model)
-    for key in ("parts", "counters", "torch_rng"):
+    for key in ("parts", "kinds", "counters", "torch_rng"):
         if key not in state:
             raise CheckpointError(f"{path} holds no {key!r}: it was not saved by a Trainer; load it with Saver.load instead")
     saved = state["parts"]
     for name, part in parts.items():
         if name not in saved:
             raise CheckpointError(f"{path} holds no state of the {name}, but of {sorted(saved)}; resume with the trainer that saved it")
+        was, is_now = state["kinds"].get(name), kind_of(part)
+        if was != is_now:
+            raise CheckpointError(f"{path}: the {name} saved is {was}, this run's {is_now}; resume with the kind it was saved with")
         try:
             part.load_state_dict(saved[name])
         except (ValueError, KeyError, TypeError) as error:

@@ -32,8 +32,8 @@ class Uniform:
     code: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ConfigError(f"Uniform(low={self.low}, high={self.high}): low must be below high")
+        if not (self.low < self.high and math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ConfigError(f"Uniform(low={self.low}, high={self.high}): both must be finite, and low below high")
 
     @property
     def parameters(self) -> tuple[float, float]:
@@ -50,8 +50,8 @@ class Normal:
     code: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        if not (self.std >= 0 and math.isfinite(self.std)):
-            raise ConfigError(f"Normal(std={self.std}): std must be a finite number of at least 0")
+        if not (self.std >= 0 and math.isfinite(self.std) and math.isfinite(self.mean)):
+            raise ConfigError(f"Normal(mean={self.mean}, std={self.std}): both must be finite, and std at least 0")
 
     @property
     def parameters(self) -> tuple[float, float]:
@@ -64,6 +64,8 @@ _KINDS: dict[str, type[Initializer]] = {"constant": Constant, "normal": Normal, 
 
 def initializer_from_config(config: str | dict[str, Any]) -> Initializer:
     """Return the initializer that `"normal"` or `{"normal": {"std": 0.01}}` names. Raises `ConfigError` with the nearest name."""
+    if not isinstance(config, str) and len(config) != 1:
+        raise ConfigError(f"initializer {config!r}: expected a name or {{name: {{argument: value}}}}")
     kind, arguments = (config, {}) if isinstance(config, str) else next(iter(config.items()))
     if kind not in _KINDS:
         raise ConfigError(f"unknown initializer {kind!r}{did_you_mean(kind, _KINDS)}")
