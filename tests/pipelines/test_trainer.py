@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pipelines.clicks import log_lines, summary_of
 from pipelines.memory import MemoryDataset, linear, rows
 from sparrow.errors import CheckpointError, ConfigError, DataError, SparrowError
-from sparrow.pipelines import Hook, Trainer, TrainerOptions
+from sparrow.pipelines import Hook, LearningRateSchedule, Trainer, TrainerOptions
 from sparrow.saver import Saver
 
 
@@ -304,3 +304,26 @@ def test_a_stateful_hook_is_resumed(tmp_path):
     resumed, resumed_rate = fit(tmp_path / "parts", 10, resume=True)
     assert torch.equal(resumed, whole)
     assert resumed_rate == rate == pytest.approx(0.1 * 0.8**10)
+
+
+@pytest.mark.parametrize("each", ["step", "epoch"])
+@pytest.mark.parametrize("stop_at", [3, 5, 8])  # 5 is the last step of an epoch
+def test_a_schedule_is_resumed_where_it_was(tmp_path, each, stop_at):
+    def fit(folder, max_steps, resume=False):
+        model, optimizer = linear()
+        schedule = LearningRateSchedule(torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5), each=each)
+        trainer = Trainer(model, optimizer, hooks=[schedule], progress=False, run_folder=folder)
+        trainer.fit(MemoryDataset(*rows()), epochs=2, max_steps=max_steps, resume=resume)
+        return weights_of(model), optimizer.param_groups[0]["lr"]
+
+    whole, rate = fit(tmp_path / "whole", None)
+    fit(tmp_path / "parts", stop_at)
+    resumed, resumed_rate = fit(tmp_path / "parts", None, resume=True)
+    assert torch.equal(resumed, whole)
+    assert resumed_rate == rate == 0.1 * 0.5 ** (10 if each == "step" else 2)
+
+
+def test_a_schedule_of_another_pace_is_refused():
+    _, optimizer = linear()
+    with pytest.raises(ConfigError, match="each is 'batch', expected 'step' or 'epoch'"):
+        LearningRateSchedule(torch.optim.lr_scheduler.StepLR(optimizer, 1), each="batch")

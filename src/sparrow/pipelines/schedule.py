@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 from torch.optim.lr_scheduler import LRScheduler
@@ -25,10 +26,16 @@ class LearningRateSchedule(Hook):
 
     def after_step(self, trainer: RunningTrainer) -> None:
         if self.each == "step":
-            self.scheduler.step()
+            self._step()
 
     def after_epoch(self, trainer: RunningTrainer) -> None:
         if self.each == "epoch":
+            self._step()
+
+    def _step(self) -> None:
+        with warnings.catch_warnings():
+            # A run resumed between two epochs begins with this call: torch has not seen the optimizer's steps of the earlier session.
+            warnings.filterwarnings("ignore", r"Detected call of .lr_scheduler\.step", UserWarning)
             self.scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
