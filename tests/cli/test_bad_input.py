@@ -143,6 +143,7 @@ def test_a_bad_label_late_leaves_the_checkpoint_before_it(refused, succeeded, co
         ("epochs", "'epochs' is not key=value"),
         ("model.sparse=[c1, c9]", "'c9' is not a declared feature"),
         ("data.label=labels", "no column 'labels'; did you mean 'label'?"),
+        ("data.label=i1", "data.label is 'i1', a column the model's features read"),
     ],
 )
 def test_a_mistyped_configuration(refused, config, change, expected):
@@ -270,14 +271,32 @@ def test_what_the_system_refuses_is_one_line(sparrow, config, tmp_path):
     assert "locked: Permission denied; check the path" in done.err
 
 
-def test_debug_shows_the_traceback(sparrow, tmp_path):
-    done = sparrow("train", tmp_path / "absent.yaml", "--debug")
-    assert done.code != 0
-    assert "Traceback" in done.err
-    assert "ConfigError" in done.err
+def test_debug_shows_the_traceback_above_the_same_line(capsys, tmp_path):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main(["train", str(tmp_path / "absent.yaml"), *arguments])
+        assert stop.value.code == 2
+        return capsys.readouterr().err
+
+    line = run()
+    shown = run("--debug")
+    assert line.count("\n") == 1
+    assert shown.startswith("Traceback ")
+    assert "ConfigError: " in shown
+    assert shown.endswith(line)
 
 
-def test_usage_errors_have_the_same_exit_code(sparrow):
-    done = sparrow("train")
-    assert done.code == 2
-    assert "Traceback" not in done.err
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["train"], "Missing argument"),
+        (["train", "run.yaml", "--resum"], "No such option: --resum"),
+        (["inspct", "runs"], "No such command 'inspct'"),
+        (["data", "synth", "rows", "--rows", "many"], "Invalid value for '--rows'"),
+    ],
+)
+def test_usage_errors_have_the_same_exit_code(capsys, arguments, expected):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert expected in capsys.readouterr().err

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 import yaml
 from pyarrow import orc
 
 from sparrow.saver import Saver
+from sparrow.saver.manifest import read_manifest
+from sparrow.saver.read import read_state
 
 
 def click_table(num_rows, seed, **replaced):
@@ -72,3 +75,18 @@ def rows_and_weights(run_folder):
     files = [*sorted((newest / "tables").rglob("*.safetensors")), newest / "dense.safetensors"]
     assert len(files) > 1
     return {str(Path(file).relative_to(newest)): file.read_bytes() for file in files}
+
+
+def optimizer_reader_and_generator(run_folder):
+    """What else the newest checkpoint must bring back, bytes and all: tensors as (dtype, shape, bytes), so that == means the same bits."""
+
+    def plain(value):
+        if isinstance(value, torch.Tensor):
+            return str(value.dtype), list(value.shape), value.numpy().tobytes()
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+    newest = Saver(run_folder / "checkpoints").latest()
+    state = read_state(newest, read_manifest(newest))
+    return plain({"torch_rng": state["torch_rng"], **{name: state["parts"][name] for name in ("optimizer", "reader")}})

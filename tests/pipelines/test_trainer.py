@@ -180,6 +180,12 @@ def test_a_checkpoint_no_trainer_saved_is_refused(tmp_path, state):
         Trainer(model, optimizer, progress=False, run_folder=tmp_path).fit(MemoryDataset(*rows()), resume=True)
 
 
+def test_a_session_without_a_step_claims_no_speed(tmp_path):
+    Trainer(*linear(), progress=False, run_folder=tmp_path).fit(MemoryDataset(*rows()))
+    summary = Trainer(*linear(), progress=False, run_folder=tmp_path).fit(MemoryDataset(*rows()), resume=True)
+    assert (summary["step"], summary["samples"], summary["samples_per_second"]) == (5, 40, None)
+
+
 def test_resume_needs_a_run_folder():
     with pytest.raises(ConfigError, match="run_folder"):
         Trainer(*linear(), progress=False).fit(MemoryDataset(*rows()), resume=True)

@@ -110,6 +110,9 @@ def test_initializers_from_plain_data() -> None:
         ("norml", "did you mean 'normal'"),
         ({"normal": {"sd": 1}}, "sd"),
         ({"uniform": {"low": 1.0, "high": 0.0}}, "below"),
+        ({"uniform": {"low": 0.0, "high": float("inf")}}, "finite"),
+        ({"normal": {"mean": float("nan")}}, "finite"),
+        ({}, "expected a name"),
     ):
         with pytest.raises(ConfigError, match=named):
             initializer_from_config(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -85,17 +86,17 @@ def inspect(
 
 @data_app.command("synth")
 def synth(
-    folder: Annotated[Path, typer.Argument(help="Where to write; must not exist.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write: a new folder, or one that holds these very rows.")],
     rows: Annotated[int, typer.Option("--rows", help="Training rows.")] = 500_000,
     eval_rows: Annotated[int, typer.Option("--eval-rows", help="Evaluation rows.")] = 100_000,
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal rows, bit for bit.")] = 1,
     debug: Debug = False,
 ) -> None:
     """Write Criteo-shaped click data whose best reachable AUC is known."""
-    from sparrow.cli.show import print_synth
+    from sparrow.cli.show import print_synth, show_synth_progress
     from sparrow.synth import SynthSpec, generate
 
-    print_synth(generate(folder, SynthSpec(rows=rows, eval_rows=eval_rows, seed=seed)), folder)
+    print_synth(generate(folder, SynthSpec(rows=rows, eval_rows=eval_rows, seed=seed), show_synth_progress()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,25 +108,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=given, standalone_mode=True)
     except SparrowError as error:
-        if "--debug" in given:
-            raise
-        _fail(str(error))
+        _fail(str(error), with_traceback="--debug" in given)
     except OSError as error:
-        if "--debug" in given:
-            raise
-        _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path, its permissions and the disk")
+        message = f"{error.filename or 'the system'}: {error.strerror or error}; check the path, its permissions and the disk"
+        _fail(message, with_traceback="--debug" in given)
     except ModuleNotFoundError as error:
-        if "--debug" in given or error.name is None or error.name.startswith("sparrow"):
+        if error.name is None or error.name.startswith("sparrow"):
             raise
         package = error.name.partition(".")[0]
-        _fail(f"this command needs the package {package!r}, which is not installed; run: pip install 'sparrow-rec[train]'")
+        message = f"this command needs the package {package!r}, which is not installed; run: pip install 'sparrow-rec[train]'"
+        _fail(message, with_traceback="--debug" in given)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
-def _fail(message: str) -> NoReturn:
-    """Print one line, whatever a file's name may hold, and exit with code 2."""
+def _fail(message: str, *, with_traceback: bool) -> NoReturn:
+    """Print one line, whatever a file's name may hold, below the traceback where that is wanted, and exit with code 2."""
+    if with_traceback:
+        traceback.print_exc()
     print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(2)
 

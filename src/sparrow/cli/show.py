@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from sparrow.saver import CheckpointSummary
+
+if TYPE_CHECKING:
+    from sparrow.synth import SynthReport
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -70,8 +74,22 @@ def print_checkpoint(summary: CheckpointSummary, *, as_json: bool) -> None:
     console.print(dense)
 
 
-def print_synth(report: Any, folder: Path) -> None:
-    print(f"wrote {folder}")
-    for field in dataclasses.fields(report):
-        value = getattr(report, field.name)
-        print(f"{field.name.replace('_', ' ')}: {value:.4f}" if isinstance(value, float) else f"{field.name.replace('_', ' ')}: {value}")
+def show_synth_progress() -> Callable[[int, int], None] | None:
+    """Return what shows rows written on a terminal, on one line of stderr; None elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        print(f"\r{done:,} of {total:,} rows", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show
+
+
+def print_synth(report: SynthReport) -> None:
+    if report.reused:
+        print(f"{report.folder} holds these rows already")
+    else:
+        print(f"wrote {report.folder} in {report.seconds:.1f} s")
+    print(f"train: {report.rows:,} rows in {report.train_folder}, click rate {report.click_rate:.4f}")
+    print(f"eval:  {report.eval_rows:,} rows in {report.eval_folder}, click rate {report.eval_click_rate:.4f}")
+    print(f"AUC of the truth {report.bayes_auc:.4f}, of what the training rows can teach {report.learnable_auc:.4f}")

@@ -122,7 +122,8 @@ def _explain(path: str, overrides: Mapping[str, str], error: ValidationError) ->
 
 
 def _joined(key: str, message: str) -> str:
-    return message if not key else f"{key}.{message}" if message.startswith("hyper.") else f"{key}: {message}"
+    separator = "." if message.startswith("hyper.") else " " if message.startswith("is ") else ": "
+    return f"{key}{separator}{message}" if key else message
 
 
 def _shown(value: Any) -> str:

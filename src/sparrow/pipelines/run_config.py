@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from torch import nn
 
 from sparrow.embedding import COMBINERS
@@ -35,11 +35,23 @@ def _rule(value: str) -> str:
     return value
 
 
-def _initializer(value: str | dict[str, dict[str, float]]) -> str | dict[str, dict[str, float]]:
-    if isinstance(value, dict) and len(value) != 1:
-        raise ConfigError(f"expected one initializer, such as {{normal: {{std: 0.01}}}}, found {sorted(value) or 'none'}")
+# Before pydantic sees them: of a union it names a member, which is no key of the file.
+def _initializer(value: Any) -> Any:
+    arguments = next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else {} if isinstance(value, str) else None
+    if not isinstance(arguments, dict) or not all(type(number) in (int, float) for number in arguments.values()):
+        raise ConfigError(f"is {value!r}, expected one initializer, such as normal or {{normal: {{std: 0.01}}}}")
     initializer_from_config(value)
     return value
+
+
+def _paths(value: Any) -> Any:
+    paths = value if isinstance(value, list) else [value]
+    if not paths or not all(isinstance(path, str) and path for path in paths):
+        raise ConfigError(f"is {value!r}, expected a file, a folder, a glob, or a list of these")
+    return value
+
+
+_Paths = Annotated[str | list[str], BeforeValidator(_paths)]
 
 
 class _Section(BaseModel):
@@ -49,7 +61,7 @@ class _Section(BaseModel):
 
 class _ModelSection(_Section):
     dense: list[str] = []
-    sparse: list[str]
+    sparse: list[str] = Field(min_length=1)
     combiner: Annotated[str, AfterValidator(_combiner)] = "sum"
 
 
@@ -60,7 +72,7 @@ class DeepFMConfig(_ModelSection):
     dim: int = Field(16, ge=1)
     hidden: list[Annotated[int, Field(ge=1)]] = [256, 128, 64]
     dropout: float = Field(0.0, ge=0, lt=1)
-    initializer: Annotated[str | dict[str, dict[str, float]], AfterValidator(_initializer)] = {"normal": {"std": 0.01}}
+    initializer: Annotated[str | dict[str, dict[str, float]], BeforeValidator(_initializer)] = {"normal": {"std": 0.01}}
 
 
 class LogisticRegressionConfig(_ModelSection):
@@ -72,8 +84,8 @@ class LogisticRegressionConfig(_ModelSection):
 class DataConfig(_Section):
     """What is read. Relative paths are relative to the current folder."""
 
-    train: str | list[str]
-    eval: str | list[str] | None = None
+    train: _Paths
+    eval: _Paths | None = None
     label: str = "label"
     batch_size: int = Field(1024, ge=1)
     eval_batch_size: int = Field(4096, ge=1)
@@ -114,11 +126,11 @@ class OptimizerConfig(_Section):
 class RunSettings(_Section):
     """How long, how seeded, where to."""
 
-    folder: str
+    folder: str = Field(min_length=1)
     epochs: int = Field(1, ge=1)
     max_steps: int | None = Field(None, ge=1)
-    seed: int = 1
-    threads: int | None = Field(None, ge=1)
+    seed: int = Field(1, ge=0, lt=2**63)
+    threads: int | None = Field(None, ge=1, le=1024)  # far more end the process inside OpenMP
     save_every: int | None = Field(None, ge=1)
     keep: int = Field(3, ge=1)
     log_every: int = Field(50, ge=1)
@@ -172,7 +184,9 @@ class RunConfig(_Section):
         return CombinedOptimizer(dense_half, SparseOptimizer(model, lr=sparse.lr, **sparse.hyper))
 
     def build_dataset(self, paths: str | list[str], model: DeepFM | LogisticRegression, batch_size: int) -> OrcDataset:
-        """Return the batches of `paths`, of the columns that model and loss read."""
+        """Return the batches of `paths`, of the columns that model and loss read. Raises `ConfigError` where the model reads the label."""
+        if any(column.name == self.data.label for column in model.columns):
+            raise ConfigError(f"data.label is {self.data.label!r}, a column the model's features read; name the column of labels")
         columns: list[str | ColumnSpec] = [self.data.label, *model.columns]
         return OrcDataset(paths, columns, batch_size=batch_size, prefetch=self.data.prefetch)
 

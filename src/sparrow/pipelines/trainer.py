@@ -241,7 +241,7 @@ class Trainer:
             hook.on_log(self, line)
 
     def _samples_per_second(self) -> float | None:
-        return round(self._session_samples / self._train_seconds, 1) if self._train_seconds > 0 else None
+        return round(self._session_samples / self._train_seconds, 1) if self._session_samples else None
 
     def _table_rows(self) -> dict[str, int]:
         return {group.name: group.num_rows for group in table_groups(self.model)}
