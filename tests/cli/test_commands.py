@@ -83,7 +83,7 @@ def test_data_synth_writes_what_the_reader_reads(tmp_path, capsys):
     code, out, err = run(capsys, "data", "synth", tmp_path / "rows", "--rows", 3000, "--eval-rows", 500, "--seed", 3)
     assert code == 0, err
     assert f"wrote {tmp_path / 'rows'}" in out
-    assert "bayes auc: 0." in out
+    assert "AUC of the truth 0." in out
     assert list((tmp_path / "rows").rglob("*.orc"))
     code, _, err = run(capsys, "data", "synth", tmp_path / "rows", "--rows", 3000)
     assert code == 2

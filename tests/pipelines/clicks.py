@@ -77,8 +77,8 @@ def rows_and_weights(run_folder):
     return {str(Path(file).relative_to(newest)): file.read_bytes() for file in files}
 
 
-def optimizer_reader_and_generator(run_folder):
-    """What else the newest checkpoint must bring back, bytes and all: tensors as (dtype, shape, bytes), so that == means the same bits."""
+def optimizer_and_generator(run_folder):
+    """State of the newest checkpoint's optimizer and of torch's generator; tensors as (dtype, shape, bytes), so that == means equal bits."""
 
     def plain(value):
         if isinstance(value, torch.Tensor):
@@ -89,4 +89,4 @@ def optimizer_reader_and_generator(run_folder):
 
     newest = Saver(run_folder / "checkpoints").latest()
     state = read_state(newest, read_manifest(newest))
-    return plain({"torch_rng": state["torch_rng"], **{name: state["parts"][name] for name in ("optimizer", "reader")}})
+    return plain({"torch_rng": state["torch_rng"], "optimizer": state["parts"]["optimizer"]})

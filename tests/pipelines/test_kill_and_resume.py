@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.clicks import config_for, log_lines, optimizer_reader_and_generator, rows_and_weights, summary_of, write_config
+from pipelines.clicks import config_for, log_lines, optimizer_and_generator, rows_and_weights, summary_of, write_config
 from sparrow.saver import Saver
 
 # 600 rows in batches of 32: 19 steps an epoch, the last of 24 rows; two epochs.
@@ -48,8 +48,8 @@ def uninterrupted(clicks, sparrow, tmp_path_factory):
 
 def assert_same_run(run, expected):
     assert rows_and_weights(run) == rows_and_weights(expected)
-    state = optimizer_reader_and_generator(run)
-    assert state == optimizer_reader_and_generator(expected)
+    state = optimizer_and_generator(run)
+    assert state == optimizer_and_generator(expected)
     assert state["optimizer"]["dense"]["state"]
     assert log_lines(run) == log_lines(expected)
     ours, theirs = summary_of(run), summary_of(expected)
