@@ -78,7 +78,7 @@ def rows_and_weights(run_folder):
 
 
 def optimizer_and_generator(run_folder):
-    """State of the newest checkpoint's optimizer and of torch's generator; tensors as (dtype, shape, bytes), so that == means equal bits."""
+    """State of the newest checkpoint's optimizer and of torch's generator; tensors as (dtype, shape, bytes): == means equal bits."""
 
     def plain(value):
         if isinstance(value, torch.Tensor):
