@@ -1,5 +1,7 @@
 """SparseOptimizer: settings by group, lazily moved rows, and what it refuses. tests/seams/test_sink.py holds it against torch."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -94,6 +96,11 @@ def test_wrong_arguments_are_named() -> None:
         SparseOptimizer(engine(), lr=-1.0)
     with pytest.raises(ConfigError, match="'epsilon'"):
         SparseOptimizer(engine(), epsilon=1e-8)
+    for name, value in (("lr", math.nan), ("beta1", 1.0), ("beta2", -0.1), ("eps", -1e-8), ("weight_decay", math.inf)):
+        with pytest.raises(ConfigError, match=f"rule 'adam': {name} is {value}, expected .*at least 0"):
+            SparseOptimizer(engine(), **{name: value})
+        with pytest.raises(ConfigError, match=f"table 'a': rule 'adam': {name} is {value}"):
+            EmbeddingEngine({"a": EmbeddingOption(dim=2, hyper={name: value})})
 
 
 def test_combined_passes_states_and_schedules_through() -> None:

@@ -70,6 +70,7 @@ def changed(path, value):
             {"epsi": 1.0},
             "optimizer.sparse.hyper.epsi: rule 'adam' has no such hyper-parameter here; did you mean 'eps'?",
         ),
+        ("optimizer.sparse.hyper", {"beta1": 1.0}, "optimizer.sparse: rule 'adam': beta1 is 1.0, expected at least 0 and below 1"),
         ("optimizer.sparse.hyper", {"lr": 1.0}, "optimizer.sparse.hyper.lr: rule 'adam' has no such hyper-parameter here"),
         ("data.train", 5, "data.train is 5, expected a file, a folder, a glob, or a list of these"),
         ("data.train", [], "data.train is [], expected a file"),

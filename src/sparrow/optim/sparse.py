@@ -25,23 +25,23 @@ class SparseOptimizer(torch.optim.Optimizer):
         lr: learning rate of all groups; `TableOptions.hyper` overrides it by table, a scheduler by group.
         hyper: other hyper-parameters of the rules, e.g. `eps=1e-8, beta1=0.9`. Each must be known to the rule of some group.
 
-    Raises: `ConfigError` where there is no table, or a hyper-parameter is unknown to every rule.
+    Raises: `ConfigError` where there is no table, or a hyper-parameter is unknown to every rule or out of its range.
     """
 
     def __init__(self, source: nn.Module | Iterable[TableGroup], lr: float = 1e-3, **hyper: float) -> None:
         self.groups = table_groups(source) if isinstance(source, nn.Module) else list(source)
         if not self.groups:
             raise ConfigError("SparseOptimizer found no tables: give it a module that holds an EmbeddingEngine, or table groups")
-        if not lr >= 0:
-            raise ConfigError(f"SparseOptimizer: lr is {lr}, expected a number of at least 0")
         known = {name for group in self.groups for name in group.rule.hyper}
         for name in hyper:
             if name not in known:
                 raise ConfigError(f"SparseOptimizer: no rule of these tables has hyper-parameter {name!r}{did_you_mean(name, known)}")
-        param_groups = [
+        param_groups: list[dict[str, Any]] = [
             {"params": [], "name": group.name, "lr": lr, **{name: value for name, value in hyper.items() if name in group.rule.hyper}}
             for group in self.groups
         ]
+        for param_group, group in zip(param_groups, self.groups, strict=True):
+            group.rule.hyper_row(step=1, **{name: value for name, value in param_group.items() if name in group.rule.hyper})
         super().__init__(param_groups, {})
         # Torch copied the (empty) lists; what it must see is the live ones.
         for param_group, group in zip(self.param_groups, self.groups, strict=True):

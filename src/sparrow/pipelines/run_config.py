@@ -113,6 +113,7 @@ class SparseOptimizerConfig(_Section):
         for name in self.hyper:
             if name not in known:
                 raise ConfigError(f"hyper.{name}: rule {self.rule!r} has no such hyper-parameter here{did_you_mean(name, known)}")
+        RULES[self.rule].hyper_row(step=1, **self.hyper)
         return self
 
 

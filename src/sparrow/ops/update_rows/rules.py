@@ -5,6 +5,7 @@ Adding one is a row here, a reference in `reference.py`, a header in `csrc/core/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -39,11 +40,16 @@ class Rule:
     def hyper_row(self, *, step: int, **values: float) -> list[float]:
         """Return the 8 words `update_rows_` reads: hyper-parameters (defaults where not in `values`), bias corrections, step.
 
-        step: updates the table took part in, this one included, from 1. Raises `ConfigError` for a name the rule does not know.
+        step: updates the table took part in, this one included, from 1. Raises `ConfigError` for a name the rule does not know and for
+        a value outside torch's range: finite, at least 0, and below 1 for beta1 and beta2.
         """
         for name in values:
             if name not in self.hyper:
                 raise ConfigError(f"rule {self.name!r} has no hyper-parameter {name!r}{did_you_mean(name, self.hyper)}")
+        for name, value in values.items():
+            end, expected = (1.0, "at least 0 and below 1") if name.startswith("beta") else (math.inf, "a finite number of at least 0")
+            if not 0 <= value < end:
+                raise ConfigError(f"rule {self.name!r}: {name} is {value}, expected {expected}")
         merged = {**self.hyper, **values}
         row = [float(merged[name]) for name in self.hyper]
         row += [0.0] * (HYPER_WORDS - len(row))

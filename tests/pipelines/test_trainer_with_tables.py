@@ -1,0 +1,71 @@
+"""The trainer over a model with tables: what evaluation may touch, one norm for both halves, and a run in two sessions."""
+
+import pytest
+import torch
+
+from pipelines.clicks import config_for, log_lines, optimizer_and_generator, rows_and_weights
+from pipelines.memory import MemoryDataset, linear, rows
+from sparrow.pipelines import Trainer
+from sparrow.pipelines.run import train_run
+from sparrow.pipelines.run_config import RunConfig
+from sparrow.tables import table_groups
+
+
+@pytest.fixture
+def parts(clicks, tmp_path):
+    """Model, optimizer and rows of a run with plain gradient descent at rate 1, from rows of zeros."""
+    content = config_for(clicks / "train", clicks / "eval", tmp_path / "run")
+    content["model"] |= {"initializer": {"constant": {"value": 0.0}}, "dropout": 0.0}
+    content["optimizer"] = {"dense": {"name": "sgd", "lr": 1.0}, "sparse": {"rule": "sgd", "lr": 1.0}}
+    config = RunConfig.model_validate(content)
+    model = config.build_model()
+    return model, config.build_optimizer(model), lambda paths: config.build_dataset(str(clicks / paths), model, 32)
+
+
+def test_evaluation_only_reads_tables(parts):
+    model, optimizer, dataset = parts
+    trainer = Trainer(model, optimizer, progress=False)
+    assert trainer.evaluate(dataset("eval"))["num_samples"] == 200
+    assert [group.num_rows for group in table_groups(model)] == [0, 0]
+    summary = trainer.fit(dataset("train"), max_steps=4)
+    counted = {group.name: group.num_rows for group in table_groups(model)}
+    assert all(counted.values())
+    assert summary["table_rows"] == counted
+    first = trainer.evaluate(dataset("eval"))
+    assert {group.name: group.num_rows for group in table_groups(model)} == counted
+    assert trainer.evaluate(dataset("eval")) == first
+
+
+def test_max_grad_norm_is_the_norm_over_dense_weights_and_rows(parts):
+    model, optimizer, dataset = parts
+    before = {name: value.detach().double().clone() for name, value in model.named_parameters() if value.numel()}
+    Trainer(model, optimizer, progress=False, max_grad_norm=0.01).fit(dataset("train"), max_steps=1)
+    moved = [value.detach().double() - before[name] for name, value in model.named_parameters() if name in before]
+    rows_moved = [chunk.weights.double() for group in table_groups(model) for chunk in group.export()]
+    squares = [float(change.square().sum()) for change in (*moved, *rows_moved)]
+    # At rate 1 from zeros, the changes are the clipped gradients: float32 weights of about 1 round a change to 1e-7.
+    assert sum(squares) ** 0.5 == pytest.approx(0.01, rel=1e-4)
+    assert sum(squares[: len(moved)]) > 0
+    assert sum(squares[len(moved) :]) > 0
+
+
+def test_a_run_in_two_sessions_of_one_process_is_bit_identical(clicks, tmp_path):
+    def run(folder, **settings):
+        return RunConfig.model_validate(config_for(clicks / "train", clicks / "eval", tmp_path / folder, **settings))
+
+    whole = train_run(run("whole"), progress=False)
+    train_run(run("parts", max_steps=23), progress=False)
+    torch.rand(7)  # what the process drew in between must not matter
+    resumed = train_run(run("parts"), resume=True, progress=False)
+    assert resumed["eval"] == whole["eval"]
+    for compared in (rows_and_weights, optimizer_and_generator, log_lines):
+        assert compared(tmp_path / "parts") == compared(tmp_path / "whole")
+
+
+def test_the_loss_falls_on_rows_that_can_be_told_apart(tmp_path):
+    x, _ = rows(200)
+    Trainer(*linear(), progress=False, run_folder=tmp_path, log_every=25).fit(MemoryDataset(x, (x[:, 0] > 0).float()), epochs=4)
+    losses = [line["log_loss"] for line in log_lines(tmp_path)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0] / 2
+    assert log_lines(tmp_path)[-1]["auc"] > 0.99
