@@ -1,7 +1,6 @@
 // Distinct ids in order of first appearance, and where each occurrence points.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -22,8 +21,7 @@ class DedupScratch {
 
   // Returns the slot that holds the index of `id` among `unique_ids`, or the free slot where it goes.
   int32_t& slot_of(int64_t id, const int64_t* unique_ids) {
-    // Multiplicative hashing is enough here: the scratch lives for one call and is half empty.
-    uint64_t position = (static_cast<uint64_t>(id) * 0x9e3779b97f4a7c15ULL) >> 20 & mask_;
+    uint64_t position = home(id);
     while (slots_[position] != kFree && unique_ids[slots_[position]] != id) position = (position + 1) & mask_;
     return slots_[position];
   }
@@ -31,15 +29,19 @@ class DedupScratch {
   static constexpr int32_t kFree = -1;
 
  private:
+  // A full mix: ids that differ in their high bits only (feature << 32, multiples of 2^k) must not meet in one slot.
+  uint64_t home(int64_t id) const { return mix(static_cast<uint64_t>(id), 0) & mask_; }
+
   std::vector<int32_t> slots_;
   uint64_t mask_ = 0;
 };
 
-// Appends the distinct ids of one table to unique_ids (whose first num_unique entries are taken) and counts their occurrences.
-// inverse gets, per id, its index in unique_ids. Returns the new num_unique.
-inline int64_t dedup_ids(const int64_t* ids, int64_t num_ids, DedupScratch& scratch, int64_t num_unique, int64_t* unique_ids,
-                         int32_t* inverse, int32_t* counts) {
+// Writes the distinct ids of ids[0, num_ids) to unique_ids, their numbers of occurrences to counts, and to inverse, per id, its index
+// in unique_ids. Returns how many are distinct.
+inline int64_t dedup_ids(const int64_t* ids, int64_t num_ids, DedupScratch& scratch, int64_t* unique_ids, int32_t* inverse,
+                         int32_t* counts) {
   scratch.reset(num_ids);
+  int64_t num_unique = 0;
   for (int64_t i = 0; i < num_ids; ++i) {
     int32_t& slot = scratch.slot_of(ids[i], unique_ids);
     if (slot == DedupScratch::kFree) {

@@ -5,13 +5,20 @@
 #include <algorithm>
 #include <cstdint>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace sparrow {
 
 constexpr int64_t kChunkRows = 256;
+constexpr int64_t kRowPrefetchAhead = 48;
+constexpr int64_t kCacheLineBytes = 64;
 
-// total[0, dim) = sum over i in [0, count) of scale(i) * row(i)[0, dim). chunk is scratch of dim values.
-template <typename T, typename Row, typename Scale>
-inline void chunked_sum(int64_t count, int64_t dim, Row row, Scale scale, T* __restrict__ total, T* __restrict__ chunk) {
+// total[0, dim) = the sum over i in [0, count) of scale(i) * row(i)[0, dim). chunk is scratch of dim values.
+// `rows` has row(i), scale(i), and prefetch(i) for i up to kRowPrefetchAhead past the last.
+template <typename T, typename Rows>
+inline void chunked_sum(const Rows& rows, int64_t count, int64_t dim, T* __restrict__ total, T* __restrict__ chunk) {
   std::fill(total, total + dim, T(0));
   for (int64_t first = 0; first < count; first += kChunkRows) {
     const int64_t last = std::min(first + kChunkRows, count);
@@ -19,13 +26,48 @@ inline void chunked_sum(int64_t count, int64_t dim, Row row, Scale scale, T* __r
     T* __restrict__ sum = count <= kChunkRows ? total : chunk;
     if (sum == chunk) std::fill(chunk, chunk + dim, T(0));
     for (int64_t i = first; i < last; ++i) {
-      const T* __restrict__ value = row(i);
-      const T factor = scale(i);
+      rows.prefetch(i + kRowPrefetchAhead);
+      const T* __restrict__ value = rows.row(i);
+      const T factor = rows.scale(i);
       for (int64_t column = 0; column < dim; ++column) sum[column] += factor * value[column];
     }
     if (sum == chunk)
       for (int64_t column = 0; column < dim; ++column) total[column] += chunk[column];
   }
+}
+
+// out = the sum of one row. Adding it to zero is part of the contract: it makes -0 positive.
+template <typename T>
+inline void sum_one(const T* __restrict__ row, int64_t dim, T* __restrict__ out) {
+  for (int64_t column = 0; column < dim; ++column) out[column] = T(0) + row[column];
+}
+
+// Functions that only prefetch must be inlined: GCC otherwise sees no effect in them and drops their calls.
+#define SPARROW_PREFETCHES [[gnu::always_inline]] inline
+
+// Brings num_bytes at `address` into L2: 48 rows in flight would evict each other from L1.
+SPARROW_PREFETCHES void prefetch_bytes(const void* address, int64_t num_bytes) {
+  for (int64_t offset = 0; offset < num_bytes; offset += kCacheLineBytes)
+    __builtin_prefetch(static_cast<const char*>(address) + offset, 0, 2);
+}
+
+// Copies whole cache lines past the caches, without reading the lines they replace. Both addresses are multiples of 16 bytes and
+// `to` one of kCacheLineBytes; other threads may read `to` only after end_streaming.
+template <typename T>
+inline void stream_row(const T* from, int64_t dim, T* to) {
+#if defined(__SSE2__)
+  const auto* source = reinterpret_cast<const __m128i*>(from);
+  auto* target = reinterpret_cast<__m128i*>(to);
+  for (int64_t i = 0; i < dim * static_cast<int64_t>(sizeof(T)) / 16; ++i) _mm_stream_si128(target + i, _mm_loadu_si128(source + i));
+#else
+  std::copy(from, from + dim, to);
+#endif
+}
+
+inline void end_streaming() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
 }
 
 }  // namespace sparrow

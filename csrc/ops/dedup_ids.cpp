@@ -21,14 +21,28 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> dedup_ids_cpu(Tensor ids, Tensor tabl
   auto* unique_offset = output<int64_t>(unique_offsets, "unique_offsets");
   auto* index = output<int32_t>(inverse, "inverse");
   auto* count = output<int32_t>(counts, "counts");
-  DedupScratch scratch;
-  int64_t num_unique = 0;
+  // Each table into its own part of the outputs; then the parts move together.
+  const int64_t grain = std::max<int64_t>(1, num_tables * 2048 / std::max<int64_t>(1, num_ids));
+  torch::stable::parallel_for(0, num_tables, grain, [&](int64_t first, int64_t last) {
+    DedupScratch scratch;
+    for (int64_t table = first; table < last; ++table) {
+      const int64_t begin = offsets[table];
+      unique_offset[table + 1] = dedup_ids(id + begin, offsets[table + 1] - begin, scratch, unique + begin, index + begin, count + begin);
+    }
+  });
   unique_offset[0] = 0;
   for (int64_t table = 0; table < num_tables; ++table) {
-    const int64_t begin = offsets[table];
-    num_unique = dedup_ids(id + begin, offsets[table + 1] - begin, scratch, num_unique, unique, index + begin, count);
-    unique_offset[table + 1] = num_unique;
+    const int64_t begin = offsets[table], num_before = unique_offset[table], num_unique = unique_offset[table + 1];
+    unique_offset[table + 1] += num_before;
+    if (num_before == begin) continue;
+    std::copy(unique + begin, unique + begin + num_unique, unique + num_before);
+    std::copy(count + begin, count + begin + num_unique, count + num_before);
   }
+  torch::stable::parallel_for(0, num_tables, grain, [&](int64_t first, int64_t last) {
+    for (int64_t table = std::max<int64_t>(first, 1); table < last; ++table)  // the first begins at 0
+      for (int64_t i = offsets[table]; i < offsets[table + 1]; ++i) index[i] += static_cast<int32_t>(unique_offset[table]);
+  });
+  const int64_t num_unique = unique_offset[num_tables];
   std::fill(unique + num_unique, unique + num_ids, 0);
   std::fill(count + num_unique, count + num_ids, 0);
   return {unique_ids, unique_offsets, inverse, counts};

@@ -1,43 +1,40 @@
 #include "core/gather_pool.h"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
-#include "ops/block_access.h"
+#include "ops/huge_pages.h"
+#include "ops/pool_access.h"
 
 namespace sparrow {
 namespace {
+
+// Rows a thread should at least read or write before a second one is worth waking.
+constexpr int64_t kRowsPerThread = 2048;
 
 template <typename T>
 Tensor gather_pool(const Tensor& sink, const std::vector<Tensor>& weights, const Tensor& default_row, const Tensor& rows,
                    const Tensor& inverse, const Tensor& offsets, const std::optional<Tensor>& position_weights, const Tensor& combiners,
                    int64_t num_samples) {
-  const int64_t num_features = combiners.numel();
   const int64_t dim = default_row.numel();
-  PoolInput<T> in;
+  STD_TORCH_CHECK(sink.dim() == 2 && sink.size(0) == rows.numel() && sink.size(1) == dim, "sink must be [U, D] = [", rows.numel(), ", ",
+                  dim, "]");
+  STD_TORCH_CHECK(sink.scalar_type() == default_row.scalar_type(), "sink must have the dtype of default_row");
+  PoolInput<T> in = segments_of<T>(rows.numel(), inverse, offsets, position_weights, combiners, num_samples, dim);
   in.weights = blocks_of<T>(weights, "weights");
-  STD_TORCH_CHECK(weights.empty() || in.weights.width == dim, "default_row must hold as many values as a row of weights");
-  STD_TORCH_CHECK(sink.dim() == 2 && sink.size(0) == rows.numel() && sink.size(1) == dim, "sink must be [U, D]");
-  STD_TORCH_CHECK(offsets.numel() == num_features * num_samples + 1, "offsets must be int64 [num_features * num_samples + 1]");
+  STD_TORCH_CHECK(weights.empty() || in.weights.width == dim,
+                  "default_row must hold as many values as a row of weights: ", in.weights.width, ", holds ", dim);
   in.default_row = input<T>(default_row, "default_row");
   in.rows = rows_of(rows, in.weights.num_rows(), "rows");
-  in.inverse = indices_of(inverse, rows.numel(), "inverse");
-  in.offsets = offsets_of(offsets, inverse.numel(), "offsets");
-  in.position_weights = position_weights ? input<float>(*position_weights, "position_weights") : nullptr;
-  STD_TORCH_CHECK(!position_weights || position_weights->numel() == inverse.numel(), "position_weights must hold one value an id");
-  in.num_positions = inverse.numel();
-  in.dim = dim;
-  const int64_t* combiner = input<int64_t>(combiners, "combiners");
-  Tensor out = empty<T>({num_samples, num_features, dim}, default_row);
+  Tensor out = empty<T>({num_samples, in.num_features, dim}, default_row);
   T* pooled = output<T>(out, "out");
-  // Segments of one feature follow each other, so that prefetches of the next ids stay within the feature.
-  torch::stable::parallel_for(0, num_features * num_samples, 512, [&](int64_t first, int64_t last) {
-    std::vector<T> chunk(dim);
-    for (int64_t segment = first; segment < last; ++segment) {
-      const int64_t feature = segment / num_samples, sample = segment % num_samples;
-      T* target = pooled + (sample * num_features + feature) * dim;
-      pool_segment<T>(in, in.offsets[segment], in.offsets[segment + 1], combiner[feature], target, chunk.data());
-    }
+  advise_huge_pages(pooled, out.numel() * static_cast<int64_t>(sizeof(T)));
+  const int64_t num_tasks = num_pool_tasks(in);
+  const int64_t num_rows = in.num_positions + num_samples * in.num_features;
+  const int64_t grain = std::max<int64_t>(1, num_tasks * kRowsPerThread / std::max<int64_t>(1, num_rows));
+  torch::stable::parallel_for(0, num_tasks, grain, [&](int64_t first, int64_t last) {
+    in.position_weights == nullptr ? pool_tasks<T, false>(in, first, last, pooled) : pool_tasks<T, true>(in, first, last, pooled);
   });
   return out;
 }

@@ -34,6 +34,29 @@ def test_compiled_equals_reference(num_ids: int) -> None:
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.parametrize("shift", [20, 32, 44])
+def test_ids_that_differ_in_their_high_bits_only(shift: int) -> None:
+    # A scratch table where these met in a few slots would compare each with all others: hours, not milliseconds.
+    ids = torch.arange(1 << 20) << shift
+    unique_ids, unique_offsets, inverse, counts = dedup_ids(ids, offsets := torch.tensor([0, ids.numel()]))
+    distinct = ids.unique().numel()
+    assert unique_offsets.tolist() == [0, distinct]
+    assert torch.equal(unique_ids[inverse.long()], ids)
+    assert counts.sum() == offsets[1]
+
+
+def test_result_does_not_depend_on_the_number_of_threads() -> None:
+    ids = torch.randint(0, 3000, (60_000,), generator=torch.Generator().manual_seed(1))
+    offsets = torch.tensor([0, 0, 9_000, 9_001, 40_000, 60_000, 60_000])
+    results = []
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        results.append(dedup_ids(ids, offsets))
+    for other in results[1:]:
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(results[0], other, strict=True))
+    assert torch.equal(results[0][0][results[0][2].long()], ids)
+
+
 def test_opcheck() -> None:
     opcheck(torch.ops.sparrow.dedup_ids.default, (torch.tensor([3, 3, 1, 3]), torch.tensor([0, 2, 4])))
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy
 import pytest
 import torch
 from hypothesis import given
@@ -112,6 +113,79 @@ def test_long_segments_add_in_chunks_of_256(length: int) -> None:
     assert torch.equal(gather_pool(given_case.sink, *given_case)[0, 0], total)
 
 
+@pytest.mark.parametrize("mean", [False, True])
+def test_long_weighted_segments_add_in_chunks_of_256(mean: bool) -> None:
+    given_case = case([600], dim=2, unique=5, weighted=True, seed=9)._replace(combiners=torch.tensor([int(mean)]))
+    factors = torch.rand(600, generator=torch.Generator().manual_seed(2))
+    values = (factors[:, None] * table_of(given_case)[given_case.inverse.long()]).numpy()
+    total, divisor = numpy.zeros(2, numpy.float32), numpy.float32(0)
+    for first in range(0, 600, 256):
+        chunk, chunk_divisor = numpy.zeros(2, numpy.float32), numpy.float32(0)
+        for row, factor in zip(values[first : first + 256], factors.numpy()[first : first + 256], strict=True):
+            chunk += row
+            chunk_divisor += factor
+        total += chunk
+        divisor += chunk_divisor
+    out = gather_pool(given_case.sink, *given_case._replace(position_weights=factors))
+    assert numpy.array_equal(out[0, 0].detach().numpy(), total / divisor if mean else total)
+
+
+def test_mean_of_weights_that_sum_to_zero_is_zero_and_gives_no_gradient() -> None:
+    given_case = case([2, 1])._replace(combiners=torch.tensor([1]), position_weights=torch.tensor([1.5, -1.5, 0.0]))
+    sink = given_case.sink
+    out = gather_pool(sink, *given_case)
+    out.sum().backward()
+    assert not out.any()
+    assert sink.grad is not None
+    assert not sink.grad.any()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_outputs_larger_than_the_caches(weighted: bool) -> None:
+    # 16 float32 are a cache line, and these are 8.4 MB of them: written past the caches.
+    given_case = case([1] * 131_072, features=2, dim=16, unique=12, weighted=weighted, seed=3)
+    values = table_of(given_case)[given_case.inverse.long()].reshape(2, -1, 16)
+    if given_case.position_weights is not None:
+        factors = given_case.position_weights.reshape(2, -1, 1)
+        # The second feature takes the mean, of one id: its weight goes, but for zero.
+        values = torch.stack([values[0] * factors[0], torch.where(factors[1] == 0, 0.0, values[1] * factors[1] / factors[1])])
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(gather_pool(given_case.sink, *given_case))
+    assert torch.equal(results[0], values.transpose(0, 1))
+    assert torch.equal(results[1], results[0])
+
+
+def test_gradients_by_finite_differences() -> None:
+    given_case = case([2, 0, 1, 3, 1, 4], features=2, weighted=True, dtype=torch.float64)._replace(
+        rows=torch.tensor([3, 8, 0, 5, 11], dtype=torch.int32), position_weights=torch.arange(1.0, 12.0)
+    )
+    sink = given_case.sink
+    gather_pool(sink, *given_case).square().sum().backward()
+    assert sink.grad is not None
+    step = 1e-6
+    for index, row in enumerate(given_case.rows.tolist()):
+        block, place = given_case.weights[row // ROWS_PER_BLOCK], row % ROWS_PER_BLOCK
+        for column in range(block.shape[1]):
+            ends = []
+            for sign in (1, -2):
+                block[place, column] += sign * step
+                ends.append(float(gather_pool(given_case.sink, *given_case).detach().square().sum()))
+            block[place, column] += step
+            assert float(sink.grad[index, column]) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4, abs=1e-4)
+
+
+def test_rows_that_do_not_exist_read_the_default_row() -> None:
+    given_case = case([1, 2])._replace(rows=torch.full((5,), -1, dtype=torch.int32))
+    sink = given_case.sink
+    out = gather_pool(sink, *given_case)
+    out.sum().backward()
+    assert torch.equal(out[:, 0], torch.stack([given_case.default_row, given_case.default_row + given_case.default_row]))
+    assert sink.grad is not None
+    assert not sink.grad.any()
+
+
 def test_result_does_not_depend_on_the_number_of_threads() -> None:
     given_case = case([3, 0, 1, 7] * 1000, features=2, dim=8, unique=9, seed=4)
     results = []
@@ -155,9 +229,17 @@ def test_compiles_whole_with_dynamic_shapes() -> None:
         ("offsets", torch.tensor([0, 2]), "offsets"),
         ("default_row", torch.zeros(4), "sink|default_row"),
         ("position_weights", torch.zeros(2), "position_weights"),
+        ("combiners", torch.tensor([2]), "combiners"),
+        ("num_samples", -1, "num_samples|offsets"),
     ],
 )
-def test_wrong_argument_is_named(field: str, value: Tensor, named: str) -> None:
+def test_wrong_argument_is_named(field: str, value: Tensor | int, named: str) -> None:
     given_case = case([2, 1])
     with pytest.raises(RuntimeError, match=named):
         gather_pool(given_case.sink, *given_case._replace(**{field: value}))
+
+
+def test_sink_of_another_dtype_is_named() -> None:
+    given_case = case([2, 1])
+    with pytest.raises(RuntimeError, match="sink"):
+        gather_pool(given_case.sink.double(), *given_case)

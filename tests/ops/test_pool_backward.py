@@ -72,6 +72,33 @@ def test_rows_that_do_not_exist_and_expanded_gradients() -> None:
     assert summed.tolist() == [[0.0, 0.0], [1.0, 1.0]]
 
 
+def test_one_popular_id_among_many() -> None:
+    # Work is shared out by occurrences: whatever the split, every row is summed once.
+    grad, rows, _, offsets = one_id_a_sample(40_000, 20_001, dim=4)
+    inverse = torch.where(torch.arange(40_000) % 2 == 0, 0, torch.arange(40_000) // 2 + 1).int()
+    results = []
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        results.append(pool_backward(grad, rows, inverse, offsets, None, SUM))
+    assert torch.equal(results[0][1:], grad[1::2, 0])
+    assert torch.allclose(results[0][0], grad[::2, 0].double().sum(0).float(), atol=1e-2)
+    assert torch.equal(results[1], results[0])
+    assert torch.equal(results[2], results[0])
+
+
+@pytest.mark.parametrize(("num_positions", "num_unique"), [(0, 0), (0, 3)])
+def test_no_occurrences_give_zeros(num_positions: int, num_unique: int) -> None:
+    empty = torch.zeros(num_positions, dtype=torch.int32)
+    summed = pool_backward(torch.ones(2, 1, 3), torch.arange(num_unique).int(), empty, torch.zeros(3, dtype=torch.int64), None, SUM)
+    assert summed.tolist() == [[0.0] * 3] * num_unique
+
+
+def test_float64_gradients() -> None:
+    grad, rows, inverse, offsets = one_id_a_sample(500, 7)
+    expected = torch.zeros(7, 3, dtype=torch.float64).index_add_(0, inverse.long(), grad[:, 0].double())
+    assert torch.allclose(pool_backward(grad.double(), rows, inverse, offsets, None, SUM), expected, atol=1e-12)
+
+
 def test_opcheck() -> None:
     opcheck(torch.ops.sparrow.pool_backward.default, (*one_id_a_sample(6, 3), None, SUM))
 
@@ -82,3 +109,7 @@ def test_wrong_arguments_are_named() -> None:
         pool_backward(grad, rows, inverse + 2, offsets, None, SUM)
     with pytest.raises(RuntimeError, match="offsets"):
         pool_backward(grad, rows, inverse, offsets[:-1], None, SUM)
+    with pytest.raises(RuntimeError, match="combiners"):
+        pool_backward(grad, rows, inverse, offsets, None, SUM + 3)
+    with pytest.raises(RuntimeError, match="position_weights"):
+        pool_backward(grad, rows, inverse, offsets, torch.ones(2), SUM)

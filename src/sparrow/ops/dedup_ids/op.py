@@ -27,6 +27,6 @@ def dedup_ids(ids: Tensor, table_offsets: Tensor) -> tuple[Tensor, Tensor, Tenso
         inverse: int32 [N]: `unique_ids[inverse] == ids`.
         counts: int32 [N]: occurrences of each distinct pair. Zeros after the last.
 
-    Cost: 8 N bytes read, 16 N written, and one probe of a scratch table of 8 to 16 N bytes an id.
+    Cost: 8 N bytes read, 16 N written, and one probe of a scratch table of 8 to 16 bytes an id. Tables run in parallel.
     """
     return torch.ops.sparrow.dedup_ids.default(ids, table_offsets)
