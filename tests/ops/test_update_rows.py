@@ -184,4 +184,6 @@ def test_wrong_argument_is_named_and_nothing_is_written(position: int, value: ob
 def test_a_group_without_rows_takes_no_update(body: str, dtype: torch.dtype, name: str) -> None:
     """Its tables have no blocks, and every row of a lookup is -1."""
     rows, meta = torch.tensor([-1, -1], dtype=torch.int32), torch.empty(0, 4, dtype=torch.int32)
-    BODIES[body]([], [], [], meta, rows, torch.ones(2, DIM, dtype=dtype), hyper_of(RULES[name], 1), RULES[name].code, 1)
+    weights: list[Tensor] = []
+    BODIES[body](weights, [], [], meta, rows, torch.ones(2, DIM, dtype=dtype), hyper_of(RULES[name], 1), RULES[name].code, 1)
+    assert not weights

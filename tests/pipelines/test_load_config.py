@@ -235,4 +235,6 @@ def test_logistic_regression_is_configured_too(tmp_path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_configurations_of_the_project_are_valid(path):
-    load_run_config(path)
+    config = load_run_config(path)
+    names = {feature.name for feature in config.build_features()}
+    assert {*config.build_model().dense, *config.build_model().sparse} == names
