@@ -127,3 +127,16 @@ def test_wrong_options_are_named() -> None:
         EmbeddingEngine({"a": EmbeddingOption(dim=2, table="t"), "b": EmbeddingOption(dim=2, table="t", initializer=Normal(std=3.0))})
     with pytest.raises(ConfigError, match="at least one"):
         EmbeddingEngine({})
+
+
+@pytest.mark.parametrize(
+    ("column", "named"),
+    [
+        (Ragged(torch.tensor([5, 6, 7]), (torch.tensor([2, 2, 3]),)), "offsets run from 2 to 3"),
+        (Ragged(torch.tensor([5, 6, 7]), (torch.tensor([0, 1, 2]),)), "expected 0 to 3"),
+        (torch.ones(2, 2, 2, dtype=torch.int64), r"\[2, 2, 2\]"),
+    ],
+)
+def test_ids_that_would_reach_another_sample_are_refused(column: Ragged | Tensor, named: str) -> None:
+    with pytest.raises(DataError, match=f"'a'.*{named}"):
+        EmbeddingEngine({"a": EmbeddingOption(dim=2)})(Batch.of({"a": column}))

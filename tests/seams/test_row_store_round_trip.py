@@ -118,3 +118,10 @@ def test_damaged_chunk_is_refused() -> None:
     for chunk, named in ((twice, "twice"), (narrow, r"\[2, 3\]")):
         with pytest.raises(CheckpointError, match=named):
             store.load([chunk])
+
+
+def test_another_initializer_is_refused() -> None:
+    saved = group().describe()
+    other = TableGroup("g", [TableOptions(name=name, dim=3, initializer=Normal(std=5.0)) for name in "ab"])
+    with pytest.raises(CheckpointError, match="initializer_parameters"):
+        other.adopt(saved)

@@ -227,6 +227,13 @@ def _ids_of(feature: str, column: Column) -> tuple[Tensor, Tensor, Tensor | None
     if isinstance(column, Ragged):
         if len(column.offsets) != 1:
             raise DataError(f"feature {feature!r}: a pooled embedding needs ids of one level, got {len(column.offsets)}")
-        return column.values, column.offsets[0][:-1], column.weights
+        offsets = column.offsets[0]
+        if int(offsets[0]) != 0 or int(offsets[-1]) != values.numel():
+            raise DataError(
+                f"feature {feature!r}: offsets run from {int(offsets[0])} to {int(offsets[-1])}, expected 0 to {values.numel()}"
+            )
+        return column.values, offsets[:-1], column.weights
+    if column.dim() not in (1, 2):
+        raise DataError(f"feature {feature!r}: dense ids must be [rows] or [rows, width], got {list(column.shape)}")
     width = 1 if column.dim() == 1 else column.shape[1]
     return column.reshape(-1), torch.arange(column.shape[0]) * width, None

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sparrow import __version__
 from sparrow.errors import ConfigError, SparrowError
-from sparrow.optim import CombinedOptimizer
+from sparrow.optim import CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines import snapshot
 from sparrow.pipelines.classification import BinaryMetrics
 from sparrow.pipelines.dataset import Dataset
@@ -62,6 +62,7 @@ class Trainer:
     ) -> None:
         if options is not None and fields:
             raise ConfigError(f"Trainer takes options or their fields, not both; put {sorted(fields)} into the TrainerOptions")
+        _check_tables_are_trained(model, optimizer)
         self.model, self.optimizer = model, optimizer
         self.options = options or TrainerOptions(**fields)
         self.loss = loss or binary_cross_entropy_with_logits
@@ -261,3 +262,12 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "versions": {"sparrow": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
+
+
+def _check_tables_are_trained(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Raise `ConfigError` naming a table group that no sparse optimizer owns: its rows would never move, in silence."""
+    halves = (optimizer, getattr(optimizer, "sparse", None))
+    owned = {id(group) for half in halves if isinstance(half, SparseOptimizer) for group in half.groups}
+    for group in table_groups(model):
+        if id(group) not in owned:
+            raise ConfigError(f"no SparseOptimizer trains table group {group.name!r}; use CombinedOptimizer(dense, SparseOptimizer(model))")

@@ -73,7 +73,14 @@ def adopt(group: TransferableGroup, description: dict[str, Any]) -> None:
             f"only in the model: {sorted(own - saved.keys())}; build the model the checkpoint was saved from"
         )
     for options in group.tables:
-        mine = {"dim": options.dim, "dtype": str(options.dtype).removeprefix("torch."), "rule": options.rule}
+        mine = {
+            "dim": options.dim,
+            "dtype": str(options.dtype).removeprefix("torch."),
+            "rule": options.rule,
+            # Ids yet unseen must draw what the first run would have drawn.
+            "initializer": options.initializer.kind,
+            "initializer_parameters": list(options.initializer.parameters),
+        }
         for key, value in mine.items():
             if saved[options.name][key] != value:
                 raise CheckpointError(
