@@ -19,8 +19,8 @@ void update_rows(const Blocks<T>& weights, const Blocks<T>& element_slots, const
   for (int64_t i = first; i < last; ++i) {
     if (i + kUpdatePrefetchAhead < last && rows[i + kUpdatePrefetchAhead] >= 0) {
       const int64_t ahead = rows[i + kUpdatePrefetchAhead];
-      __builtin_prefetch(weights.row(ahead), 1, 2);
-      if (Rule<T>::kElementSlots) __builtin_prefetch(element_slots.row(ahead), 1, 2);
+      weights.prefetch(ahead);
+      if (Rule<T>::kElementSlots) element_slots.prefetch(ahead);
       __builtin_prefetch(meta + 4 * ahead, 1, 2);
     }
     const int64_t row = rows[i];

@@ -7,6 +7,8 @@
 namespace sparrow {
 namespace {
 
+constexpr int64_t kInitPrefetchAhead = 8;
+
 // `values` gives the slots of a row in order, each `width / num_slots` values wide.
 template <typename T>
 void fill_slots(const Blocks<T>& blocks, int64_t row, const double* values, int64_t num_slots) {
@@ -49,6 +51,13 @@ void init_rows(const std::vector<Tensor>& weights, const std::vector<Tensor>& el
   int32_t* stamp = output<int32_t>(meta, "meta");
   torch::stable::parallel_for(0, count, 256, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
+      if (i + kInitPrefetchAhead < last && row[position[i + kInitPrefetchAhead]] >= 0) {
+        const int64_t ahead = row[position[i + kInitPrefetchAhead]];
+        weight.prefetch(ahead);
+        if (num_element_slots != 0) element.prefetch(ahead);
+        __builtin_prefetch(stamp + 4 * ahead, 1, 2);
+        __builtin_prefetch(row_id + ahead, 1, 2);
+      }
       const int32_t p = position[i], r = row[p];
       if (r < 0) continue;
       const int64_t table = std::upper_bound(offsets + 1, offsets + table_offsets.numel(), int64_t{p}) - (offsets + 1);

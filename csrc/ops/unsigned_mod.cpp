@@ -1,3 +1,5 @@
+#include "core/unsigned_mod.h"
+
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -7,17 +9,9 @@ Tensor unsigned_mod_cpu(Tensor ids, int64_t divisor) {
   const int64_t* id = input<int64_t>(ids, "ids");
   Tensor out = empty<int64_t>({ids.numel()}, ids);
   auto* remainder = output<int64_t>(out, "out");
-  const auto by = static_cast<uint64_t>(divisor);
-  // Multiplying by a rounded-up reciprocal of 128 bits gives the exact remainder of any 64-bit id (Lemire, Kaser, Kurz, "Faster remainder
-  // by direct computation", 2019): 2 to 3 times the rate of the division instruction.
-  const auto reciprocal = ~static_cast<unsigned __int128>(0) / by + 1;
-  torch::stable::parallel_for(0, ids.numel(), 16384, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      const unsigned __int128 fraction = reciprocal * static_cast<uint64_t>(id[i]);
-      const auto low = static_cast<unsigned __int128>(static_cast<uint64_t>(fraction)) * by;
-      const auto high = static_cast<unsigned __int128>(static_cast<uint64_t>(fraction >> 64)) * by;
-      remainder[i] = by == 1 ? 0 : static_cast<int64_t>((high + (low >> 64)) >> 64);
-    }
+  const UnsignedMod mod(static_cast<uint64_t>(divisor));
+  torch::stable::parallel_for(0, ids.numel(), 16384, [=](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) remainder[i] = static_cast<int64_t>(mod(static_cast<uint64_t>(id[i])));
   });
   return out;
 }

@@ -17,6 +17,7 @@ def test_equals_the_builder() -> None:
 def test_a_transform_without_argument_may_be_written_as_a_key() -> None:
     entry = {"name": "s", "transforms": [{"hash": None}, {"mod": 10}]}  # what YAML reads in "- hash:"
     assert features_from_config(entry) == [Feature("s").select("s").hash().mod(10)]
+    assert features_from_config({"name": "s", "transforms": None}) == [Feature("s").select("s")]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,8 @@ def test_patterns(pattern: str, names: list[str]) -> None:
         ({"nam": "a"}, r"feature\.nam.*'name'"),
         ({}, r"feature\.name"),
         ({"name": 3}, r"feature\.name.*3"),
+        ({"name": ""}, r"feature\.name: expected a name"),
+        ({"name": "a", "select": ""}, r"feature\.select: expected the name of a column"),
         ({"name": "i{3..1}"}, r"feature: .*\{3\.\.1\}.*the smaller first"),
         ({"name": "i{1...3}"}, r"feature: .*\{1\.\.\.3\} is no range"),
         ({"name": "i{1..3"}, r"feature: .*brace has no partner"),
@@ -50,6 +53,9 @@ def test_patterns(pattern: str, names: list[str]) -> None:
         (["a"], r"feature: expected keys name, select, transforms"),
         ({"name": "i{1..3}", "select": "n{1..2}"}, "2 columns for 3 names"),
         ({"name": "a", "transforms": "log1p"}, "expected a list"),
+        ({"name": "a", "transforms": False}, "expected a list, got False"),
+        ({"name": "a", "transforms": {}}, "expected a list"),
+        ({"name": "a", "transforms": [{"bucketize": [10**400]}]}, r"transforms\[0\]\.bucketize: feature 'a'.*beyond float64"),
         ({"name": "a", "transforms": [{"log1p": 1, "fill": 2}]}, r"transforms\[0\]"),
         ({"name": "a", "transforms": [3]}, r"transforms\[0\]"),
         ({"name": "a", "transforms": ["logp1"]}, r"transforms\[0\].*'log1p'"),

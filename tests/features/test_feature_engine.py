@@ -158,6 +158,9 @@ def test_features_may_come_from_a_generator() -> None:
         (lambda: X.bucketize("123"), r"'f'.*list of numbers"),
         (lambda: X.bucketize(["1", "2"]), r"'f'.*list of numbers"),
         (lambda: X.bucketize(3), r"'f'.*list of numbers"),
+        (lambda: X.bucketize([False, True]), r"'f'.*list of numbers"),
+        (lambda: X.bucketize([0, 10**400]), r"'f'.*beyond float64"),
+        (lambda: X.bucketize([2**53, 2**53 + 1]), r"'f'.*9007199254740993 is no float64; the nearest is 9007199254740992"),
         (lambda: X.fill(math.inf), r"'f'.*finite"),
         (lambda: X.fill(10**400), r"'f'.*finite"),
         (lambda: X.fill("0"), r"'f'.*fill\('0'\).*finite number"),
@@ -166,6 +169,12 @@ def test_features_may_come_from_a_generator() -> None:
         (lambda: X.cast(["float32"]), r"'f'.*unknown dtype"),
         (lambda: X.then(NoTransform()), r"'f'.*is no transform: it has no output_type"),
         (lambda: X.then(ByList()), r"'f'.*times must be hashable.*frozen=True"),
+        (lambda: Feature(3), r"feature 3: the name must be a string"),  # type: ignore[arg-type]
+        (lambda: Feature(""), r"feature '': the name must be a string of at least one"),
+        (lambda: Feature("f").select(3), r"'f'.*select\(3\): the column must be a string"),  # type: ignore[arg-type]
+        (lambda: Feature("f").select(None), r"'f'.*select\(None\): the column must be a string"),  # type: ignore[arg-type]
+        (lambda: FeatureEngine(X), r"takes a list of features; write FeatureEngine\(\[Feature\('f'\)"),  # type: ignore[arg-type]
+        (lambda: FeatureEngine(["a"]), "takes a list of features, found 'a'"),  # type: ignore[list-item]
         (lambda: FeatureEngine([X, X]), "'f' is declared twice"),
         (lambda: FeatureEngine([Feature("f")]), "'f' selects no column"),
     ],

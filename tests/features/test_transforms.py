@@ -115,6 +115,14 @@ def test_bucketize_of_integers(layout: str, known: list[int], data: st.DataObjec
     assert rows_of(out) == mapped(lambda x: bisect.bisect_right(known, x), rows)
 
 
+@given(known=boundaries, data=st.data())
+def test_bucketize_of_large_integers_is_exact(known: list[float], data: st.DataObject) -> None:
+    near = st.sampled_from(known).filter(lambda x: abs(x) < 2**62).flatmap(lambda x: st.integers(-2, 2).map(lambda by: int(x) + by))
+    rows = data.draw(st.lists(st.one_of(any_id, near) if any(abs(x) < 2**62 for x in known) else any_id, max_size=8))
+    out = computed(start().bucketize(known), column_of("dense", rows, torch.int64))
+    assert rows_of(out) == [sum(boundary <= x for boundary in known) for x in rows]
+
+
 @given(layout=layouts, dtype=float_dtypes, to=st.sampled_from(["float32", "float64"]), weights=st.booleans(), data=st.data())
 def test_cast(layout: str, dtype: torch.dtype, to: str, weights: bool, data: st.DataObject) -> None:
     rows = data.draw(rows_in(layout, st.one_of(st.floats(width=32), st.floats(-1e30, 1e30))))

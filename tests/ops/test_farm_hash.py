@@ -61,6 +61,25 @@ def test_an_integer_hashes_as_its_eight_bytes(ids: list[int]) -> None:
     assert torch.equal(farm_hash_ints(tensor), reference.farm_hash_ints(tensor))
 
 
+def test_every_length_of_every_branch() -> None:
+    strings = [bytes((11 * i + n) % 256 for i in range(n)) for n in range(260)]
+    assert torch.equal(farm_hash(*packed(strings)), reference.farm_hash(*packed(strings)))
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 1000, 100_000])
+def test_threads_agree(size: int) -> None:
+    generator = torch.Generator().manual_seed(size)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.randint(0, 40, (size,), generator=generator).cumsum(0)])
+    values = torch.randint(0, 256, (int(offsets[-1]),), generator=generator, dtype=torch.uint8)
+    torch.set_num_threads(1)
+    strings, integers = farm_hash(values, offsets), farm_hash_ints(offsets)
+    torch.set_num_threads(2)
+    assert torch.equal(strings, farm_hash(values, offsets))
+    assert torch.equal(integers, farm_hash_ints(offsets))
+    if size <= 1000:
+        assert torch.equal(strings, reference.farm_hash(values, offsets))
+
+
 def test_opcheck() -> None:
     opcheck(torch.ops.sparrow.farm_hash.default, packed([b"a", b"", b"longer than eight"]))
     opcheck(torch.ops.sparrow.farm_hash_ints.default, (torch.arange(5),))
@@ -72,3 +91,9 @@ def test_wrong_arguments_are_named() -> None:
         farm_hash(values.int(), offsets)
     with pytest.raises(RuntimeError, match="offsets"):
         farm_hash(values, offsets + 1)
+    with pytest.raises(RuntimeError, match="offsets"):
+        farm_hash(values, torch.tensor([0, 3, 2, 3]))
+    with pytest.raises(RuntimeError, match="offsets"):
+        farm_hash(values, offsets[:0])
+    with pytest.raises(RuntimeError, match="ids"):
+        farm_hash_ints(offsets.int())

@@ -23,12 +23,17 @@ def test_equals_pythons_modulo(ids: list[int], divisor: int) -> None:
 
 def test_threads_agree() -> None:
     ids = torch.randint(-(2**63), 2**63 - 1, (100_000,), generator=torch.Generator().manual_seed(1))
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
     one = unsigned_mod(ids, 12345)
     torch.set_num_threads(2)
     assert torch.equal(one, unsigned_mod(ids, 12345))
-    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 1000])
+@pytest.mark.parametrize("divisor", [1, 7, 2**63 - 1])
+def test_sizes(size: int, divisor: int) -> None:
+    ids = torch.randint(-(2**63), 2**63 - 1, (size,), generator=torch.Generator().manual_seed(size))
+    assert torch.equal(unsigned_mod(ids, divisor), reference.unsigned_mod(ids, divisor))
 
 
 def test_opcheck() -> None:

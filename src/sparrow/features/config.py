@@ -31,18 +31,20 @@ def features_from_config(config: dict[str, Any], path: str = "feature") -> list[
     for key in config:
         if key not in _KEYS:
             raise ConfigError(f"{path}.{key}: unknown key{did_you_mean(str(key), _KEYS)}")
-    if not isinstance(config.get("name"), str):
-        raise ConfigError(f"{path}.name: expected a string, got {config.get('name')!r}")
+    if not isinstance(config.get("name"), str) or not config["name"]:
+        raise ConfigError(f"{path}.name: expected a name, got {config.get('name')!r}")
     select = config.get("select", config["name"])
-    if not isinstance(select, str):
-        raise ConfigError(f"{path}.select: expected a string, got {select!r}")
+    if not isinstance(select, str) or not select:
+        raise ConfigError(f"{path}.select: expected the name of a column, got {select!r}")
     try:
         names, columns = expand_names(config["name"]), expand_names(select)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     if len(names) != len(columns):
         raise ConfigError(f"{path}.select: {len(columns)} columns for {len(names)} names")
-    transforms = config.get("transforms") or []
+    transforms = config.get("transforms")
+    if transforms is None:  # what YAML reads in "transforms:"
+        transforms = []
     if not isinstance(transforms, list):
         raise ConfigError(f"{path}.transforms: expected a list, got {transforms!r}")
     return [

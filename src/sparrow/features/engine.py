@@ -28,7 +28,12 @@ class FeatureEngine(nn.Module):
 
     def __init__(self, features: Sequence[Feature]) -> None:
         super().__init__()
+        if isinstance(features, Feature):
+            raise ConfigError(f"FeatureEngine takes a list of features; write FeatureEngine([Feature({features.name!r}), ...])")
         self.features = list(features)
+        for feature in self.features:
+            if not isinstance(feature, Feature):
+                raise ConfigError(f"FeatureEngine takes a list of features, found {feature!r}")
         names = [feature.name for feature in self.features]
         for feature in self.features:
             if feature.column is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from sparrow.errors import ConfigError
@@ -31,8 +31,14 @@ class Feature:
     steps: tuple[Transform, ...] = ()
     output: FeatureType = UNKNOWN
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ConfigError(f"feature {self.name!r}: the name must be a string of at least one character")
+
     def select(self, column: str) -> Feature:
         """Read `column`. Must come first, once."""
+        if not isinstance(column, str) or not column:
+            raise ConfigError(f"feature {self.name!r}: select({column!r}): the column must be a string of at least one character")
         if self.column is not None:
             raise ConfigError(f"feature {self.name!r}: select({column!r}) comes after select({self.column!r}); a feature reads one column")
         return replace(self, column=column)
@@ -96,6 +102,17 @@ class Feature:
 def _bucketize(boundaries: Sequence[float]) -> Bucketize:
     # Not left to float(): it reads text, and "123" would become three boundaries.
     numbers = list(boundaries) if isinstance(boundaries, Iterable) else []
-    if not numbers or not all(isinstance(number, Real) for number in numbers):
+    if not numbers or not all(isinstance(number, Real) and not isinstance(number, bool) for number in numbers):
         raise ConfigError(f"bucketize({boundaries!r}): boundaries must be a list of numbers")
-    return Bucketize(tuple(map(float, numbers)))
+    return Bucketize(tuple(_float64(number, position) for position, number in enumerate(numbers, start=1)))
+
+
+def _float64(boundary: float, position: int) -> float:
+    try:
+        number = float(boundary)
+    except OverflowError:
+        raise ConfigError(f"bucketize: boundary {position} is beyond float64, whose largest number is 1.8e308") from None
+    # An integer that moved would put ids into the wrong bucket, unseen.
+    if isinstance(boundary, Integral) and int(boundary) != number:
+        raise ConfigError(f"bucketize: boundary {boundary!r} is no float64; the nearest is {int(number)}")
+    return number

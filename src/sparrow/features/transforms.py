@@ -111,7 +111,7 @@ class Fill:
         if bool((lengths > 1).any()):
             row = int((lengths > 1).nonzero()[0])
             raise context.error(f"fill needs at most one value a row, found {int(lengths[row])}", row)
-        dense = torch.full((column.num_rows,), value, dtype=filled.dtype)
+        dense = filled.new_full((column.num_rows,), value)
         dense[lengths == 1] = filled
         return dense
 
@@ -188,7 +188,7 @@ class Mod:
 class Bucketize:
     """Numbers to the count of boundaries they reach: ids 0 to len(boundaries); a number equal to a boundary reaches it; NaN reaches all.
 
-    Compared as float64: exact for floats, and for integers up to 2^53.
+    Every comparison is exact, that of a 64-bit integer too; boundaries are float64.
     """
 
     boundaries: tuple[float, ...]
@@ -208,7 +208,7 @@ class Bucketize:
 
     def apply(self, column: Column, context: Context) -> Column:
         values = _numbers(column, "bucketize", context)
-        ids = bucketize(_flat(_floats(values)), torch.tensor(self.boundaries, dtype=torch.float64))
+        ids = bucketize(_flat(values), torch.tensor(self.boundaries, dtype=torch.float64, device=values.device))
         return _with_values(column, ids.reshape(values.shape))
 
 
