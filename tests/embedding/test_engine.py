@@ -140,3 +140,20 @@ def test_wrong_options_are_named() -> None:
 def test_ids_that_would_reach_another_sample_are_refused(column: Ragged | Tensor, named: str) -> None:
     with pytest.raises(DataError, match=f"'a'.*{named}"):
         EmbeddingEngine({"a": EmbeddingOption(dim=2)})(Batch.of({"a": column}))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_narrow_integer_ids_are_the_same_ids(dtype: torch.dtype) -> None:
+    model = EmbeddingEngine({name: EmbeddingOption(dim=2, initializer=Normal(std=1.0)) for name in "abc"})
+    wide = torch.tensor([3, 5, 3])
+    model(Batch.of({"a": wide, "b": wide, "c": wide}))
+    expected = model.eval()(Batch.of({"a": wide, "b": wide, "c": wide}))
+    narrow = wide.to(dtype)
+    found = model(Batch.of({"a": narrow, "b": narrow, "c": Ragged(narrow, (torch.arange(4),))}))
+    for feature in "abc":
+        assert torch.equal(found[feature], expected[feature])
+
+
+def test_truth_values_are_no_ids() -> None:
+    with pytest.raises(DataError, match=r"'a'.*bool"):
+        EmbeddingEngine({"a": EmbeddingOption(dim=2)})(Batch.of({"a": torch.tensor([True])}))

@@ -117,3 +117,23 @@ def test_wrong_inputs_are_named(kind: type[DeepFM] | type[LogisticRegression]) -
     wide = Batch.of({**{name: batch()[name] for name in "yab"}, "x": torch.ones(3, 2)})
     with pytest.raises(DataError, match="feature 'x': a dense input needs one number a row, got 2"):
         kind(FEATURES, dense=["x"], sparse=["a"])(wide)
+
+
+@pytest.mark.parametrize("kind", [DeepFM, LogisticRegression])
+def test_a_cast_model_computes_in_its_dtype_and_trains_float32_rows(kind: type[DeepFM] | type[LogisticRegression]) -> None:
+    torch.manual_seed(0)
+    model = kind(FEATURES, dense=["x", "y"], sparse=["a", "b"])
+    exact = model(batch())
+    cast = model.bfloat16()
+    assert cast(batch()).dtype == torch.bfloat16
+    assert torch.allclose(cast(batch()).float(), exact, atol=0.05)
+    losses = []
+    optimizer = CombinedOptimizer(torch.optim.SGD(cast.parameters(), lr=0.5), SparseOptimizer(cast, lr=0.05))
+    for _ in range(30):
+        loss = nn.functional.binary_cross_entropy_with_logits(cast(batch()).float(), torch.tensor([1.0, 0.0, 1.0]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+    assert {chunk.weights.dtype for group in table_groups(cast) for chunk in group.export()} == {torch.float32}

@@ -5,6 +5,8 @@ import torch
 
 from pipelines.clicks import config_for, log_lines, optimizer_and_generator, rows_and_weights
 from pipelines.memory import MemoryDataset, linear, rows
+from sparrow.errors import ConfigError
+from sparrow.optim import CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines import Trainer
 from sparrow.pipelines.run import train_run
 from sparrow.pipelines.run_config import RunConfig
@@ -69,3 +71,13 @@ def test_the_loss_falls_on_rows_that_can_be_told_apart(tmp_path):
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] / 2
     assert log_lines(tmp_path)[-1]["auc"] > 0.99
+
+
+def test_tables_that_no_sparse_optimizer_trains_are_refused(parts):
+    model, optimizer, _ = parts
+    for other in (optimizer.dense, torch.optim.Adam(model.parameters())):
+        with pytest.raises(ConfigError, match=r"no SparseOptimizer trains table group 'embedding.*CombinedOptimizer"):
+            Trainer(model, other, progress=False)
+    some = CombinedOptimizer(optimizer.dense, SparseOptimizer(table_groups(model)[:1]))
+    with pytest.raises(ConfigError, match=f"'{table_groups(model)[1].name}'"):
+        Trainer(model, some, progress=False)

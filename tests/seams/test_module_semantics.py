@@ -50,6 +50,34 @@ def test_copying_or_pickling_rows_raises_and_names_the_call(action) -> None:
         action(populated())
 
 
+class Named(EmbeddingEngine):
+    """A user's engine with a constructor of its own."""
+
+    def __init__(self, feature: str) -> None:
+        super().__init__({feature: EmbeddingOption(dim=2)})
+        self.feature = feature
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_is_of_its_class_and_keeps_what_was_adopted(twin_of) -> None:
+    source = Named("a")
+    saved = Named("a").groups[0].describe()
+    saved["step"], saved["tables"][0]["seed"] = 7, 11
+    source.groups[0].adopt(saved)
+    twin = twin_of(source)
+    assert type(twin) is Named
+    assert twin.feature == "a"
+    assert twin.groups[0].describe() == saved
+    twin(Batch.of({"a": torch.tensor([1])}))
+    assert source.groups[0].num_rows == 0
+
+
+def test_sharing_memory_with_other_processes_is_refused() -> None:
+    for model in (engine(), torch.nn.Sequential(engine())):
+        with pytest.raises(TableError, match="shared memory"):
+            model.share_memory()
+
+
 def test_an_engine_without_rows_copies_and_pickles() -> None:
     expected = populated().eval()(batch())["a"]
     for twin in (copy.deepcopy(engine()), pickle.loads(pickle.dumps(engine()))):
@@ -60,7 +88,11 @@ def test_an_engine_without_rows_copies_and_pickles() -> None:
 def test_state_dict_holds_a_description_and_checks_it() -> None:
     state = populated().state_dict()
     assert all(not isinstance(value, torch.Tensor) for value in state.values())
-    engine().load_state_dict(state)
+    # Its rows must be there already: no state_dict brings them.
+    with pytest.raises(TableError, match=r"4 rows.*Saver\.load"):
+        engine().load_state_dict(state)
+    populated().load_state_dict(state)
+    engine().load_state_dict(engine().state_dict())
     other = EmbeddingEngine({"a": EmbeddingOption(dim=2)})
     with pytest.raises(TableError, match="'b'"):
         other.load_state_dict(state)

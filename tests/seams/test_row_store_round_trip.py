@@ -88,14 +88,19 @@ def test_since_and_slots_choose_rows_and_columns() -> None:
         list(store.export(slots=["momentum"]))
 
 
-def test_slots_missing_from_a_chunk_start_fresh() -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_slots_missing_from_a_chunk_start_fresh(known: bool) -> None:
     source = group()
     train(source, [5])
     target = group()
     target.adopt(source.describe())
-    target.load(source.export(slots=[]))
-    slots = next(iter(target.export())).slots
-    assert all(torch.equal(value, torch.zeros_like(value)) for value in slots.values())
+    if known:
+        train(target, [5], steps=3)
+    target.load(source.export(slots=["exp_avg"]))
+    loaded, saved = next(iter(target.export())), next(iter(source.export()))
+    assert torch.equal(loaded.slots["exp_avg"], saved.slots["exp_avg"])
+    assert torch.equal(loaded.slots["exp_avg_sq"], torch.zeros(1, 3))
+    assert torch.equal(loaded.weights, saved.weights)
 
 
 def test_description_of_another_model_is_refused_and_changes_nothing() -> None:

@@ -116,3 +116,20 @@ def test_initializers_from_plain_data() -> None:
     ):
         with pytest.raises(ConfigError, match=named):
             initializer_from_config(config)
+
+
+def test_an_interrupted_insertion_is_never_read_trained_or_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = group()
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sparrow.tables.group.init_rows_", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.lookup(torch.tensor([1, 2]), torch.tensor([0, 1, 2]), insert=True)
+    for insert in (True, False):
+        with pytest.raises(TableError, match="last checkpoint"):
+            store.lookup(torch.tensor([1, 2]), torch.tensor([0, 1, 2]), insert=insert)
+    with pytest.raises(TableError, match="last checkpoint"):
+        list(store.export())

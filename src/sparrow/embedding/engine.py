@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +51,6 @@ class EmbeddingEngine(nn.Module):
         super().__init__()
         if not options:
             raise ConfigError("EmbeddingEngine needs at least one feature")
-        self._arguments = (dict(options), seed, name, rows_per_block)
         self.options = dict(options)
         members: dict[tuple[Any, ...], dict[str, TableOptions]] = {}
         self._group_of_table: dict[str, TableGroup] = {}
@@ -75,7 +73,7 @@ class EmbeddingEngine(nn.Module):
     def forward(self, batch: Batch) -> Embedded:
         """Return the vectors of every feature, [rows, dim], rows being those of the feature's batch group.
 
-        Columns are int64: dense [rows] (one id each) or [rows, width], or `Ragged` of one level. Raises `DataError` naming the feature.
+        Columns are integers, widened to int64: dense [rows] (one id each) or [rows, width], or `Ragged` of one level. Raises `DataError` naming the feature.
         """
         places: dict[str, tuple[Tensor, int]] = {}
         for plan in self._plans_for(batch):
@@ -127,12 +125,14 @@ class EmbeddingEngine(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> EmbeddingEngine:
         """Called by `.to()`, `.cuda()`, `.half()`: tables do not move or change dtype by it."""
-        target = fn(torch.empty(0)).device
-        if target.type != "cpu":
+        moved = fn(torch.empty(1))
+        if moved.device.type != "cpu":
             raise TableError(
-                f"embedding tables cannot be moved to {target} by .to(); they live on the CPU. Move the dense modules one by one, "
+                f"embedding tables cannot be moved to {moved.device} by .to(); they live on the CPU. Move the dense modules one by one, "
                 f"or save the tables with sparrow.saver.Saver and load them into an engine built for that device"
             )
+        if moved.is_shared():
+            raise TableError("embedding tables cannot be put into shared memory; every process builds its own engine")
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -145,33 +145,16 @@ class EmbeddingEngine(nn.Module):
         saved = {group["name"]: {table["name"] for table in group["tables"]} for group in state["groups"]}
         if mine != saved:
             raise TableError(f"the state is of tables {saved}, this engine has {mine}; build the model the state was saved from")
-
-    def _refuse_if_populated(self, verb: str) -> None:
-        for group in self.groups:
-            if group.num_rows:
+        for group, described in zip(self.groups, state["groups"], strict=True):
+            num_rows = sum(table["num_rows"] for table in described["tables"])
+            if num_rows and not group.num_rows:
                 raise TableError(
-                    f"an engine whose tables hold rows cannot be {verb} ({group.name!r} holds {group.num_rows}); "
-                    f"save it with sparrow.saver.Saver and load it into a new engine"
+                    f"the state describes {num_rows} rows of {group.name!r} and holds none of them: a state_dict carries no rows; "
+                    f"save with sparrow.saver.Saver and load its checkpoint by Saver.load before load_state_dict"
                 )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> EmbeddingEngine:
-        self._refuse_if_populated("copied")
-        options, seed, name, rows_per_block = self._arguments
-        return EmbeddingEngine(copy.copy(options), seed=seed, name=name, rows_per_block=rows_per_block).train(self.training)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        self._refuse_if_populated("pickled")
-        return _rebuild, (*self._arguments, self.training)
-
-    def share_memory(self) -> NoReturn:
-        raise TableError("embedding tables cannot be put into shared memory; every process builds its own engine")
 
     def extra_repr(self) -> str:
         return "\n".join(f"{group.name}: {len(group.tables)} tables, {group.num_rows} rows" for group in self.groups)
-
-
-def _rebuild(options: dict[str, EmbeddingOption], seed: int, name: str, rows_per_block: int, training: bool) -> EmbeddingEngine:
-    return EmbeddingEngine(options, seed=seed, name=name, rows_per_block=rows_per_block).train(training)
 
 
 def _table_options(feature: str, option: EmbeddingOption, seed: int) -> TableOptions:
@@ -222,8 +205,8 @@ def _concatenate(plan: _Plan, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Ten
 def _ids_of(feature: str, column: Column) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return (ids [N], start of each row [rows], weights or None) of a column."""
     values = column.values if isinstance(column, Ragged) else column
-    if values.dtype != torch.int64:
-        raise DataError(f"feature {feature!r}: embeddings need int64 ids, got {values.dtype}; hash or bucketize it in its Feature")
+    if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
+        raise DataError(f"feature {feature!r}: embeddings need integer ids, got {values.dtype}; hash or bucketize it in its Feature")
     if isinstance(column, Ragged):
         if len(column.offsets) != 1:
             raise DataError(f"feature {feature!r}: a pooled embedding needs ids of one level, got {len(column.offsets)}")
@@ -232,8 +215,8 @@ def _ids_of(feature: str, column: Column) -> tuple[Tensor, Tensor, Tensor | None
             raise DataError(
                 f"feature {feature!r}: offsets run from {int(offsets[0])} to {int(offsets[-1])}, expected 0 to {values.numel()}"
             )
-        return column.values, offsets[:-1], column.weights
+        return column.values.long(), offsets[:-1], column.weights
     if column.dim() not in (1, 2):
         raise DataError(f"feature {feature!r}: dense ids must be [rows] or [rows, width], got {list(column.shape)}")
     width = 1 if column.dim() == 1 else column.shape[1]
-    return column.reshape(-1), torch.arange(column.shape[0]) * width, None
+    return column.reshape(-1).long(), torch.arange(column.shape[0]) * width, None

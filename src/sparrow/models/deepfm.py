@@ -74,11 +74,12 @@ class DeepFM(nn.Module):
         return self.features.columns
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits, float32 [samples]."""
+        """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast)."""
         inputs = self.features(batch)
-        x = dense_matrix(inputs, self.dense)  # [B, N]
-        vectors = self.embedding(inputs).stack(self.sparse)  # [B, F, D]
-        linear = self.linear(inputs).stack(self.sparse).sum((1, 2)) + x @ self.dense_weights
+        dtype = self.bias.dtype  # tables keep theirs when the model is cast
+        x = dense_matrix(inputs, self.dense).to(dtype)  # [B, N]
+        vectors = self.embedding(inputs).stack(self.sparse).to(dtype)  # [B, F, D]
+        linear = self.linear(inputs).stack(self.sparse).sum((1, 2)).to(dtype) + x @ self.dense_weights
         return self.bias + linear + self._factorization_machine(vectors, x) + self.mlp(torch.cat([vectors.flatten(1), x], 1)).squeeze(1)
 
     def _factorization_machine(self, vectors: Tensor, x: Tensor) -> Tensor:

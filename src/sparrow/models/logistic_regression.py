@@ -49,7 +49,8 @@ class LogisticRegression(nn.Module):
         return self.features.columns
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits, float32 [samples]."""
+        """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast)."""
         inputs = self.features(batch)
-        x = dense_matrix(inputs, self.dense)
-        return self.bias + self.linear(inputs).stack(self.sparse).sum((1, 2)) + x @ self.dense_weights
+        dtype = self.bias.dtype  # tables keep theirs when the model is cast
+        x = dense_matrix(inputs, self.dense).to(dtype)
+        return self.bias + self.linear(inputs).stack(self.sparse).sum((1, 2)).to(dtype) + x @ self.dense_weights

@@ -66,14 +66,12 @@ class RowBlocks:
         return weights, slots, self.meta[rows, :META_TABLE].contiguous()
 
     def scatter(self, rows: Tensor, weights: Tensor, slots: dict[str, Tensor], meta: Tensor) -> None:
-        """Write what `gather` returned into `rows`; slots that are absent keep what they hold."""
+        """Write what `gather` returned into `rows`."""
         _scatter_blocks(self.weights, rows, self.rows_per_block, 0, weights)
         for position, name in enumerate(self.rule.element_slots):
-            if name in slots:
-                _scatter_blocks(self.element_slots, rows, self.rows_per_block, position * self.dim, slots[name])
+            _scatter_blocks(self.element_slots, rows, self.rows_per_block, position * self.dim, slots[name])
         for position, name in enumerate(self.rule.row_slots):
-            if name in slots:
-                _scatter_blocks(self.row_slots, rows, self.rows_per_block, position, slots[name].unsqueeze(1))
+            _scatter_blocks(self.row_slots, rows, self.rows_per_block, position, slots[name].unsqueeze(1))
         self.meta[rows, :META_TABLE] = meta
 
     def storage_bytes(self) -> int:

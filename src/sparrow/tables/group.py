@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ class TableGroup:
         self.seeds = [table.seed for table in self.tables]
         self.sinks = SinkList()
         self.num_leases = 0
+        self._inserting = False
         self.map = IdMap([table.salt for table in self.tables])
         self.blocks = RowBlocks(self.dim, self.dtype, self.rule, rows_per_block)
         self.default_row = torch.zeros(self.dim, dtype=self.dtype)
@@ -114,12 +115,14 @@ class TableGroup:
         if insert:
             rows = self._insert(unique_ids, unique_offsets, counts)
         else:
+            self._check_whole()
             rows = find(self.map.lines, self.map.headers, unique_ids, unique_offsets)
         self.num_leases += 1
         return Lookup(rows, inverse, tuple(range(len(self.tables))) if tables is None else tables, self.step, Lease(self._end_lease))
 
     def _insert(self, ids: Tensor, offsets: Tensor, counts: Tensor | None) -> Tensor:
         """Return the rows of distinct `ids`, new ones initialised. Grows map and blocks first."""
+        self._check_whole()
         needed = self.num_rows + ids.numel()
         if needed > _MAX_ROWS:
             raise TableError(
@@ -127,6 +130,7 @@ class TableGroup:
             )
         self.map.make_room(ids, offsets)
         self.blocks.reserve(needed)
+        self._inserting = True
         rows, new_positions, num_new = find_or_insert_(self.map.lines, self.map.headers, self.map.counters, ids, offsets)
         if int(self.map.counters[1]):
             raise TableError(
@@ -139,9 +143,18 @@ class TableGroup:
                 blocks.weights, blocks.element_slots, blocks.row_slots, blocks.row_ids, blocks.meta, rows, ids, offsets,
                 new_positions, num_new, seeds, self._initializer_code, self._initializer_parameters, self._slot_values,
             )  # fmt: skip
+        self._inserting = False
         if counts is not None:
             touch_rows_(blocks.meta, rows, counts, offsets[-1:], self.step)
         return rows
+
+    def _check_whole(self) -> None:
+        """Raise `TableError` where an insertion was interrupted: rows without first values must not be read, trained or saved."""
+        if self._inserting:
+            raise TableError(
+                f"group {self.name!r}: an insertion was interrupted before its new rows got their first values; "
+                f"build a new model and load the last checkpoint"
+            )
 
     def _end_lease(self) -> None:
         self.num_leases -= 1
@@ -192,6 +205,7 @@ class TableGroup:
 
     def export(self, slices: SliceRange = ALL_SLICES, slots: Sequence[str] | None = None, since: int | None = None) -> Iterator[Chunk]:
         """Yield rows by id in canonical order (see `RowStore.export`)."""
+        self._check_whole()
         return row_transfer.export(self, slices, slots, since)
 
     def load(self, chunks: Iterable[Chunk]) -> None:
@@ -212,11 +226,20 @@ class TableGroup:
         order = id_map.canonical_order(ids, self.map.salt(table))
         return ids[order], rows[order]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
-        raise TableError(f"group {self.name!r} cannot be copied: its rows may fill the memory. Save it and load it into a second engine")
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Called by `copy` and `pickle`: rows may fill the memory, so only a group without rows is copied."""
+        if self.num_rows:
+            raise TableError(
+                f"group {self.name!r} holds {self.num_rows} rows and cannot be copied or pickled; "
+                f"save it with sparrow.saver.Saver and load it into a new engine"
+            )
+        return _rebuild, (self.name, self.tables, self.blocks.rows_per_block, self.describe())
 
-    def __reduce__(self) -> NoReturn:
-        raise TableError(f"group {self.name!r} cannot be pickled: save it with sparrow.saver.Saver, which streams its rows")
+
+def _rebuild(name: str, tables: Sequence[TableOptions], rows_per_block: int, description: dict[str, Any]) -> TableGroup:
+    group = TableGroup(name, tables, rows_per_block=rows_per_block)
+    group.adopt(description)
+    return group
 
 
 def table_groups(module: nn.Module) -> list[TableGroup]:

@@ -30,7 +30,7 @@ class Lookup:
     rows:    int32 [U], one a distinct (table, id), in order of first appearance; -1 reads the default vector and takes no gradient.
     inverse: int32 [N], position -> index into `rows`.
     tables:  indices of the tables that took part: their step count advances with the update.
-    step:    the group's step at which the rows were read; the optimizer tells the gradient's staleness by it.
+    step:    the group's step at which the rows were read: `group.step - step` at the update is the gradient's staleness.
     lease:   protects the rows until the update is done or everything about the lookup is dropped.
     """
 

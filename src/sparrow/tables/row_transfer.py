@@ -128,4 +128,11 @@ def load_chunk(group: TransferableGroup, chunk: Chunk) -> None:
     if num_ids and chunk.ids.unique().numel() != num_ids:
         raise CheckpointError(f"table {chunk.table!r}: a chunk holds an id twice; the checkpoint is damaged")
     rows = group.insert_ids(index, chunk.ids)
-    group.blocks.scatter(rows.long(), chunk.weights, chunk.slots, chunk.meta)
+    # The row may have been there before: slots the chunk does not bring start anew.
+    fresh = {
+        name: torch.full(shape, group.rule.first_value(name), dtype=group.blocks.slot_dtype)
+        for names, shape in ((group.rule.element_slots, (num_ids, group.dim)), (group.rule.row_slots, (num_ids,)))
+        for name in names
+        if name not in chunk.slots
+    }
+    group.blocks.scatter(rows.long(), chunk.weights, {**chunk.slots, **fresh}, chunk.meta)

@@ -29,7 +29,7 @@ class Chunk:
     table:   name of the table.
     ids:     int64 [n], no duplicates within a table.
     weights: [n, dim], the weight dtype of the table.
-    slots:   slot name -> float32 [n, dim] (element-wise) or [n] (row-wise): optimizer state.
+    slots:   slot name -> [n, dim] (element-wise) or [n] (row-wise): optimizer state, float32 (float64 beside float64 weights).
     meta:    int32 [n, 3]: step last used, step last changed, occurrences counted (saturating).
     """
 
