@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from sparrow.errors import ConfigError
 from sparrow.features import Feature
 from sparrow.io import OrcDataset
 from sparrow.models import DeepFM
@@ -29,6 +30,7 @@ SPEC = SynthSpec(rows=600_000, eval_rows=100_000, seed=1)
 SEED, EPOCHS, BATCH_SIZE, LR = 1, 2, 512, 1e-3
 NUMBERS = [f"i{k}" for k in range(1, 14)]
 IDS = [*(f"c{k}" for k in range(1, 27)), "m1", "m2", "m3"]
+MARK = "made-by-demo"  # from before the first step on, so that an interrupted demo's run is known too
 NEAR_LEARNABLE, GAP_CLOSED = 0.01, 0.7
 
 
@@ -65,15 +67,27 @@ def baseline_auc(folder: Path, data: SynthReport) -> float:
         return float(known["eval_auc"])
     fit = fit_logistic_baseline(data.train_folder, data.eval_folder, numerics=NUMBERS, ids=[*IDS, "s1"])
     temporary = kept.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"spec": spec, **dataclasses.asdict(fit)}, indent=2))
+    temporary.write_text(json.dumps({"spec": spec, **dataclasses.asdict(fit)}, indent=2, allow_nan=False))
     temporary.replace(kept)
     print(f"   AUC {fit.eval_auc:.4f} in {fit.seconds:.0f} s ({fit.num_ids:,} ids, C = {fit.best_c:g})")
     return fit.eval_auc
 
 
+def remove_earlier(run_folder: Path) -> None:
+    """Remove what an earlier demo left. Raises `ConfigError` for a folder that holds anything else."""
+    if not run_folder.exists():
+        return
+    is_empty = run_folder.is_dir() and not any(run_folder.iterdir())
+    if not is_empty and not (run_folder / MARK).exists():
+        raise ConfigError(f"{run_folder} holds no run of this demo (no file {MARK}), so it stays; remove it, or give another FOLDER")
+    shutil.rmtree(run_folder)
+
+
 def train(data: SynthReport, run_folder: Path) -> dict[str, Any]:
     print(f"3. DeepFM: {EPOCHS} epochs, tables grow as ids are seen", flush=True)
-    shutil.rmtree(run_folder, ignore_errors=True)
+    remove_earlier(run_folder)
+    run_folder.mkdir(parents=True)
+    (run_folder / MARK).touch()
     # One thread: for a net this small a second one gains little on an idle machine and costs much on a busy one.
     torch.set_num_threads(1)
     seed_everything(SEED)
@@ -113,6 +127,7 @@ def judge(summary: dict[str, Any], data: SynthReport, baseline: float, seconds: 
 def main() -> int:
     began = time.perf_counter()
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("demo")
+    remove_earlier(folder / "run")  # a refusal comes before the work
     data = make_data(folder)
     baseline = baseline_auc(folder, data)
     run_folder = folder / "run"
@@ -133,4 +148,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ConfigError as error:
+        sys.exit(f"error: {error}")

@@ -12,14 +12,14 @@ from sparrow.ops.find.op import find
 
 
 def run(options: Options) -> Iterable[Result]:
-    lines, headers, _, known = filled_map()
+    filled, known = filled_map()
     rows = torch.randint(NUM_ROWS, (BATCH_IDS,), generator=torch.Generator().manual_seed(2))
     batch = known[rows]
-    assert torch.equal(find(lines, headers, batch, offsets(batch)).long(), rows)
+    assert torch.equal(find(filled.lines, filled.headers, filled.ranges, batch, offsets(batch))[0].long(), rows)
     ordered, order = known.sort()
     assert torch.equal(order[torch.searchsorted(ordered, batch)], rows)
     functions = {
-        "sparrow": lambda: find(lines, headers, batch, offsets(batch)),
+        "sparrow": lambda: find(filled.lines, filled.headers, filled.ranges, batch, offsets(batch))[0],
         "torch.searchsorted": lambda: order[torch.searchsorted(ordered, batch)],
     }
     yield rate("uniform ids, all known", BATCH_IDS, interleaved(functions, options.runs), must_move_bytes=BATCH_IDS * 76)

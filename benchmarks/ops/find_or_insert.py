@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-
 from benchmarks.harness import Options, Result, interleaved, rate
 from benchmarks.ops.tables import NUM_ROWS, filled_map, offsets, zipf_batch
 from sparrow.ops import id_map
@@ -15,16 +13,17 @@ LINE_BYTES = 64
 
 
 def run(options: Options) -> Iterable[Result]:
-    lines, headers, counters, known = filled_map()
+    filled, known = filled_map()
+    state = (filled.lines, filled.headers, filled.ranges, filled.counters, filled.free_rows)
     batch = zipf_batch()
     rows = {id: row for row, id in enumerate(known.tolist())}
     listed = batch.tolist()
-    got, _, num_new = find_or_insert_(lines, headers, counters, batch, offsets(batch))
+    got, _, num_new = find_or_insert_(*state, batch, offsets(batch))
     assert got.tolist() == [rows[id] for id in listed]
     assert int(num_new) == 0
 
     functions = {
-        "sparrow": lambda: find_or_insert_(lines, headers, counters, batch, offsets(batch)),
+        "sparrow": lambda: find_or_insert_(*state, batch, offsets(batch)),
         "dict": lambda: [rows.setdefault(id, len(rows)) for id in listed],
     }
     yield rate(
@@ -32,7 +31,7 @@ def run(options: Options) -> Iterable[Result]:
     )
 
     def insert_all() -> None:
-        find_or_insert_(*id_map.empty_id_map([NUM_ROWS], [7]), torch.zeros(2, dtype=torch.int64), known, offsets(known))
+        find_or_insert_(*id_map.empty_id_map([NUM_ROWS], [7], range_bits=5), *id_map.empty_rows(), known, offsets(known))
 
     listed_known = known.tolist()
     functions = {"sparrow": insert_all, "dict": lambda: {id: row for row, id in enumerate(listed_known)}}

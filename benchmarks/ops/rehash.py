@@ -1,4 +1,4 @@
-"""rehash_: a map of a million ids into one twice as large, beside inserting the ids anew."""
+"""rehash_: the ranges of a table of a million ids, each in its place and twice as large, beside inserting the ids anew."""
 
 from __future__ import annotations
 
@@ -13,17 +13,26 @@ from sparrow.ops.find.op import find
 from sparrow.ops.find_or_insert.op import find_or_insert_
 from sparrow.ops.rehash.op import rehash_
 
+_LINE_BYTES = 64
+
 
 def run(options: Options) -> Iterable[Result]:
-    lines, headers, _, known = filled_map()
-    larger, larger_headers = id_map.empty_id_map([2 * NUM_ROWS], [12345])
-    rehash_(larger, larger_headers, lines, headers)
-    assert torch.equal(find(larger, larger_headers, known, offsets(known)), torch.arange(NUM_ROWS, dtype=torch.int32))
+    lines, headers, ranges = id_map.empty_id_map([NUM_ROWS * 2], [12345], range_bits=5)
+    _, known = filled_map()
+    find_or_insert_(lines, headers, ranges, *id_map.empty_rows(), known, offsets(known))
+
+    def rebuilt() -> torch.Tensor:
+        new = ranges.clone()
+        new[:, id_map.RANGE_NUM_KEYS] = id_map.REBUILD
+        rehash_(lines, headers, new, headers, ranges)
+        return new
+
+    assert torch.equal(find(lines, headers, rebuilt(), known, offsets(known))[0], torch.arange(NUM_ROWS, dtype=torch.int32))
     functions = {
-        "sparrow": lambda: rehash_(*id_map.empty_id_map([2 * NUM_ROWS], [12345]), lines, headers),
+        "sparrow": rebuilt,
         "find_or_insert_": lambda: find_or_insert_(
-            *id_map.empty_id_map([2 * NUM_ROWS], [12345]), torch.zeros(2, dtype=torch.int64), known, offsets(known)
+            *id_map.empty_id_map([NUM_ROWS * 2], [12345], range_bits=5), *id_map.empty_rows(), known, offsets(known)
         ),
     }
-    moved = lines.numel() * 8 + larger.numel() * 8 * 2
+    moved = int(ranges[:, id_map.RANGE_NUM_LINES].sum()) * _LINE_BYTES * 2
     yield rate("a million ids", NUM_ROWS, interleaved(functions, options.runs), must_move_bytes=moved)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmarks.harness import zipf_ids
 from sparrow.ops import id_map
-from sparrow.ops.find_or_insert.op import find_or_insert_
+from sparrow.tables.growth import IdMap
 
 NUM_ROWS = 1_000_000
 BATCH_IDS = 262_144
@@ -15,13 +15,13 @@ DIM = 16
 ROWS_PER_BLOCK = 1 << 16
 
 
-def filled_map(num_rows: int = NUM_ROWS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return (lines, headers, counters, ids) of one table that holds `num_rows` ids, rank r's mixed value being the r-th."""
-    lines, headers = id_map.empty_id_map([num_rows], [12345])
-    counters = torch.zeros(2, dtype=torch.int64)
+def filled_map(num_rows: int = NUM_ROWS) -> tuple[IdMap, Tensor]:
+    """Return (map, ids) of one table that holds `num_rows` ids, rank r's mixed value being the r-th."""
+    filled = IdMap([12345])
+    filled.reserve(0, num_rows)
     ids = id_map.mix(torch.arange(1, num_rows + 1), 0)
-    find_or_insert_(lines, headers, counters, ids, offsets(ids))
-    return lines, headers, counters, ids
+    filled.find_or_insert(ids, offsets(ids))
+    return filled, ids
 
 
 def offsets(ids: Tensor) -> Tensor:

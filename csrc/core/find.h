@@ -1,25 +1,26 @@
-// Rows of ids that a segment holds; -1 for the others. Never writes.
+// Rows of ids that a map holds; -1 for the others. Never writes.
 #pragma once
 
 #include <cstdint>
 
-#include "core/find_or_insert.h"
+#include "core/probe_block.h"
 
 namespace sparrow {
 
-inline void find(const Line* lines, const SegmentHeader& header, const int64_t* ids, int64_t num_ids, int32_t* rows) {
-  Line* segment = const_cast<Line*>(lines) + header.first_line;
-  for (int64_t i = 0; i < num_ids; ++i) {
-    if (i + kPrefetchAhead < num_ids) prefetch_home(lines, header, ids[i + kPrefetchAhead]);
-    const int64_t id = ids[i];
-    if (id == kEmpty) {
-      rows[i] = static_cast<int32_t>(header.side_row);
-      continue;
-    }
-    const Slot slot =
-        probe(segment, static_cast<uint64_t>(header.num_lines), id, mix(static_cast<uint64_t>(id), static_cast<uint64_t>(header.salt)));
-    rows[i] = slot.found ? slot.line->rows[slot.index] : kNoRow;
-  }
+inline int32_t find_one(const IdMap& map, const TableHeader& table, int64_t id) {
+  if (id == kEmpty) return static_cast<int32_t>(table.side_row);
+  const Slot slot = probe(home_of(map, table, id), id);
+  return slot.found ? slot.line->rows[slot.index] : kNoRow;
+}
+
+// Writes rows[i] for positions i of [first, last); returns how many have none.
+inline int64_t find(const IdMap& map, const Ids& in, int64_t num_tables, int64_t first, int64_t last, int32_t* rows) {
+  int64_t num_missing = 0;
+  probe_positions(map, in, num_tables, first, last, rows, [&](int64_t position, const TableHeader& table, const Range&, const Line&) {
+    rows[position] = find_one(map, table, in.ids[position]);
+    num_missing += rows[position] < 0;
+  });
+  return num_missing;
 }
 
 }  // namespace sparrow

@@ -1,22 +1,23 @@
 #include "core/find.h"
 
+#include <atomic>
+#include <tuple>
+
 #include "ops/id_map_access.h"
 
 namespace sparrow {
 
-Tensor find_cpu(Tensor lines, Tensor headers, Tensor ids, Tensor table_offsets) {
-  check_id_map(lines, headers);
-  const int64_t* offsets = table_offsets_of(table_offsets, headers, ids.numel());
-  const auto* line = reinterpret_cast<const Line*>(input<int64_t>(lines, "lines"));
-  const auto* header = reinterpret_cast<const SegmentHeader*>(input<int64_t>(headers, "headers"));
-  const int64_t* id = input<int64_t>(ids, "ids");
+std::tuple<Tensor, Tensor> find_cpu(Tensor lines, Tensor headers, Tensor ranges, Tensor ids, Tensor table_offsets) {
+  const IdMap map = id_map_of(lines, headers, ranges);
+  const Ids in = ids_of(ids, table_offsets, headers);
   Tensor rows = empty<int32_t>({ids.numel()}, ids);
+  Tensor num_missing = empty<int64_t>({1}, ids);
   auto* row = output<int32_t>(rows, "rows");
-  for (int64_t table = 0; table < headers.size(0); ++table) {
-    const int64_t begin = offsets[table];
-    find(line, header[table], id + begin, offsets[table + 1] - begin, row + begin);
-  }
-  return rows;
+  std::atomic<int64_t> missing = 0;
+  torch::stable::parallel_for(0, ids.numel(), 8192,
+                              [&](int64_t first, int64_t last) { missing += find(map, in, headers.size(0), first, last, row); });
+  *output<int64_t>(num_missing, "num_missing") = missing;
+  return {rows, num_missing};
 }
 
 }  // namespace sparrow

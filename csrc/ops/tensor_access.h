@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "core/half.h"
+
 namespace sparrow {
 
 using torch::headeronly::ScalarType;
@@ -26,6 +28,14 @@ constexpr ScalarType scalar_type_of<int32_t>() {
 template <>
 constexpr ScalarType scalar_type_of<uint8_t>() {
   return ScalarType::Byte;
+}
+template <>
+constexpr ScalarType scalar_type_of<BFloat16>() {
+  return ScalarType::BFloat16;
+}
+template <>
+constexpr ScalarType scalar_type_of<Float16>() {
+  return ScalarType::Half;
 }
 template <>
 constexpr ScalarType scalar_type_of<float>() {

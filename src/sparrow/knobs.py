@@ -3,6 +3,7 @@
 | variable               | default             | meaning                                                                       |
 |------------------------|---------------------|-------------------------------------------------------------------------------|
 | SPARROW_DATA           | ../shared/data      | folder of real data sets for examples, tests and benchmarks                   |
+| SPARROW_ISA            | (the processor's)   | baseline, avx2 or avx512: instruction set of the operators; all give equal bits|
 | SPARROW_OPS_LIBRARY    | (beside the package)| path of the compiled operator library, for people who build it themselves     |
 
 A function argument takes precedence over its variable.
@@ -25,3 +26,8 @@ def ops_library() -> pathlib.Path | None:
     """Return the operator library named by SPARROW_OPS_LIBRARY, or None to take the installed one."""
     value = os.environ.get("SPARROW_OPS_LIBRARY")
     return pathlib.Path(value) if value else None
+
+
+def instruction_set() -> str | None:
+    """Return the instruction set that SPARROW_ISA asks for, or None to take the best that the processor runs."""
+    return os.environ.get("SPARROW_ISA") or None

@@ -1,4 +1,4 @@
-"""The same click files and command line as the tests of the pipelines."""
+"""The very click files and command line of the tests of the pipelines."""
 
 from pipelines.conftest import clicks as clicks
 from pipelines.conftest import sparrow as sparrow

@@ -84,7 +84,7 @@ def replaced_row(row, value):
         ),
         (
             lambda folder: write(folder / "a.orc", click_table(50, 1, c1=pa.array(["x"] * 50))),
-            "row 0: feature 'c1', column 'c1'|feature 'c1': embeddings need int64 ids",
+            "row 0: feature 'c1', column 'c1'|feature 'c1': embeddings need integer ids",
         ),
         (lambda folder: write(folder / "a.orc", click_table(50, 1, i1=pa.array(["x"] * 50))), "feature 'i1'"),
         (
@@ -195,6 +195,20 @@ def test_other_files_than_the_run_was_trained_on(refused, config, trained, click
     line = refused("train", config, f"data.train={clicks / 'eval'}", "run.epochs=3", "--resume")
     assert "the state of the reader does not fit this run" in line
     assert "belongs to other files" in line
+
+
+def test_resuming_where_no_run_is(refused, succeeded, config, tmp_path):
+    absent = tmp_path / "rnu"
+    line = refused("train", config, f"run.folder={absent}", "--resume")
+    assert line == f"run.folder {absent} does not exist, so there is nothing to resume; correct it, or begin a new run without --resume"
+    assert not absent.exists()
+    absent.mkdir()
+    assert f"run.folder {absent} holds no run" in refused("train", config, f"run.folder={absent}", "--resume")
+    assert list(absent.iterdir()) == []
+    # A run that was killed before its first checkpoint has left its configuration.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("")
+    assert "done after 38 steps" in succeeded("train", config, "--resume")
 
 
 def test_a_damaged_checkpoint(refused, config, trained):

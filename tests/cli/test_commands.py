@@ -91,6 +91,29 @@ def test_data_synth_writes_what_the_reader_reads(tmp_path, capsys):
     assert str(tmp_path / "rows") in err
 
 
+def test_data_of_one_label_has_no_auc_and_says_so(tmp_path, capsys):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    for _ in ("written", "found again"):
+        code, out, err = run(capsys, "data", "synth", tmp_path / "rows", "--rows", 50, "--eval-rows", 2)
+        assert code == 0, err
+        assert "AUC of the truth -, of what the training rows can teach -\n" in out
+        assert "all of one label, so no AUC exists; ask for more by --eval-rows" in out
+    report = json.loads((tmp_path / "rows" / "truth.json").read_text(), parse_constant=refuse)["report"]
+    assert (report["bayes_auc"], report["learnable_auc"], report["eval_rows"]) == (None, None, 2)
+
+
+def test_ctrl_c_outside_training_is_one_line(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sparrow.pipelines.run.evaluate_run", interrupt)
+    monkeypatch.setattr("sparrow.synth.generate", interrupt)
+    assert run(capsys, "eval", "runs/mine") == (130, "", "interrupted\n")
+    assert run(capsys, "data", "synth", "rows") == (130, "", "interrupted\n")
+
+
 def test_version(capsys):
     assert run(capsys, "--version") == (0, f"sparrow {package.__version__}\n", "")
 

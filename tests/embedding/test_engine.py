@@ -149,7 +149,8 @@ def test_narrow_integer_ids_are_the_same_ids(dtype: torch.dtype) -> None:
     model(Batch.of({"a": wide, "b": wide, "c": wide}))
     expected = model.eval()(Batch.of({"a": wide, "b": wide, "c": wide}))
     narrow = wide.to(dtype)
-    found = model(Batch.of({"a": narrow, "b": narrow, "c": Ragged(narrow, (torch.arange(4),))}))
+    pooled = narrow if dtype == torch.uint8 else Ragged(narrow, (torch.arange(4),))  # a Ragged of uint8 is strings
+    found = model(Batch.of({"a": narrow, "b": narrow, "c": pooled}))
     for feature in "abc":
         assert torch.equal(found[feature], expected[feature])
 

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+from sparrow.errors import ConfigError
 from sparrow.synth import SynthReport
 
 
@@ -40,6 +41,34 @@ def test_both_bars_decide(demo: ModuleType, auc: float, baseline: float, passed:
     assert demo.judge(summary, report(0.88), baseline, 60.0) is passed
     assert summary["demo"]["passed"] is passed
     assert (summary["demo"]["auc"], summary["demo"]["logistic_regression_auc"], summary["demo"]["learnable_auc"]) == (auc, baseline, 0.88)
+
+
+def test_only_a_run_of_the_demo_is_removed(demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "summary.json").write_text("{}")
+    monkeypatch.setattr(demo.sys, "argv", ["demo.py", str(tmp_path)])
+    # Before any data is made: `make_data` would take minutes.
+    monkeypatch.setattr(demo, "make_data", lambda folder: pytest.fail("data was made"))
+    with pytest.raises(ConfigError, match=rf"{run} holds no run of this demo.*remove it, or give another FOLDER"):
+        demo.main()
+    assert (run / "summary.json").read_text() == "{}"
+    (run / demo.MARK).touch()
+    demo.remove_earlier(run)
+    assert not run.exists()
+    demo.remove_earlier(run)
+
+
+def test_the_run_of_an_interrupted_demo_is_removed_by_the_next(demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        (tmp_path / "run" / "metrics.jsonl").write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "seed_everything", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            demo.train(report(0.88), tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_bucket_boundaries_increase_past_every_count(demo: ModuleType) -> None:

@@ -72,6 +72,8 @@ def test_auc_equals_sklearn_on_many_samples(levels):
     assert abs(coarse.compute() - expected) <= coarse.error_bound() + 1e-12
     assert coarse.error_bound() < 0.01 or levels == 2
     assert coarse.state_dict()["keys"].numel() <= 512
+    # What a checkpoint carries is bounded, as `Stateful` asks: 20 bytes a distinct prediction, 20 MiB by default.
+    assert sum(part.nbytes for part in coarse.state_dict().values() if isinstance(part, torch.Tensor)) <= 20 * 512
 
 
 @given(samples.filter(len), st.lists(st.integers(0, 60), max_size=5), st.randoms())

@@ -14,12 +14,12 @@ from tests_support import id_lists
 BODIES = {"reference": reference.find, "cpu": find}
 
 
-def filled(ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def filled(ids: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return a map of two tables of which the first holds `ids`."""
-    lines, headers = id_map.empty_id_map([256, 256], [1, 2])
+    state = id_map.empty_id_map([256 * 4, 256 * 4], [1, 2], range_bits=2)
     tensor = torch.tensor(ids, dtype=torch.int64)
-    find_or_insert_(lines, headers, torch.zeros(2, dtype=torch.int64), tensor, torch.tensor([0, len(ids), len(ids)]))
-    return lines, headers
+    find_or_insert_(*state, *id_map.empty_rows(), tensor, torch.tensor([0, len(ids), len(ids)]))
+    return state
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -32,8 +32,9 @@ def test_rows_are_those_of_a_dict(body: str, known: list[int], asked: list[int])
         row_of.setdefault(id, len(row_of))
     # The second table was asked the same and holds nothing.
     ids, offsets = torch.tensor(asked * 2, dtype=torch.int64), torch.tensor([0, len(asked), 2 * len(asked)])
-    rows = BODIES[body](*state, ids, offsets)
+    rows, num_missing = BODIES[body](*state, ids, offsets)
     assert rows.tolist() == [row_of.get(id, -1) for id in asked] + [-1] * len(asked)
+    assert int(num_missing) == (rows == -1).sum()
     assert all(torch.equal(now, then) for now, then in zip(state, before, strict=True))
 
 

@@ -1,5 +1,6 @@
 """Small click files, a configuration that reads them, and what a checkpoint of such a run holds."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def write_clicks(folder, num_files=2, rows_per_file=300, seed=0):
             click_table(rows_per_file, seed + index), str(folder / f"part-{index}.orc"), batch_size=128, stripe_size=512,
             compression="uncompressed",
         )  # fmt: skip
+    return folder
+
+
+@functools.cache
+def shared_clicks(session_folder):
+    """Return the one folder of this session: train/ (2 files, 600 rows) and eval/ (1 file, 200 rows)."""
+    folder = session_folder / "clicks"
+    write_clicks(folder / "train")
+    write_clicks(folder / "eval", num_files=1, rows_per_file=200, seed=7)
     return folder
 
 

@@ -1,5 +1,6 @@
 """The `sparrow` command in processes of its own that are cheap: an interpreter imports everything once, then forks for each command."""
 
+import functools
 import json
 import os
 import subprocess
@@ -76,3 +77,11 @@ class CommandLine:
         self._server.stdin.close()
         self._server.wait()
         self._server.stdout.close()
+
+
+@functools.cache
+def shared_command_line(session_folder):
+    """Return the one command line of this session. May be closed more than once."""
+    folder = session_folder / "commands"
+    folder.mkdir()
+    return CommandLine(folder)

@@ -2,22 +2,20 @@
 
 import pytest
 
-from pipelines.clicks import write_clicks
-from pipelines.command_line import CommandLine
+from pipelines.clicks import shared_clicks
+from pipelines.command_line import shared_command_line
 
 
+# pytest makes a session fixture again for every conftest that imports it, so what is made is kept by an ordinary module.
 @pytest.fixture(scope="session")
 def clicks(tmp_path_factory):
     """A folder with train/ (2 files, 600 rows) and eval/ (1 file, 200 rows)."""
-    folder = tmp_path_factory.mktemp("clicks")
-    write_clicks(folder / "train")
-    write_clicks(folder / "eval", num_files=1, rows_per_file=200, seed=7)
-    return folder
+    return shared_clicks(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")
 def sparrow(tmp_path_factory):
     """Run `sparrow` in a real process: `sparrow("train", path).code`."""
-    command_line = CommandLine(tmp_path_factory.mktemp("commands"))
+    command_line = shared_command_line(tmp_path_factory.getbasetemp())
     yield command_line
     command_line.close()

@@ -97,13 +97,19 @@ def test_a_second_ctrl_c_ends_at_once(clicks, sparrow, tmp_path):
     path = write_config(tmp_path / "run.yaml", config_for(clicks / "train", None, tmp_path / "run"))
     done = sparrow("train", path, before=signal_at(5, 2, times=2))
     assert done.code == 130
+    assert done.err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in done.err
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_resuming_a_finished_run_trains_nothing(clicks, sparrow, tmp_path, uninterrupted):
+def test_resuming_a_finished_run_changes_nothing(clicks, sparrow, tmp_path, uninterrupted):
     run = tmp_path / "run"
     path = write_config(tmp_path / "run.yaml", config_for(clicks / "train", clicks / "eval", run))
-    for extra in ([], ["--resume"]):
-        assert sparrow("train", path, *extra).code == 0
-        assert_same_run(run, uninterrupted)
+    assert sparrow("train", path).code == 0
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    again = sparrow("train", path, "--resume")
+    assert again.code == 0
+    assert again.out.startswith("already finished: nothing was changed")
+    assert f"done after {STEPS} steps" in again.out
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+    assert_same_run(run, uninterrupted)

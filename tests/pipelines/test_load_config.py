@@ -1,6 +1,8 @@
 """A configuration is typed: whatever is wrong is one line with the file, the key path and the nearest valid name."""
 
 import copy
+import datetime
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from pipelines.clicks import config_for, write_config
 from sparrow.errors import ConfigError
 from sparrow.pipelines.load_config import load_run_config, parse_overrides
 from sparrow.pipelines.yaml_text import parse_yaml, to_yaml
+from tests_support import run_python
 
 CONFIG = config_for("train", "eval", "run")
 ROOT = Path(__file__).parents[2]
@@ -93,6 +96,33 @@ def test_a_mistake_is_named_by_file_key_and_nearest_name(tmp_path, path, value, 
     text = str(caught.value)
     assert text.startswith(f"{tmp_path / 'run.yaml'}: {message}")
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "path, value, hint",
+    [
+        ("run.folder", 2024, """input should be a valid string; to YAML that is of type int, so quote it: "2024\""""),
+        ("run.folder", datetime.date(2024, 5, 6), """to YAML that is of type date, so quote it: "2024-05-06\""""),
+        ("data.train", 2024, """or a list of these; to YAML that is of type int, so quote it: "2024\""""),
+        ("features", 2024, "input should be a valid list"),
+        ("model.initializer", 0, "expected one initializer, such as normal or {normal: {std: 0.01}}"),
+    ],
+)
+def test_a_text_that_yaml_reads_as_something_else_is_to_be_quoted(tmp_path, path, value, hint):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, changed(path, value))
+    assert str(caught.value).endswith(hint)
+
+
+@pytest.mark.parametrize("path, text", [("run.folder", "2024"), ("run.folder", "no"), ("run.folder", "1e3"), ("data.train", "2024")])
+def test_a_change_that_yaml_reads_as_something_else_is_to_be_quoted(tmp_path, path, text):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, CONFIG, **{path.replace(".", "__"): text})
+    shown = str(caught.value).partition("so quote it: ")[2]
+    # What the shell makes of the argument that is shown gives what was meant.
+    ((key, value),) = parse_overrides(shlex.split(shown)).items()
+    assert key == path
+    assert getattr(getattr(load(tmp_path, CONFIG, **{path.replace(".", "__"): value}), path.split(".")[0]), path.split(".")[1]) == text
 
 
 @pytest.mark.parametrize("path", ["model", "features", "data", "run", "run.folder", "data.train", "model.sparse", "model.name"])
@@ -231,6 +261,47 @@ def test_logistic_regression_is_configured_too(tmp_path):
     assert type(model).__name__ == "LogisticRegression"
     with pytest.raises(ConfigError, match=r"unknown key model\.dim"):
         load(tmp_path, {**CONFIG, "model": {"name": "logistic_regression", "sparse": ["c1"], "dim": 4}})
+
+
+_ONE_ROW = """
+from typing import Literal
+import torch, yaml, sys
+import sparrow.pipelines.model_configs as models
+
+class Mine(torch.nn.Module):
+    def __init__(self, features, width):
+        super().__init__()
+        self.columns, self.width = [], width
+
+class MineConfig(models.ModelSection):
+    name: Literal["mine"]
+    width: int = 3
+    def build(self, features, *, rule, seed):
+        return Mine(features, self.width)
+
+models.MODELS = (*models.MODELS, MineConfig)
+
+from sparrow.errors import ConfigError
+from sparrow.pipelines.load_config import load_run_config
+path = sys.stdin.read()
+config = load_run_config(path)
+print(type(config.build_model()).__name__, config.build_model().width, "width: 7" in config.to_yaml())
+for changes in ({"model.widht": "1"}, {"model.name": "mien"}):
+    try:
+        load_run_config(path, changes)
+    except ConfigError as error:
+        print(str(error).partition(": ")[2])
+"""
+
+
+def test_a_model_is_one_row(tmp_path):
+    """Of the table of models: with it, a file names the model and its keys are its own."""
+    path = write_config(tmp_path / "run.yaml", {**CONFIG, "model": {"name": "mine", "sparse": ["c1"], "width": 7}})
+    assert run_python(_ONE_ROW, stdin=str(path)).splitlines() == [
+        "Mine 7 True",
+        "unknown key model.widht; did you mean 'width'?",
+        "model.name is 'mien'; did you mean 'mine'?",
+    ]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)

@@ -1,12 +1,14 @@
 """What a person sees: a bar on a terminal, lines elsewhere, nothing when not asked."""
 
 import io
+import re
 import sys
 
 import pytest
 
+from pipelines.clicks import log_lines
 from pipelines.memory import MemoryDataset, linear, rows
-from sparrow.pipelines import Trainer
+from sparrow.pipelines import Hook, Trainer
 
 
 class Terminal(io.StringIO):
@@ -27,6 +29,39 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     shown = terminal.getvalue()
     for text in ("epoch 2 step 8", "100%", "samples/s", f"loss {summary['train']['log_loss']:.4f}", "AUC ", "0 rows", "evaluation: "):
         assert text in shown, text
+
+
+class Looks(Hook):
+    """Reads the text beside the bar after every step."""
+
+    def __init__(self):
+        self.texts = []
+
+    def after_step(self, trainer):
+        bar = trainer.hooks[0]._bar
+        self.texts.append(bar.tasks[0].fields["text"])
+
+
+def test_the_bar_shows_figures_from_the_first_step_on(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    now = iter([10.0, 10.1, 10.2, 10.6])  # a look at the metrics every half second
+    monkeypatch.setattr("sparrow.pipelines.progress.time.monotonic", lambda: next(now))
+    looks, computed = Looks(), []
+    trainer = Trainer(*linear(), hooks=[looks])
+    real = trainer.running_metrics
+    trainer.running_metrics = lambda: computed.append(trainer.step) or real()
+    trainer.fit(MemoryDataset(*rows(32)))
+    assert computed == [1, 4, 4]  # and once for the line at the end
+    assert all(re.fullmatch(r"[\d,]+ samples/s  loss 0\.\d{4}  AUC [01]\.\d{4}  0 rows", text) for text in looks.texts), looks.texts
+    assert looks.texts[0] == looks.texts[1] == looks.texts[2] != looks.texts[3]
+
+
+def test_what_the_bar_computes_changes_no_line(monkeypatch, tmp_path):
+    monkeypatch.setattr("sparrow.pipelines.progress._SECONDS_BETWEEN_LOOKS", 0.0)
+    for name, stream in (("bar", Terminal()), ("lines", io.StringIO())):
+        monkeypatch.setattr(sys, "stderr", stream)
+        fit(run_folder=tmp_path / name)
+    assert log_lines(tmp_path / "bar") == log_lines(tmp_path / "lines")
 
 
 def test_a_file_gets_lines(capsys):

@@ -182,8 +182,81 @@ def test_a_checkpoint_no_trainer_saved_is_refused(tmp_path, state):
 
 def test_a_session_without_a_step_claims_no_speed(tmp_path):
     Trainer(*linear(), progress=False, run_folder=tmp_path).fit(MemoryDataset(*rows()))
+    (tmp_path / "summary.json").unlink()  # as after a kill between the last save and the summary
     summary = Trainer(*linear(), progress=False, run_folder=tmp_path).fit(MemoryDataset(*rows()), resume=True)
     assert (summary["step"], summary["samples"], summary["samples_per_second"]) == (5, 40, None)
+
+
+@pytest.mark.parametrize("save_every", [None, 5])  # 5: the checkpoint is of the last step, before the epoch is counted
+@pytest.mark.parametrize("length", [{"epochs": 2}, {"epochs": 9, "max_steps": 10}, {"epochs": 9, "max_steps": 7}])
+def test_a_finished_run_that_is_resumed_is_left_as_it_is(tmp_path, length, save_every):
+    def trainer(config):
+        return Trainer(*linear(), progress=False, run_folder=tmp_path, log_every=3, save_every=save_every, config=config)
+
+    first = trainer("a: 1\n")
+    expected = first.fit(MemoryDataset(*rows()), evaluate_on=MemoryDataset(*rows(16)), **length)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    again = trainer("a: 2\n")
+    train = MemoryDataset(*rows())
+    summary = again.fit(train, evaluate_on=MemoryDataset(*rows(16)), resume=True, **length)
+    assert summary == {**expected, "already_finished": True}
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert torch.equal(weights_of(again.model), weights_of(first.model))
+    # And it can go on, as the first trainer could.
+    assert again.fit(train, epochs=10)["step"] == 50
+    once = tmp_path / "once"
+    Trainer(*linear(), progress=False, run_folder=once, log_every=3).fit(MemoryDataset(*rows()), epochs=10)
+    assert log_lines(tmp_path)[-1] == log_lines(once)[-1]
+
+
+@pytest.mark.parametrize("change", [{"stopped": True}, {"eval": None}, {"step": 4}], ids=str)
+def test_a_run_whose_summary_is_not_of_its_end_is_finished(tmp_path, change):
+    """A session stopped in its evaluation, one that had nothing to evaluate, one killed before its summary."""
+
+    def fit(resume):
+        trainer = Trainer(*linear(), progress=False, run_folder=tmp_path)
+        return trainer.fit(MemoryDataset(*rows()), evaluate_on=MemoryDataset(*rows(16)), resume=resume)
+
+    expected = fit(False)
+    (tmp_path / "summary.json").write_text(json.dumps({**summary_of(tmp_path), **change}))
+    summary = fit(True)
+    for key in ("stopped", "step", "epochs_finished", "samples", "train", "eval"):
+        assert summary[key] == expected[key] == summary_of(tmp_path)[key]
+
+
+@pytest.mark.parametrize("max_steps, epochs_finished", [(4, 0), (5, 1), (6, 1), (10, 2)])
+def test_an_epoch_that_ends_with_the_last_step_is_counted(max_steps, epochs_finished):
+    recorder, train = Recorder(), MemoryDataset(*rows())
+    trainer = Trainer(*linear(), hooks=[recorder], progress=False)
+    summary = trainer.fit(train, epochs=3, max_steps=max_steps)
+    assert (summary["step"], summary["epochs_finished"]) == (max_steps, epochs_finished)
+    assert [step for name, step in recorder.moments if name == "after_epoch"] == [5, 10][:epochs_finished]
+    # No row is lost by looking whether there are more.
+    assert train.state_dict() == {"epoch": epochs_finished, "row": max_steps % 5 * 8}
+    assert trainer.fit(train, epochs=3)["samples"] == 120
+
+
+def test_a_row_past_the_last_step_may_be_bad():
+    class BadAfter(MemoryDataset):
+        def __iter__(self):
+            for index, batch in enumerate(super().__iter__()):
+                if index == 3:
+                    raise DataError("rows.orc, row 24: is bad")
+                yield batch
+
+    assert Trainer(*linear(), progress=False).fit(BadAfter(*rows()), max_steps=3)["step"] == 3
+    with pytest.raises(DataError, match="row 24"):
+        Trainer(*linear(), progress=False).fit(BadAfter(*rows()), max_steps=4)
+
+
+def test_data_too_few_for_a_batch_are_refused():
+    class DropsLast(MemoryDataset):
+        def __iter__(self):
+            yield from (batch for batch in super().__iter__() if batch.num_samples == self.batch_size)
+
+    with pytest.raises(ConfigError, match=r"no batch: 7 rows, batches of 8; .*smaller batch_size.*drop_last=False"):
+        Trainer(*linear(), progress=False).fit(DropsLast(*rows(7)), epochs=2)
+    assert Trainer(*linear(), progress=False).fit(DropsLast(*rows(9)), epochs=2)["step"] == 2
 
 
 def test_resume_needs_a_run_folder():
@@ -312,6 +385,33 @@ def test_a_stateful_hook_is_resumed(tmp_path):
     assert resumed_rate == rate == pytest.approx(0.1 * 0.8**10)
 
 
+def test_a_stateful_hook_is_resumed_whatever_shows_the_progress(tmp_path):
+    class Counter(Hook):
+        def __init__(self):
+            self.steps = 0
+
+        def after_step(self, trainer):
+            self.steps += 1
+
+        def state_dict(self):
+            return {"steps": self.steps}
+
+        def load_state_dict(self, state):
+            self.steps = state["steps"]
+
+    def fit(progress, max_steps, resume, *others):
+        model, optimizer = linear()
+        counters = [Counter(), Counter()]
+        hooks = [*others, counters[0], Decay(optimizer), counters[1]]
+        trainer = Trainer(model, optimizer, hooks=hooks, progress=progress, run_folder=tmp_path)
+        trainer.fit(MemoryDataset(*rows()), max_steps=max_steps, resume=resume)
+        return [counter.steps for counter in counters], optimizer.param_groups[0]["lr"]
+
+    fit(True, 2, False)
+    assert fit(False, 3, True) == ([3, 3], pytest.approx(0.1 * 0.8**3))
+    assert fit(True, 4, True, Hook()) == ([4, 4], pytest.approx(0.1 * 0.8**4))
+
+
 @pytest.mark.parametrize("each", ["step", "epoch"])
 @pytest.mark.parametrize("stop_at", [3, 5, 8])  # 5 is the last step of an epoch
 def test_a_schedule_is_resumed_where_it_was(tmp_path, each, stop_at):
@@ -327,6 +427,12 @@ def test_a_schedule_is_resumed_where_it_was(tmp_path, each, stop_at):
     resumed, resumed_rate = fit(tmp_path / "parts", None, resume=True)
     assert torch.equal(resumed, whole)
     assert resumed_rate == rate == 0.1 * 0.5 ** (10 if each == "step" else 2)
+
+
+def test_a_scheduler_that_waits_for_a_metric_is_refused():
+    _, optimizer = linear()
+    with pytest.raises(ConfigError, match=r"is ReduceLROnPlateau, expected one that steps without a metric; use .* or a Hook of your own"):
+        LearningRateSchedule(torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer))
 
 
 def test_a_schedule_of_another_pace_is_refused():

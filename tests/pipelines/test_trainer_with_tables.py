@@ -7,7 +7,7 @@ from pipelines.clicks import config_for, log_lines, optimizer_and_generator, row
 from pipelines.memory import MemoryDataset, linear, rows
 from sparrow.errors import ConfigError
 from sparrow.optim import CombinedOptimizer, SparseOptimizer
-from sparrow.pipelines import Trainer
+from sparrow.pipelines import LearningRateSchedule, Trainer
 from sparrow.pipelines.run import train_run
 from sparrow.pipelines.run_config import RunConfig
 from sparrow.tables import table_groups
@@ -62,6 +62,33 @@ def test_a_run_in_two_sessions_of_one_process_is_bit_identical(clicks, tmp_path)
     assert resumed["eval"] == whole["eval"]
     for compared in (rows_and_weights, optimizer_and_generator, log_lines):
         assert compared(tmp_path / "parts") == compared(tmp_path / "whole")
+
+
+SCHEDULERS = {
+    "cyclic": lambda optimizer: torch.optim.lr_scheduler.CyclicLR(optimizer, 0.01, 0.1, step_size_up=3, cycle_momentum=False),
+    "one_cycle": lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=9, cycle_momentum=False),
+    "cosine": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 5),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_schedulers_drive_both_halves_and_resume(clicks, tmp_path, name):
+    def fit(folder, max_steps, resume=False):
+        config = RunConfig.model_validate(config_for(clicks / "train", None, tmp_path / folder))
+        model = config.build_model()
+        optimizer = config.build_optimizer(model)
+        trainer = Trainer(
+            model, optimizer, hooks=[LearningRateSchedule(SCHEDULERS[name](optimizer))], progress=False, run_folder=tmp_path / folder
+        )
+        trainer.fit(config.build_dataset(config.data.train, model, 32), max_steps=max_steps, resume=resume)
+        return [(group["lr"], group["initial_lr"]) for group in optimizer.param_groups]
+
+    rates = fit("whole", 8)
+    assert len(rates) > 1
+    assert all(rate != first for rate, first in rates)
+    fit("parts", 4)
+    assert fit("parts", 8, resume=True) == rates
+    assert rows_and_weights(tmp_path / "parts") == rows_and_weights(tmp_path / "whole")
 
 
 def test_the_loss_falls_on_rows_that_can_be_told_apart(tmp_path):

@@ -11,7 +11,7 @@ from sparrow.types import ALL_SLICES, Chunk
 
 @dataclass
 class Table:
-    """rows: id -> (weights [dim], slot name -> float32 [dim] or [], meta int32 [3])."""
+    """rows: id -> (weights [dim], slot name -> float32 (float64 beside such weights) [dim] or [], meta int32 [3])."""
 
     dim: int = 3
     dtype: torch.dtype = torch.float32
@@ -73,10 +73,11 @@ class DictStore:
 def fill(table, num_rows, seed):
     """Give `table` rows that are a function of the seed, the extreme ids among them."""
     generator = torch.Generator().manual_seed(seed)
+    slot_dtype = torch.float64 if table.dtype == torch.float64 else torch.float32
     ids = [0, -1, -(2**63), 2**63 - 1][:num_rows] + [int(torch.randint(1, 2**62, (), generator=generator)) for _ in range(num_rows - 4)]
     for id_ in ids:
-        slots = {slot: torch.rand(table.dim, generator=generator) for slot in table.element_slots}
-        slots |= {slot: torch.rand((), generator=generator) for slot in table.row_slots}
+        slots = {slot: torch.rand(table.dim, generator=generator, dtype=slot_dtype) for slot in table.element_slots}
+        slots |= {slot: torch.rand((), generator=generator, dtype=slot_dtype) for slot in table.row_slots}
         meta = torch.randint(-(2**31), 2**31, (3,), generator=generator).int()
         table.rows[id_] = (torch.randn(table.dim, generator=generator).to(table.dtype), slots, meta)
     return table

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from saver.dict_store import DictStore, Table, check_whole, fill, new_dense, new_state, new_stores, rows_of, same, save
 from sparrow.errors import CheckpointError, ConfigError
+from sparrow.optim import RULES, SparseOptimizer
 from sparrow.saver import Saver, describe_checkpoint, open_chunks
+from sparrow.tables import Normal, TableGroup, TableOptions
 from sparrow.types import RowStore
 
 
@@ -50,6 +52,33 @@ def test_any_table_comes_back(tmp_path_factory, shape, num_rows, chunk_rows, slo
         assert found[id_][1].keys() == slot_rows.keys()
         assert all(torch.equal(found[id_][1][slot], slot_rows[slot]) for slot in slot_rows)
         assert torch.equal(found[id_][2], meta)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rule", RULES)
+def test_tables_of_every_rule_and_dtype_come_back(tmp_path, dtype, rule):
+    def group():
+        return TableGroup("g", [TableOptions(name="t", dim=3, rule=rule, dtype=dtype, initializer=Normal(std=1.0))])
+
+    full, empty = group(), group()
+    ids = torch.tensor([5, -7, 9])
+    lookup = full.lookup(ids, torch.tensor([0, 3]), insert=True)
+    full.pool(lookup, torch.arange(4), torch.zeros(1, dtype=torch.int64), 3).square().sum().backward()
+    SparseOptimizer([full], lr=0.1).step()
+    saver = Saver(tmp_path)
+    saver.load(saver.save(0, {"s": full}, {}, {}), {"s": empty})
+    (saved,), (found,) = full.export(), empty.export()
+    assert saved.weights.dtype == dtype
+    assert saved.slots or rule == "sgd"
+    assert same([found.ids, found.weights, dict(found.slots), found.meta], [saved.ids, saved.weights, dict(saved.slots), saved.meta])
+
+
+def test_slots_of_another_dtype_than_the_weights_ask_for_are_refused(tmp_path):
+    store = DictStore({"t": fill(Table(dtype=torch.float64), 4, seed=1)})
+    for _, slots, _ in store.tables["t"].rows.values():
+        slots["exp_avg"] = slots["exp_avg"].float()
+    with pytest.raises(CheckpointError, match=r"tensor 'slot.exp_avg' is float32 \[4, 3\], expected float64 \[4, 3\] or float64 \[4\]"):
+        Saver(tmp_path).save(0, {"s": store}, {}, {})
 
 
 ODD_NAMES = [

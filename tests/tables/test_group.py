@@ -133,3 +133,66 @@ def test_an_interrupted_insertion_is_never_read_trained_or_saved(monkeypatch: py
             store.lookup(torch.tensor([1, 2]), torch.tensor([0, 1, 2]), insert=insert)
     with pytest.raises(TableError, match="last checkpoint"):
         list(store.export())
+
+
+@given(rounds=st.lists(st.tuples(id_lists(60), id_lists(30)), max_size=5))
+def test_erased_ids_leave_and_come_back_with_first_values(rounds: list[tuple[list[int], list[int]]]) -> None:
+    store, first = group(), {}
+    living: set[int] = set()
+    for inserted, erased in rounds:
+        ids = torch.tensor(inserted, dtype=torch.int64)
+        rows = store.insert_ids(0, ids.unique()) if inserted else None
+        del rows
+        living |= set(inserted)
+        for chunk in store.export():
+            for id, row in zip(chunk.ids.tolist(), chunk.weights.tolist(), strict=True):
+                assert first.setdefault(id, row) == row
+        assert store.erase("a", torch.tensor(erased, dtype=torch.int64)) == len(living & set(erased))
+        living -= set(erased)
+        assert {id for chunk in store.export() for id in chunk.ids.tolist()} == living
+        assert store.num_ids("a") == store.num_rows == len(living)
+
+
+def test_rows_of_erased_ids_are_reused_once_no_lookup_can_update_them() -> None:
+    store = group()
+    offsets = torch.tensor([0, 3, 3])
+    held = store.lookup(torch.tensor([1, 2, 3]), offsets, insert=True)
+    assert store.erase("a", torch.tensor([2])) == 1
+    during = store.lookup(torch.tensor([4]), torch.tensor([0, 1, 1]), insert=True)
+    assert during.rows.tolist() == [3], "the row of 2 is still in the hands of a lookup"
+    del held, during
+    assert store.lookup(torch.tensor([5, 6]), torch.tensor([0, 2, 2]), insert=True).rows.tolist() == [1, 4]
+
+
+def test_a_table_joins_a_group_that_holds_rows() -> None:
+    store, alone = group(), group()
+    for tables in (store, alone):
+        tables.lookup(torch.tensor([1, 2, 3]), torch.tensor([0, 2, 3]), insert=True)
+    options = TableOptions(name="c", dim=2, rule="sgd", initializer=Normal(std=1.0), seed=9)
+    assert store.add_table(options) == 2
+    store.lookup(torch.tensor([1, 1, 7]), torch.tensor([0, 1, 1, 3]), insert=True)
+    assert [store.num_ids(name) for name in "abc"] == [2, 1, 2]
+    whole = TableGroup("g", [options])
+    whole.lookup(torch.tensor([1, 7]), torch.tensor([0, 2]), insert=True)
+    by_table = {chunk.table: chunk for chunk in store.export()}
+    assert torch.equal(by_table["c"].weights, next(iter(whole.export())).weights)
+    for chunk in alone.export():
+        assert torch.equal(by_table[chunk.table].weights, chunk.weights)
+    for wrong, named in ((options, "'c' is declared twice"), (TableOptions(name="d", dim=3, rule="sgd"), "dim")):
+        with pytest.raises(ConfigError, match=named):
+            store.add_table(wrong)
+    assert len(store.tables) == 3
+
+
+def test_a_new_rule_back_fills_its_slots_and_keeps_the_shared_ones() -> None:
+    store = group(rule="adam")
+    lookup = store.lookup(torch.tensor([1, 2]), torch.tensor([0, 1, 2]), insert=True)
+    hyper = torch.tensor([store.rule.hyper_row(step=1), store.rule.hyper_row(step=1)], dtype=torch.float64)
+    store.update(lookup, torch.ones(2, 2), hyper)
+    before = [chunk.weights for chunk in store.export()]
+    store.change_rule("adagrad")
+    for chunk, weights in zip(store.export(), before, strict=True):
+        assert torch.equal(chunk.weights, weights)
+        assert {name: value.tolist() for name, value in chunk.slots.items()} == {"sum": [[0.0, 0.0]]}
+    assert store.describe()["tables"][0]["rule"] == "adagrad"
+    store.lookup(torch.tensor([1, 3]), torch.tensor([0, 1, 2]), insert=True)

@@ -9,12 +9,25 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from sparrow import __version__
 from sparrow.errors import SparrowError
 
+
+class _Commands(typer.core.TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        # Here, inside typer: it turns an interrupt that reaches it into an exit without a word.
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+
+
 app = typer.Typer(
     name="sparrow",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     help="Train and inspect recommendation models with dynamic embedding tables.",
@@ -118,9 +131,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         package = error.name.partition(".")[0]
         message = f"this command needs the package {package!r}, which is not installed; run: pip install 'sparrow-rec[train]'"
         _fail(message, with_traceback="--debug" in given)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def _fail(message: str, *, with_traceback: bool) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ def metrics_text(metrics: dict[str, Any]) -> str:
 
 
 def print_summary(summary: dict[str, Any], folder: str) -> None:
+    if summary.get("already_finished"):
+        print("already finished: nothing was changed; train on with a larger run.epochs or run.max_steps")
     print(f"{'stopped' if summary['stopped'] else 'done'} after {summary['step']:,} steps, {summary['samples']:,} samples")
     print(f"train: {metrics_text(summary['train'])}")
     if summary["eval"] is not None:
@@ -47,14 +50,14 @@ def print_summary(summary: dict[str, Any], folder: str) -> None:
 
 def print_evaluation(metrics: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(metrics, indent=2))
+        print(json.dumps(metrics, indent=2, allow_nan=False))
         return
     print(f"{metrics['checkpoint']}: {metrics_text(metrics)}  ({metrics['num_samples']:,} samples)")
 
 
 def print_checkpoint(summary: CheckpointSummary, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({**dataclasses.asdict(summary), "path": str(summary.path)}, indent=2))
+        print(json.dumps({**dataclasses.asdict(summary), "path": str(summary.path)}, indent=2, allow_nan=False))
         return
     console = Console(soft_wrap=True)
     console.print(f"{summary.path}: step {summary.step:,}, {bytes_text(summary.total_bytes)}", highlight=False)
@@ -92,4 +95,7 @@ def print_synth(report: SynthReport) -> None:
         print(f"wrote {report.folder} in {report.seconds:.1f} s")
     print(f"train: {report.rows:,} rows in {report.train_folder}, click rate {report.click_rate:.4f}")
     print(f"eval:  {report.eval_rows:,} rows in {report.eval_folder}, click rate {report.eval_click_rate:.4f}")
-    print(f"AUC of the truth {report.bayes_auc:.4f}, of what the training rows can teach {report.learnable_auc:.4f}")
+    truth, learnable = ("-" if math.isnan(auc) else f"{auc:.4f}" for auc in (report.bayes_auc, report.learnable_auc))
+    print(f"AUC of the truth {truth}, of what the training rows can teach {learnable}")
+    if math.isnan(report.bayes_auc):
+        print("the evaluation rows are all of one label, so no AUC exists; ask for more by --eval-rows")

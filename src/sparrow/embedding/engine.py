@@ -73,7 +73,8 @@ class EmbeddingEngine(nn.Module):
     def forward(self, batch: Batch) -> Embedded:
         """Return the vectors of every feature, [rows, dim], rows being those of the feature's batch group.
 
-        Columns are integers, widened to int64: dense [rows] (one id each) or [rows, width], or `Ragged` of one level. Raises `DataError` naming the feature.
+        Columns are integers, widened to int64: dense [rows] (one id each) or [rows, width], or `Ragged` of one level.
+        Raises `DataError` naming the feature.
         """
         places: dict[str, tuple[Tensor, int]] = {}
         for plan in self._plans_for(batch):
@@ -205,6 +206,8 @@ def _concatenate(plan: _Plan, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Ten
 def _ids_of(feature: str, column: Column) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return (ids [N], start of each row [rows], weights or None) of a column."""
     values = column.values if isinstance(column, Ragged) else column
+    if isinstance(column, Ragged) and column.is_bytes:
+        raise DataError(f"feature {feature!r}: embeddings need integer ids, got text; hash or bucketize it in its Feature")
     if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
         raise DataError(f"feature {feature!r}: embeddings need integer ids, got {values.dtype}; hash or bucketize it in its Feature")
     if isinstance(column, Ragged):

@@ -34,7 +34,7 @@ class AUC:
     The result is a function of the multiset of samples: it does not depend on how they were split into updates, nor on their order.
 
     Cost: amortised one sort of the samples; at most 24 bytes a distinct prediction (twice while merging) and 4 bytes for each of up to
-    `max_distinct` samples waiting to be merged. `state_dict` holds 20 bytes a distinct prediction.
+    `max_distinct` samples waiting to be merged. `state_dict` holds 20 bytes a distinct prediction: at most 20 MiB by default.
     """
 
     def __init__(self, max_distinct: int = 1 << 20) -> None:

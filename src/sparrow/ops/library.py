@@ -12,11 +12,25 @@ from typing import Any
 import torch
 
 from sparrow import knobs
-from sparrow.errors import BackendError
+from sparrow.errors import BackendError, did_you_mean
 
 _NAMESPACE = "sparrow"
-_LIBRARY_FILE = "libsparrow_ops.so"
+# Instruction sets a library may be compiled for, by what torch calls the processor's; a processor runs its own and those before it.
+_INSTRUCTION_SETS = {"DEFAULT": "baseline", "AVX2": "avx2", "AVX512": "avx512"}
 _fragment = torch.library.Library(_NAMESPACE, "FRAGMENT")
+
+
+def instruction_set() -> str:
+    """Return the instruction set whose library is loaded: SPARROW_ISA where set, else the best that the processor runs."""
+    names = list(_INSTRUCTION_SETS.values())
+    # Other processors (Arm) have names of their own, and one library.
+    best = _INSTRUCTION_SETS.get(torch.backends.cpu.get_cpu_capability(), "baseline")
+    chosen = knobs.instruction_set() or best
+    if chosen not in names:
+        raise BackendError(f"SPARROW_ISA is {chosen!r}{did_you_mean(chosen, names)}")
+    if names.index(chosen) > names.index(best):
+        raise BackendError(f"SPARROW_ISA is {chosen!r}, this processor runs {names[: names.index(best) + 1]}; unset it to use {best!r}")
+    return chosen
 
 
 def _find_library() -> pathlib.Path:
@@ -25,14 +39,15 @@ def _find_library() -> pathlib.Path:
         if named.exists():
             return named
         raise BackendError(f"SPARROW_OPS_LIBRARY names {named}, which does not exist; unset it to use the installed library")
+    file = f"libsparrow_ops_{instruction_set()}.so"
     # An editable install puts the library into site-packages and the sources elsewhere: look at every place the package spans.
     spec = importlib.util.find_spec("sparrow")
     places = [pathlib.Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
     places += [pathlib.Path(place) / "sparrow" for place in _site_packages()]
     for place in places:
-        if (place / _LIBRARY_FILE).exists():
-            return place / _LIBRARY_FILE
-    raise BackendError(f"the operator library {_LIBRARY_FILE} is not built; run `make build` in the checkout, or `pip install .`")
+        if (place / file).exists():
+            return place / file
+    raise BackendError(f"the operator library {file} is not built; run `make build` in the checkout, or `pip install .`")
 
 
 def _site_packages() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -25,6 +26,10 @@ class RunningTrainer(Protocol):
     epoch: int
     num_samples: int
     last_train: dict[str, Any]
+
+    def running_metrics(self) -> dict[str, Any]:
+        """Return metrics, speed and table rows as a line of now would say them. Cost: sorts the samples since the last call."""
+        ...
 
 
 class Hook:
@@ -60,5 +65,12 @@ class Hook:
 
 
 def stateful_parts(hooks: Sequence[Hook]) -> dict[str, Stateful]:
-    """Return the hooks that join a checkpoint, by a name that their order gives."""
-    return {f"hook {index} ({type(hook).__name__})": hook for index, hook in enumerate(hooks) if isinstance(hook, Stateful)}
+    """Return the hooks that join a checkpoint, by class and place among those of it: no other hook, shown or not, changes a name."""
+    parts: dict[str, Stateful] = {}
+    counted: Counter[str] = Counter()
+    for hook in hooks:
+        if isinstance(hook, Stateful):
+            kind = type(hook).__name__
+            counted[kind] += 1
+            parts[f"hook {kind} {counted[kind]}"] = hook
+    return parts

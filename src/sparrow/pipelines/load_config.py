@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from sparrow.errors import ConfigError, did_you_mean
-from sparrow.pipelines.run_config import DeepFMConfig, LogisticRegressionConfig, RunConfig
+from sparrow.pipelines.model_configs import model_sections
+from sparrow.pipelines.run_config import RunConfig
 from sparrow.pipelines.yaml_text import parse_yaml
 
-_MODELS: dict[str, type[BaseModel]] = {get_args(c.model_fields["name"].annotation)[0]: c for c in (DeepFMConfig, LogisticRegressionConfig)}
+_MODELS = model_sections()
 _MAX_SHOWN = 80
 
 
@@ -116,9 +118,21 @@ def _explain(path: str, overrides: Mapping[str, str], error: ValidationError) ->
         return f"{where}: {key}.name is {context['tag']!r}{did_you_mean(str(context['tag']), _MODELS)}"
     if isinstance(context.get("error"), ConfigError):
         # Errors of ours name the keys below the section that raised them.
-        return f"{where}: {_joined(key, str(context['error']))}"
-    nearest = did_you_mean(str(problem["input"]), re.findall(r"'([^']+)'", str(context.get("expected", ""))))
+        quoting = _quoting(key, problem["input"], overrides) if key in ("data.train", "data.eval") else ""
+        return f"{where}: {_joined(key, str(context['error']))}{quoting}"
+    if kind == "string_type":
+        nearest = _quoting(key, problem["input"], overrides)
+    else:
+        nearest = did_you_mean(str(problem["input"]), re.findall(r"'([^']+)'", str(context.get("expected", ""))))
     return f"{where}: {key} is {_shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]}{nearest}"
+
+
+def _quoting(key: str, value: Any, overrides: Mapping[str, str]) -> str:
+    """Return how to write a text that YAML reads as something else, such as a folder called 2024; "" where that is not the mistake."""
+    if not isinstance(value, bool | int | float | datetime.date):
+        return ""
+    shown = f"{key}=\"'{overrides[key]}'\"" if key in overrides else f'"{value}"'
+    return f"; to YAML that is of type {type(value).__name__}, so quote it: {shown}"
 
 
 def _joined(key: str, message: str) -> str:

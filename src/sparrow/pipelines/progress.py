@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from sparrow.pipelines.hooks import Hook, RunningTrainer
+
+# Between looks at the running metrics: they are for eyes, and cost a sort.
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 class LineProgress(Hook):
@@ -40,6 +44,7 @@ class BarProgress(LineProgress):
             refresh_per_second=4,
         )
         self._task = self._bar.add_task("training", total=None, text="", start=False)
+        self._text, self._looked_at = "", float("-inf")
 
     def line(self, text: str) -> None:
         self._bar.console.print(text, highlight=False, markup=False)
@@ -50,8 +55,14 @@ class BarProgress(LineProgress):
         self._bar.update(self._task, total=total_samples, completed=trainer.num_samples)
 
     def after_step(self, trainer: RunningTrainer) -> None:
+        now = time.monotonic()
+        # A line is over more steps than what has run since, so it is shown from the first on.
+        if not trainer.last_train and now - self._looked_at >= _SECONDS_BETWEEN_LOOKS:
+            self._text, self._looked_at = describe(trainer.running_metrics()), now
         description = f"epoch {trainer.epoch + 1} step {trainer.step:,}"
-        self._bar.update(self._task, completed=trainer.num_samples, description=description, text=describe(trainer.last_train))
+        self._bar.update(
+            self._task, completed=trainer.num_samples, description=description, text=describe(trainer.last_train) or self._text
+        )
 
     def on_log(self, trainer: RunningTrainer, line: dict[str, Any]) -> None:
         self._bar.update(self._task, text=describe(line))

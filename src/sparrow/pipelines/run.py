@@ -12,6 +12,7 @@ from sparrow.pipelines import snapshot
 from sparrow.pipelines.evaluation import evaluate_model
 from sparrow.pipelines.load_config import load_run_config, refuse_changes
 from sparrow.pipelines.run_config import RunConfig
+from sparrow.pipelines.run_folder import holds_run
 from sparrow.pipelines.trainer import Trainer
 from sparrow.saver import Saver
 
@@ -19,10 +20,14 @@ from sparrow.saver import Saver
 def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True) -> dict[str, Any]:
     """Train what `config` says, write its run folder and return the summary.
 
-    A resumed run may change how long it runs, what it logs and where its files are; `ConfigError` names any other change.
+    A resumed run may change how long it runs, what it logs and where its files are; `ConfigError` names any other change, and a folder
+    where no run began: most likely its name is mistyped.
     """
     folder = Path(config.run.folder)
     recorded = folder / "config.yaml"
+    if resume and not holds_run(folder):
+        found = "holds no run" if folder.exists() else "does not exist"
+        raise ConfigError(f"run.folder {folder} {found}, so there is nothing to resume; correct it, or begin a new run without --resume")
     if resume and recorded.exists() and Saver(folder / "checkpoints").latest() is not None:
         refuse_changes(load_run_config(recorded), config, recorded)
     if config.run.threads is not None:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
 import torch
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from torch import nn
 
-from sparrow.embedding import COMBINERS
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, expand_names, features_from_config
 from sparrow.io import OrcDataset
-from sparrow.models import DeepFM, LogisticRegression
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
+from sparrow.pipelines.model_configs import MODELS, ModelSection, Section
 from sparrow.pipelines.options import TrainerOptions
 from sparrow.pipelines.seeding import seed_everything
 from sparrow.pipelines.yaml_text import to_yaml
-from sparrow.tables import Initializer, initializer_from_config
 from sparrow.types import ColumnSpec
 
 _DENSE_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}
-
-
-def _combiner(value: str) -> str:
-    if value not in COMBINERS:
-        raise ConfigError(f"unknown combiner {value!r}{did_you_mean(value, COMBINERS)}")
-    return value
 
 
 def _rule(value: str) -> str:
@@ -36,14 +28,6 @@ def _rule(value: str) -> str:
 
 
 # Before pydantic sees them: of a union it names a member, which is no key of the file.
-def _initializer(value: Any) -> Any:
-    arguments = next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else {} if isinstance(value, str) else None
-    if not isinstance(arguments, dict) or not all(type(number) in (int, float) for number in arguments.values()):
-        raise ConfigError(f"is {value!r}, expected one initializer, such as normal or {{normal: {{std: 0.01}}}}")
-    initializer_from_config(value)
-    return value
-
-
 def _paths(value: Any) -> Any:
     paths = value if isinstance(value, list) else [value]
     if not paths or not all(isinstance(path, str) and path for path in paths):
@@ -52,36 +36,13 @@ def _paths(value: Any) -> Any:
 
 
 _Paths = Annotated[str | list[str], BeforeValidator(_paths)]
+if TYPE_CHECKING:
+    _AnyModel = ModelSection
+else:
+    _AnyModel = Annotated[Union[MODELS], Field(discriminator="name")]  # noqa: UP007 (of a tuple that grows)
 
 
-class _Section(BaseModel):
-    # Strict: a text where a number belongs, or a yes for a 1, is a mistake of the writer.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class _ModelSection(_Section):
-    dense: list[str] = []
-    sparse: list[str] = Field(min_length=1)
-    combiner: Annotated[str, AfterValidator(_combiner)] = "sum"
-
-
-class DeepFMConfig(_ModelSection):
-    """`sparrow.models.DeepFM`."""
-
-    name: Literal["deepfm"]
-    dim: int = Field(16, ge=1)
-    hidden: list[Annotated[int, Field(ge=1)]] = [256, 128, 64]
-    dropout: float = Field(0.0, ge=0, lt=1)
-    initializer: Annotated[str | dict[str, dict[str, float]], BeforeValidator(_initializer)] = {"normal": {"std": 0.01}}
-
-
-class LogisticRegressionConfig(_ModelSection):
-    """`sparrow.models.LogisticRegression`."""
-
-    name: Literal["logistic_regression"]
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """What is read. Relative paths are relative to the current folder."""
 
     train: _Paths
@@ -92,7 +53,7 @@ class DataConfig(_Section):
     prefetch: int = Field(2, ge=0)
 
 
-class DenseOptimizerConfig(_Section):
+class DenseOptimizerConfig(Section):
     """The torch optimizer of the dense half."""
 
     name: Literal["adam", "adamw", "sgd", "adagrad"] = "adam"
@@ -100,12 +61,12 @@ class DenseOptimizerConfig(_Section):
     weight_decay: float = Field(0.0, ge=0)
 
 
-class SparseOptimizerConfig(_Section):
+class SparseOptimizerConfig(Section):
     """The update rule of the tables. hyper: the rule's hyper-parameters other than lr."""
 
     rule: Annotated[str, AfterValidator(_rule)] = "adam"
     lr: float = Field(1e-3, gt=0)
-    hyper: dict[str, float] = {}
+    hyper: dict[str, float] = Field({})
 
     @model_validator(mode="after")
     def _hyper_is_of_the_rule(self) -> SparseOptimizerConfig:
@@ -117,14 +78,14 @@ class SparseOptimizerConfig(_Section):
         return self
 
 
-class OptimizerConfig(_Section):
+class OptimizerConfig(Section):
     """Both halves."""
 
     dense: DenseOptimizerConfig = DenseOptimizerConfig()
     sparse: SparseOptimizerConfig = SparseOptimizerConfig()
 
 
-class RunSettings(_Section):
+class RunSettings(Section):
     """How long, how seeded, where to."""
 
     folder: str = Field(min_length=1)
@@ -138,10 +99,10 @@ class RunSettings(_Section):
     max_grad_norm: float | None = Field(None, gt=0)
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything `sparrow train` needs."""
 
-    model: DeepFMConfig | LogisticRegressionConfig = Field(discriminator="name")
+    model: _AnyModel
     features: list[dict[str, Any]]
     data: DataConfig
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -161,22 +122,10 @@ class RunConfig(_Section):
         """Return the declared features. Raises `ConfigError` naming the entry."""
         return [feature for index, entry in enumerate(self.features) for feature in features_from_config(entry, f"features[{index}]")]
 
-    def build_model(self) -> DeepFM | LogisticRegression:
+    def build_model(self) -> nn.Module:
         """Seed everything, then build the model: the same order, so the same first weights, as a script."""
         seed_everything(self.run.seed)
-        features = self.build_features()
-        model = self.model
-        inputs: dict[str, Any] = {
-            "dense": [name for pattern in model.dense for name in expand_names(pattern)],
-            "sparse": [name for pattern in model.sparse for name in expand_names(pattern)],
-            "combiner": model.combiner,
-            "rule": self.optimizer.sparse.rule,
-            "seed": self.run.seed,
-        }
-        if isinstance(model, LogisticRegressionConfig):
-            return LogisticRegression(features, **inputs)
-        initializer: Initializer = initializer_from_config(model.initializer)
-        return DeepFM(features, dim=model.dim, hidden=model.hidden, dropout=model.dropout, initializer=initializer, **inputs)
+        return self.model.build(self.build_features(), rule=self.optimizer.sparse.rule, seed=self.run.seed)
 
     def build_optimizer(self, model: nn.Module) -> CombinedOptimizer:
         """Return the optimizers of both halves, as one."""
@@ -184,11 +133,12 @@ class RunConfig(_Section):
         dense_half = _DENSE_OPTIMIZERS[dense.name](model.parameters(), lr=dense.lr, weight_decay=dense.weight_decay)
         return CombinedOptimizer(dense_half, SparseOptimizer(model, lr=sparse.lr, **sparse.hyper))
 
-    def build_dataset(self, paths: str | list[str], model: DeepFM | LogisticRegression, batch_size: int) -> OrcDataset:
+    def build_dataset(self, paths: str | list[str], model: nn.Module, batch_size: int) -> OrcDataset:
         """Return the batches of `paths`, of the columns that model and loss read. Raises `ConfigError` where the model reads the label."""
-        if any(column.name == self.data.label for column in model.columns):
+        read = cast(list[ColumnSpec], model.columns)
+        if any(column.name == self.data.label for column in read):
             raise ConfigError(f"data.label is {self.data.label!r}, a column the model's features read; name the column of labels")
-        columns: list[str | ColumnSpec] = [self.data.label, *model.columns]
+        columns: list[str | ColumnSpec] = [self.data.label, *read]
         return OrcDataset(paths, columns, batch_size=batch_size, prefetch=self.data.prefetch)
 
     def trainer_options(self, *, progress: bool = True) -> TrainerOptions:

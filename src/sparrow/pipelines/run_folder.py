@@ -15,6 +15,11 @@ _FILES = ("metrics.jsonl", "summary.json", "checkpoints")
 _PROBE_BYTES = 1 << 16
 
 
+def holds_run(path: Path) -> bool:
+    """Return whether a run began in the folder `path`, be it one that a kill ended before its first line."""
+    return any((path / name).exists() for name in ("config.yaml", *_FILES))
+
+
 class RunFolder:
     """Writes what a run leaves behind. Every failure to write names the folder.
 
@@ -45,7 +50,7 @@ class RunFolder:
         """Append one JSON line to `metrics.jsonl`."""
         try:
             with (self.path / "metrics.jsonl").open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
+                stream.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as error:
             raise self._failure(error) from error
 
@@ -65,9 +70,19 @@ class RunFolder:
             pass  # the half-written line: nothing of this run comes after it
         self._replace("metrics.jsonl", "".join(kept))
 
+    def read_finished(self, step: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return (summary, last line of `metrics.jsonl`) where a session ended at `step` by itself, else None."""
+        try:
+            summary = json.loads((self.path / "summary.json").read_bytes())
+            line = json.loads((self.path / "metrics.jsonl").read_bytes().splitlines()[-1])
+            is_finished = not summary["stopped"] and summary["step"] == line["step"] == step
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        return (summary, line) if is_finished else None
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`; a reader sees the old one or the new one, never a half."""
-        self._replace("summary.json", json.dumps(summary, indent=2) + "\n")
+        self._replace("summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
     def write_config(self, text: str) -> None:
         """Write `config.yaml`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, Literal
 
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from sparrow.errors import ConfigError
 from sparrow.pipelines.hooks import Hook, RunningTrainer
@@ -15,13 +15,20 @@ class LearningRateSchedule(Hook):
     """Steps a torch LR scheduler with the run, and resumes it where it was.
 
     Args:
-        scheduler: any torch scheduler over the trainer's optimizer; `CombinedOptimizer` schedules dense and sparse groups alike.
+        scheduler: a torch scheduler over the trainer's optimizer that steps without arguments: all but `ReduceLROnPlateau`.
+            `CombinedOptimizer` schedules dense and sparse groups alike; of it, give `CyclicLR` and `OneCycleLR` `cycle_momentum=False`:
+            tables have no momentum to cycle, and torch refuses.
         each: when it steps: after every `"step"` or every `"epoch"`.
     """
 
     def __init__(self, scheduler: LRScheduler, *, each: Literal["step", "epoch"] = "step") -> None:
         if each not in ("step", "epoch"):
             raise ConfigError(f"LearningRateSchedule: each is {each!r}, expected 'step' or 'epoch'")
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise ConfigError(
+                "LearningRateSchedule: scheduler is ReduceLROnPlateau, expected one that steps without a metric; use StepLR, "
+                "CosineAnnealingLR or the like, or a Hook of your own that steps it in on_log or on_evaluation"
+            )
         self.scheduler, self.each = scheduler, each
 
     def after_step(self, trainer: RunningTrainer) -> None:

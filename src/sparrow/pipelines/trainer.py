@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -67,11 +68,13 @@ class Trainer:
         self.options = options or TrainerOptions(**fields)
         self.loss = loss or binary_cross_entropy_with_logits
         self.hooks = (*progress_hooks(self.options.progress), *hooks)
+        self._stateful_hooks = stateful_parts(hooks)
         self.step = self.epoch = self.num_samples = 0
         self.last_train: dict[str, Any] = {}
         self._window = BinaryMetrics()
         self._watch = Stopwatch()
         self._train_seconds = 0.0
+        self._train_began: float | None = None  # while training
         self._session_samples = 0  # samples of this process: what the speed is measured on
         self._folder: RunFolder | None = None
         self._saver: Saver | None = None
@@ -85,15 +88,19 @@ class Trainer:
         Args:
             train: read from its current position. evaluate_on: evaluated at the end.
             resume: continue the run of the run folder from its newest checkpoint, at the next unseen row; start anew where it has none.
-                The model must be as it was built. A further `fit` of one trainer continues by itself.
+                The model must be as it was built. A further `fit` of one trainer continues by itself. Of a run that is finished already
+                nothing is changed and no hook is called: its recorded summary is returned, with `"already_finished": True`.
 
         Raises: `DataError` for bad rows, `ConfigError` for a run folder that holds another run or cannot be written, `CheckpointError`
             for a checkpoint that is damaged, of another model or cannot be saved, `SparrowError` where the loss is not finite.
         """
         parts: dict[str, Stateful] = {
-            "optimizer": self.optimizer, "reader": train, "window": self._window, **stateful_parts(self.hooks)
+            "optimizer": self.optimizer, "reader": train, "window": self._window, **self._stateful_hooks
         }  # fmt: skip
-        self._open(parts, resume)
+        is_over = functools.partial(_is_over, epochs=epochs, max_steps=max_steps, wants_evaluation=evaluate_on is not None)
+        finished = self._open(parts, resume, is_over)
+        if finished is not None:
+            return {**finished, "already_finished": True}
         total_samples = train.num_rows * epochs
         try:
             for hook in self.hooks:
@@ -126,28 +133,35 @@ class Trainer:
     # The loop.
 
     def _run_epochs(self, train: Dataset, parts: dict[str, Stateful], epochs: int, max_steps: int | None, stop: StopRequest) -> None:
-        began = time.perf_counter()
+        self._train_began = time.perf_counter()
         try:
-            while train.epoch < epochs:
+            is_done = False
+            while train.epoch < epochs and not is_done:
                 self.epoch = train.epoch
                 batches = iter(train)
-                while not (stop.requested or (max_steps is not None and self.step >= max_steps)):
+                while not stop.requested:
+                    is_done = max_steps is not None and self.step >= max_steps
                     with self._watch.stage("read"):
+                        if is_done:
+                            if not _epoch_ends(train, batches):
+                                return
+                            break
                         batch = next(batches, None)
                     if batch is None:
                         break
                     self._train_step(batch)
                     if self.step % self.options.log_every == 0:
-                        self._train_seconds, began = self._train_seconds + time.perf_counter() - began, time.perf_counter()
                         self._log()
                     if self.options.save_every is not None and self.step % self.options.save_every == 0:
                         self._save(parts)
                 else:
                     return
+                if self.num_samples == 0 and train.epoch >= epochs:
+                    raise _no_batch(train)
                 for hook in self.hooks:
                     hook.after_epoch(self)
         finally:
-            self._train_seconds += time.perf_counter() - began
+            self._train_seconds, self._train_began = self._seconds_trained(), None
 
     def _train_step(self, batch: Batch) -> None:
         watch = self._watch
@@ -191,13 +205,14 @@ class Trainer:
 
     # What it leaves behind.
 
-    def _open(self, parts: dict[str, Stateful], resume: bool) -> None:
+    def _open(self, parts: dict[str, Stateful], resume: bool, is_over: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+        """Check the run folder and restore what it holds; return the recorded summary where nothing is left to do."""
         if self.options.run_folder is None:
             if resume:
                 raise ConfigError("resume needs the run_folder of the run to continue")
-            return
+            return None
         if self._folder is not None:
-            return  # a further fit of this trainer: everything is at hand
+            return None  # a further fit of this trainer: everything is at hand
         folder = RunFolder(self.options.run_folder, resume=resume)
         saver = Saver(folder.checkpoints, keep=self.options.keep)
         newest = saver.latest() if resume else None
@@ -205,12 +220,20 @@ class Trainer:
             counters = snapshot.restore(saver, newest, self.model, parts)
             self.step = self._saved_step = counters["step"]
             self.epoch, self.num_samples, self.last_train = counters["epoch"], counters["num_samples"], counters["last_train"]
+            finished = folder.read_finished(self.step)
+            if finished is not None and is_over(finished[0]):
+                # As after the fit that ended it: the window's samples are in the last line.
+                self.last_train = {key: value for key, value in finished[1].items() if key != "seconds"}
+                self._window.reset()
+                self._folder, self._saver = folder, saver
+                return finished[0]
         # A line that ended a session early is cut too: its samples are still in the window, and the line that is due will cover them.
         folder.cut_metrics(self.last_train.get("step", -1))
         # Only now: a resume that is refused must leave the configuration its checkpoints were trained with.
         if self.options.config is not None:
             folder.write_config(self.options.config)
         self._folder, self._saver = folder, saver
+        return None
 
     def _save(self, parts: dict[str, Stateful]) -> None:
         if self._saver is None or self._saved_step == self.step:
@@ -224,25 +247,25 @@ class Trainer:
         """Write the metrics of the steps since the last log, and begin a new window."""
         if self._window.num_samples == 0:
             return
-        with self._watch.stage("metrics"):
-            computed = self._window.compute()
+        self.last_train = {"step": self.step, "epoch": self.epoch, "samples": self.num_samples, **self.running_metrics()}
         self._window.reset()
-        self.last_train = {
-            "step": self.step,
-            "epoch": self.epoch,
-            "samples": self.num_samples,
-            **computed,
-            "samples_per_second": self._samples_per_second(),
-            "table_rows": sum(self._table_rows().values()),
-        }
         line = {**self.last_train, "seconds": self._watch.rounded()}
         if self._folder is not None:
             self._folder.append_metrics(line)
         for hook in self.hooks:
             hook.on_log(self, line)
 
+    def running_metrics(self) -> dict[str, Any]:
+        """Return the metrics of the steps since the last log, the speed and the table rows. Changes no result."""
+        with self._watch.stage("metrics"):
+            computed = self._window.compute()
+        return {**computed, "samples_per_second": self._samples_per_second(), "table_rows": sum(self._table_rows().values())}
+
     def _samples_per_second(self) -> float | None:
-        return round(self._session_samples / self._train_seconds, 1) if self._session_samples else None
+        return round(self._session_samples / self._seconds_trained(), 1) if self._session_samples else None
+
+    def _seconds_trained(self) -> float:
+        return self._train_seconds + (0.0 if self._train_began is None else time.perf_counter() - self._train_began)
 
     def _table_rows(self) -> dict[str, int]:
         return {group.name: group.num_rows for group in table_groups(self.model)}
@@ -262,6 +285,33 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "versions": {"sparrow": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
+
+
+def _is_over(summary: dict[str, Any], *, epochs: int, max_steps: int | None, wants_evaluation: bool) -> bool:
+    """Return whether the session that left `summary` did all that a fit of these arguments would do."""
+    is_trained = summary.get("epochs_finished", 0) >= epochs or (max_steps is not None and summary["step"] >= max_steps)
+    return is_trained and (summary.get("eval") is not None or not wants_evaluation)
+
+
+def _epoch_ends(train: Dataset, batches: Iterator[Batch]) -> bool:
+    """Return whether the epoch has no further batch; `train` is then at the start of the next, else where it was."""
+    position = train.state_dict()
+    try:
+        if next(batches, None) is None:
+            return True
+    except SparrowError:
+        pass  # a row that is wrong, but that nobody asked for
+    train.load_state_dict(position)
+    return False
+
+
+def _no_batch(train: Dataset) -> ConfigError:
+    size = getattr(train, "batch_size", None)
+    wanted = "" if size is None else f", batches of {size}"
+    return ConfigError(
+        f"the training data gave no batch: {train.num_rows} rows{wanted}; give more rows or a smaller batch_size, or keep the short last "
+        f"batch (drop_last=False)"
+    )
 
 
 def _check_tables_are_trained(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

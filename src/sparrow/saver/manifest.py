@@ -126,9 +126,10 @@ def check_chunk(found: dict[str, TensorSpec], table: TableEntry, num_rows: int, 
         "weights": [TensorSpec(table.dtype, (num_rows, table.dim))],
         "meta": [TensorSpec(torch.int32, (num_rows, 3))],
     }
+    slot_dtype = torch.float64 if table.dtype == torch.float64 else torch.float32
     for slot in table.slots:
         # A slot is element-wise or row-wise; which, only the update rule knows.
-        expected[f"slot.{slot}"] = [TensorSpec(torch.float32, shape) for shape in ((num_rows, table.dim), (num_rows,))]
+        expected[f"slot.{slot}"] = [TensorSpec(slot_dtype, shape) for shape in ((num_rows, table.dim), (num_rows,))]
     if found.keys() != expected.keys():
         raise CheckpointError(f"{where}: holds tensors {sorted(found)}, expected {sorted(expected)} of table {table.name!r}")
     for name, choices in expected.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -35,6 +36,7 @@ class SynthReport:
     bayes_auc:     AUC of the true probabilities on the evaluation rows. No model is expected to do better.
     learnable_auc: AUC there of an oracle that knows the effect of an id, or of a pair, exactly where the training rows show it at
                    least `known_after` times, and takes the population mean effect elsewhere.
+                   Both are nan where the evaluation rows are all of one label; `truth.json` then says null.
     known_ids, known_pairs: share of the ids, and of the pairs, in evaluation rows whose effect the oracle knows.
     seconds:       wall time of making it. reused: whether the folder held it already.
     """
@@ -119,7 +121,9 @@ def _write_all(partial: pathlib.Path, spec: SynthSpec, progress: Callable[[int, 
                     progress(num_done, spec.rows + spec.eval_rows)
     values = {"rows": spec.rows, "eval_rows": spec.eval_rows, "click_rate": num_clicks / spec.rows, **tally.values()}
     values["seconds"] = round(time.perf_counter() - start, 3)
-    text = json.dumps({"format": _FORMAT, "spec": spec.describe(), "intercept": truth.intercept, "report": values}, indent=1)
+    report = {name: None if math.isnan(value) else value for name, value in values.items()}
+    content = {"format": _FORMAT, "spec": spec.describe(), "intercept": truth.intercept, "report": report}
+    text = json.dumps(content, indent=1, allow_nan=False)
     (partial / TRUTH_FILE).write_text(text + "\n")
     return values
 
@@ -170,7 +174,8 @@ def _read_truth(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
                 f"{path} is of format {truth['format']!r}, this version makes format {_FORMAT}; remove the folder and generate it again"
             )
         wanted = {field.name for field in dataclasses.fields(SynthReport)} - {"folder", "reused"}
-        return dict(truth["spec"]), {name: truth["report"][name] for name in wanted}
+        values = {name: truth["report"][name] for name in wanted}
+        return dict(truth["spec"]), {name: math.nan if value is None else value for name, value in values.items()}
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is not the truth file of a synthetic data set ({error!r}); remove the folder and generate it again"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError
 from sparrow.ops.update_rows.rules import Rule
+from sparrow.tables.memory import BlockMemory, GrowableTensor
 
+MAX_ROWS = 2**31 - 1  # row numbers are int32
 META_LAST_USED, META_LAST_CHANGED, META_COUNT, META_TABLE = range(4)
 
 
@@ -30,8 +34,10 @@ class RowBlocks:
         self.weights: list[Tensor] = []
         self.element_slots: list[Tensor] = []
         self.row_slots: list[Tensor] = []
-        self.row_ids = torch.empty(0, dtype=torch.int64)
-        self.meta = torch.empty(0, 4, dtype=torch.int32)
+        self._memory = BlockMemory()
+        self._row_ids = GrowableTensor((), torch.int64, MAX_ROWS)
+        self._meta = GrowableTensor((4,), torch.int32, MAX_ROWS)
+        self.row_ids, self.meta = self._row_ids.rows(0), self._meta.rows(0)
 
     @property
     def capacity(self) -> int:
@@ -39,18 +45,41 @@ class RowBlocks:
 
     def reserve(self, num_rows: int) -> None:
         """Append blocks until `num_rows` rows fit. New rows are uninitialised until `init_rows_` fills them."""
-        rule = self.rule
         while self.capacity < num_rows:
-            self.weights.append(torch.empty(self.rows_per_block, self.dim, dtype=self.dtype))
-            if rule.element_slots:
-                self.element_slots.append(torch.empty(self.rows_per_block, len(rule.element_slots) * self.dim, dtype=self.slot_dtype))
-            if rule.row_slots:
-                self.row_slots.append(torch.empty(self.rows_per_block, len(rule.row_slots), dtype=self.slot_dtype))
-        if self.row_ids.numel() < self.capacity:
-            # By at least half, so that the copies stay a constant number of bytes a row.
-            size = max(self.capacity, self.row_ids.numel() * 3 // 2)
-            self.row_ids = _grown(self.row_ids, size)
-            self.meta = _grown(self.meta, size)
+            for blocks, width, dtype in self._kinds():
+                if width:
+                    blocks.append(self._memory.empty(self.rows_per_block, width, dtype))
+        if self.row_ids.shape[0] < self.capacity:
+            self.row_ids, self.meta = self._row_ids.rows(self.capacity), self._meta.rows(self.capacity)
+
+    def _kinds(self) -> list[tuple[list[Tensor], int, torch.dtype]]:
+        """Return (blocks, values a row, dtype) of weights, element-wise slots and row-wise slots."""
+        rule = self.rule
+        return [
+            (self.weights, self.dim, self.dtype),
+            (self.element_slots, len(rule.element_slots) * self.dim, self.slot_dtype),
+            (self.row_slots, len(rule.row_slots), self.slot_dtype),
+        ]
+
+    def change_rule(self, rule: Rule, first_values: Mapping[str, float]) -> None:
+        """Take another update rule: slots both rules have stay, those the new one adds hold `first_values`, others go."""
+        old, old_element, old_row = self.rule, self.element_slots, self.row_slots
+        self.rule, self.element_slots, self.row_slots = rule, [], []
+        for blocks, width, dtype in self._kinds()[1:]:
+            if width:
+                blocks.extend(self._memory.empty(self.rows_per_block, width, dtype) for _ in self.weights)
+        for before, after, old_names, names, width in (
+            (old_element, self.element_slots, old.element_slots, rule.element_slots, self.dim),
+            (old_row, self.row_slots, old.row_slots, rule.row_slots, 1),
+        ):
+            for index, block in enumerate(after):
+                for position, name in enumerate(names):
+                    part = block[:, position * width : (position + 1) * width]
+                    if name in old_names:
+                        there = old_names.index(name) * width
+                        part.copy_(before[index][:, there : there + width])
+                    else:
+                        part.fill_(first_values[name])
 
     def gather(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return (weights [n, dim], slots by name, meta [n, 3]) of `rows`, int64 [n]; copies, for saving and inspection."""
@@ -78,12 +107,6 @@ class RowBlocks:
         """Return the bytes all tensors hold, used or reserved."""
         tensors = [*self.weights, *self.element_slots, *self.row_slots, self.row_ids, self.meta]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _grown(tensor: Tensor, size: int) -> Tensor:
-    larger = tensor.new_empty(size, *tensor.shape[1:])
-    larger[: tensor.shape[0]] = tensor
-    return larger
 
 
 def _by_block(rows: Tensor, rows_per_block: int) -> list[tuple[int, Tensor, Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,20 +12,16 @@ from torch import Tensor, nn
 from sparrow.errors import ConfigError, TableError
 from sparrow.ops import id_map
 from sparrow.ops.dedup_ids.op import dedup_ids
-from sparrow.ops.find.op import find
-from sparrow.ops.find_or_insert.op import find_or_insert_
 from sparrow.ops.gather_pool.op import gather_pool
 from sparrow.ops.init_rows.op import init_rows_
 from sparrow.ops.touch_rows.op import touch_rows_
 from sparrow.ops.update_rows.op import update_rows_
 from sparrow.tables import row_transfer
-from sparrow.tables.blocks import RowBlocks
+from sparrow.tables.blocks import MAX_ROWS, RowBlocks
 from sparrow.tables.growth import IdMap
 from sparrow.tables.lookup import Lease, Lookup, SinkList, make_sink
 from sparrow.tables.options import TableOptions
 from sparrow.types import ALL_SLICES, Chunk, SliceRange
-
-_MAX_ROWS = 2**31 - 1
 
 
 class TableGroup:
@@ -59,7 +56,13 @@ class TableGroup:
         self.map = IdMap([table.salt for table in self.tables])
         self.blocks = RowBlocks(self.dim, self.dtype, self.rule, rows_per_block)
         self.default_row = torch.zeros(self.dim, dtype=self.dtype)
+        # Rows of erased ids: while a lease may still update them, and after.
+        self._erased: list[Tensor] = []
+        self._retired: list[Tensor] = []
         self._initializer_code = first.initializer.code
+        self._describe_first_values()
+
+    def _describe_first_values(self) -> None:
         self._initializer_parameters = torch.tensor([table.initializer.parameters for table in self.tables], dtype=torch.float64)
         slots = (*self.rule.element_slots, *self.rule.row_slots)
         self._slot_values = torch.tensor([self.rule.first_value(slot) for slot in slots], dtype=torch.float64)
@@ -84,8 +87,8 @@ class TableGroup:
 
     @property
     def num_rows(self) -> int:
-        """Rows handed out, of all tables."""
-        return int(self.map.counters[0])
+        """Rows that ids hold, of all tables; those of erased ids that a lease still protects count too."""
+        return self.map.num_rows
 
     def num_ids(self, table: str) -> int:
         """Return how many ids `table` holds."""
@@ -116,27 +119,26 @@ class TableGroup:
             rows = self._insert(unique_ids, unique_offsets, counts)
         else:
             self._check_whole()
-            rows = find(self.map.lines, self.map.headers, unique_ids, unique_offsets)
+            rows = self.map.find(unique_ids, unique_offsets)
         self.num_leases += 1
         return Lookup(rows, inverse, tuple(range(len(self.tables))) if tables is None else tables, self.step, Lease(self._end_lease))
 
     def _insert(self, ids: Tensor, offsets: Tensor, counts: Tensor | None) -> Tensor:
-        """Return the rows of distinct `ids`, new ones initialised. Grows map and blocks first."""
+        """Return the rows of distinct `ids`, new ones initialised. Grows map and blocks."""
         self._check_whole()
         needed = self.num_rows + ids.numel()
-        if needed > _MAX_ROWS:
-            raise TableError(
-                f"group {self.name!r} would hold {needed} rows; row numbers are int32, so at most {_MAX_ROWS}: use two engines"
-            )
-        self.map.make_room(ids, offsets)
-        self.blocks.reserve(needed)
+        if needed > MAX_ROWS:
+            raise TableError(f"group {self.name!r} would hold {needed} rows; row numbers are int32, so at most {MAX_ROWS}: use two engines")
+        self._free_retired()
         self._inserting = True
-        rows, new_positions, num_new = find_or_insert_(self.map.lines, self.map.headers, self.map.counters, ids, offsets)
-        if int(self.map.counters[1]):
+        rows, new_positions, num_new = self.map.find_or_insert(ids, offsets)
+        if int(self.map.counters[id_map.COUNTER_FAILED]):
             raise TableError(
-                f"group {self.name!r}: {int(self.map.counters[1])} ids found no room; this is a defect of growth, please report it"
+                f"group {self.name!r}: {int(self.map.counters[id_map.COUNTER_FAILED])} ids found no room; "
+                f"this is a defect of growth, please report it"
             )
         blocks = self.blocks
+        blocks.reserve(self.map.num_rows_ever)
         if int(num_new):
             seeds = torch.tensor(self.seeds)
             init_rows_(
@@ -158,6 +160,50 @@ class TableGroup:
 
     def _end_lease(self) -> None:
         self.num_leases -= 1
+        if self.num_leases == 0 and self._erased:
+            # A lease may end in the garbage collector, in the middle of anything: the rows are freed at the next insertion or erasure.
+            self._retired, self._erased = [*self._retired, *self._erased], []
+
+    def _free_retired(self) -> None:
+        retired, self._retired = self._retired, []
+        for rows in retired:
+            self.map.free(rows)
+
+    def erase(self, table: str, ids: Tensor) -> int:
+        """Forget `ids` (int64 [n], any) of `table` and return how many of them it held.
+
+        Their rows are handed out again once no lookup that may still update them is alive. An id inserted again gets its first values.
+        """
+        offsets = torch.zeros(len(self.tables) + 1, dtype=torch.int64)
+        offsets[self.table_index(table) + 1 :] = ids.numel()
+        self._check_whole()
+        rows = self.map.erase(ids, offsets)
+        rows = rows[rows >= 0]
+        (self._erased if self.num_leases else self._retired).append(rows)
+        self._free_retired()
+        return rows.numel()
+
+    def add_table(self, table: TableOptions) -> int:
+        """Add a table to the group, rows or not, and return its index."""
+        self.tables = (*self.tables, table)
+        try:
+            self._check_tables()
+        except ConfigError:
+            self.tables = self.tables[:-1]
+            raise
+        self.table_steps.append(0)
+        self.seeds.append(table.seed)
+        self.map.add_table(table.salt)
+        self._describe_first_values()
+        return len(self.tables) - 1
+
+    def change_rule(self, rule: str) -> None:
+        """Update the rows by another rule from now on; slots both rules have stay, new ones hold their first values."""
+        tables = tuple(replace(table, rule=rule, hyper={}) for table in self.tables)
+        new = tables[0].update_rule
+        self.blocks.change_rule(new, {slot: new.first_value(slot) for slot in (*new.element_slots, *new.row_slots)})
+        self.tables, self.rule = tables, new
+        self._describe_first_values()
 
     def pool(self, lookup: Lookup, offsets: Tensor, combiners: Tensor, num_samples: int, weights: Tensor | None = None) -> Tensor:
         """Return the pooled rows, [num_samples, F, dim].

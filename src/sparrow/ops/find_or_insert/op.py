@@ -6,36 +6,42 @@ from torch import Tensor
 from sparrow.ops import library
 
 library.define(
-    "find_or_insert_(Tensor(a!) lines, Tensor(b!) headers, Tensor(c!) counters, Tensor ids, Tensor table_offsets)"
+    "find_or_insert_(Tensor(a!) lines, Tensor(b!) headers, Tensor(c!) ranges, Tensor(d!) counters, Tensor free_rows, Tensor ids, Tensor table_offsets)"
     " -> (Tensor rows, Tensor new_positions, Tensor num_new)"
 )
 library.triton_body("find_or_insert_", "sparrow.ops.find_or_insert.triton")
 
 
 @library.shape_function("find_or_insert_")
-def _shapes(lines: Tensor, headers: Tensor, counters: Tensor, ids: Tensor, table_offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _shapes(
+    lines: Tensor, headers: Tensor, ranges: Tensor, counters: Tensor, free_rows: Tensor, ids: Tensor, table_offsets: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     positions = torch.empty_like(ids, dtype=torch.int32)
     return positions, torch.empty_like(positions), ids.new_empty(1)
 
 
-def find_or_insert_(lines: Tensor, headers: Tensor, counters: Tensor, ids: Tensor, table_offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the row of every id, inserting the ids not seen before; rows are numbered in input order.
+def find_or_insert_(
+    lines: Tensor, headers: Tensor, ranges: Tensor, counters: Tensor, free_rows: Tensor, ids: Tensor, table_offsets: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the row of every id, inserting the ids not seen before; fresh rows are handed out in input order.
 
     Args:
         lines: int64 [L, 8], the id map. Mutated. Never grows here: the caller makes room first.
-        headers: int64 [T, 8], one row a table. Mutated: number of keys, of dead keys, side row.
-        counters: int64 [2]: rows handed out, ids that found no room. Mutated.
+        headers: int64 [T, 8], one row a table. Mutated: side row.
+        ranges: int64 [R, 4]. Mutated: number of keys, of dead keys.
+        counters: int64 [4]: rows handed out, ids that found no room, free rows. Mutated.
+        free_rows: int32 [C]; the first `counters[2]` are handed out before rows never used, from the end.
         ids: int64 [N], any values, duplicates allowed; the ids of table 0 first, then of table 1, ...
         table_offsets: int64 [T + 1]; table t owns `ids[table_offsets[t]:table_offsets[t + 1]]`.
 
     Returns:
-        rows: int32 [N]. -1 where the segment was full; `counters[1]` then counts it, and the caller must raise.
+        rows: int32 [N]. -1 where the id's range was full; `counters[1]` then counts it, and the caller must raise.
         new_positions: int32 [N]; the first `num_new` are the positions, increasing, whose row is fresh, the rest -1.
         num_new: int64 [1].
 
-    Numbering: CPU and reference number fresh rows by first position; Triton by the position that won the slot, which is the same
+    Numbering: CPU and reference hand out fresh rows by first position, whatever the number of threads; Triton by the position that won the slot, which is the same
     unless a call repeats a new id. Deterministic given ids without duplicates, on every device.
     Cost: one random 64-byte line an id at load 0.75 (a tenth of the ids read a second); 8 N bytes in, 4 N out.
     Source: open addressing with bucketed lines (Knuth, TAOCP vol. 3, section 6.4); the hashed jump spreads a full line's overflow.
     """
-    return torch.ops.sparrow.find_or_insert_.default(lines, headers, counters, ids, table_offsets)
+    return torch.ops.sparrow.find_or_insert_.default(lines, headers, ranges, counters, free_rows, ids, table_offsets)

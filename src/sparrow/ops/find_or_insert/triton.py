@@ -24,9 +24,19 @@ IDS_PER_LINE = tl.constexpr(id_map.IDS_PER_LINE)
 WORDS_PER_LINE = tl.constexpr(id_map.WORDS_PER_LINE)
 FIRST_ROW_INT32 = tl.constexpr(id_map.FIRST_ROW_INT32)
 JUMP_MASK = tl.constexpr(id_map.JUMP_LINES - 1)
-NUM_KEYS = tl.constexpr(id_map.HEADER_NUM_KEYS)
-NUM_DEAD = tl.constexpr(id_map.HEADER_NUM_DEAD)
+HEADER_WORDS = tl.constexpr(id_map.HEADER_WORDS)
+FIRST_RANGE = tl.constexpr(id_map.HEADER_FIRST_RANGE)
+RANGE_BITS = tl.constexpr(id_map.HEADER_RANGE_BITS)
+SALT = tl.constexpr(id_map.HEADER_SALT)
 SIDE_ROW = tl.constexpr(id_map.HEADER_SIDE_ROW)
+FIRST_SLICE = tl.constexpr(id_map.HEADER_FIRST_SLICE)
+SLICE_SCALE = tl.constexpr(id_map.HEADER_SLICE_SCALE)
+RANGE_WORDS = tl.constexpr(4)
+FIRST_LINE = tl.constexpr(id_map.RANGE_FIRST_LINE)
+NUM_LINES = tl.constexpr(id_map.RANGE_NUM_LINES)
+NUM_KEYS = tl.constexpr(id_map.RANGE_NUM_KEYS)
+NUM_DEAD = tl.constexpr(id_map.RANGE_NUM_DEAD)
+FREE = tl.constexpr(id_map.COUNTER_FREE)
 NO_ROW = tl.constexpr(id_map.NO_ROW)
 # `slots` holds, per id, the int64 word of `lines` where its key lies; or one of these.
 SIDE_SLOT = tl.constexpr(-2)
@@ -58,15 +68,19 @@ def row_pointer(lines, b_slot):
 
 
 @triton.jit
-def claim_kernel(lines, headers, ids, tables, slots, claimed, num_ids, BLOCK_N: tl.constexpr):
+def claim_kernel(lines, headers, ranges, ids, tables, slots, claimed, num_ids, BLOCK_N: tl.constexpr):
     o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
     m_n = o_n < num_ids
     b_ids = tl.load(ids + o_n, mask=m_n, other=EMPTY)
-    b_headers = headers + tl.load(tables + o_n, mask=m_n, other=0) * WORDS_PER_LINE
-    b_first = tl.load(b_headers + 0)
-    b_num_lines = tl.load(b_headers + 1)
-    b_mixed = mix(b_ids, tl.load(b_headers + 4))
-    b_line = shift_right(shift_right(b_mixed, 32) * b_num_lines, 32)
+    b_headers = headers + tl.load(tables + o_n, mask=m_n, other=0) * HEADER_WORDS
+    b_mixed = mix(b_ids, tl.load(b_headers + SALT))
+    b_distance = shift_right(b_mixed, 32) - (tl.load(b_headers + FIRST_SLICE) << 16)
+    b_fraction = shift_right(b_distance * tl.load(b_headers + SLICE_SCALE), 32)
+    b_bits = tl.load(b_headers + RANGE_BITS)
+    b_ranges = ranges + (tl.load(b_headers + FIRST_RANGE) + (b_fraction >> (32 - b_bits))) * RANGE_WORDS
+    b_first = tl.load(b_ranges + FIRST_LINE)
+    b_num_lines = tl.load(b_ranges + NUM_LINES)
+    b_line = shift_right(((b_fraction << b_bits) & 0xFFFFFFFF) * b_num_lines, 32)
     b_step = 1 + (b_mixed & JUMP_MASK)
     b_slot = tl.full([BLOCK_N], NO_SLOT, tl.int64)
     b_claimed = tl.zeros([BLOCK_N], tl.int32)
@@ -93,7 +107,7 @@ def claim_kernel(lines, headers, ids, tables, slots, claimed, num_ids, BLOCK_N: 
         b_index = tl.where(overflow, 0, b_index)
         active = active & ~hit & (b_tries <= b_num_lines)
         num_active = tl.sum(active.to(tl.int32))
-    tl.atomic_add(b_headers + NUM_KEYS, b_claimed.to(tl.int64), mask=b_claimed == 1, sem="relaxed", scope="gpu")
+    tl.atomic_add(b_ranges + NUM_KEYS, b_claimed.to(tl.int64), mask=b_claimed == 1, sem="relaxed", scope="gpu")
 
     # An erased id keeps its key with row -1: whoever swaps that for PENDING_ROW gives it a new row.
     present = (b_slot >= 0) & (b_claimed == 0)
@@ -102,7 +116,7 @@ def claim_kernel(lines, headers, ids, tables, slots, claimed, num_ids, BLOCK_N: 
         p_row, tl.where(present, NO_ROW, NEVER_A_ROW), tl.full([BLOCK_N], PENDING_ROW, tl.int32), sem="relaxed", scope="gpu"
     )
     revived = present & (b_old_row == NO_ROW)
-    tl.atomic_add(b_headers + NUM_DEAD, tl.full([BLOCK_N], -1, tl.int64), mask=revived, sem="relaxed", scope="gpu")
+    tl.atomic_add(b_ranges + NUM_DEAD, tl.full([BLOCK_N], -1, tl.int64), mask=revived, sem="relaxed", scope="gpu")
 
     # The id that equals EMPTY has its row in the header.
     side = m_n & (b_ids == EMPTY)
@@ -114,16 +128,20 @@ def claim_kernel(lines, headers, ids, tables, slots, claimed, num_ids, BLOCK_N: 
 
 
 @triton.jit
-def publish_kernel(lines, headers, tables, slots, claimed, winners, first_row, new_positions, num_ids, BLOCK_N: tl.constexpr):
-    """Write each winner's row beside its key. `winners` is the inclusive scan of `claimed`, `first_row` the next free row."""
+def publish_kernel(
+    lines, headers, counters, free_rows, tables, slots, claimed, winners, new_positions, num_ids, BLOCK_N: tl.constexpr
+):  # fmt: skip
+    """Write each winner's row beside its key. `winners` is the inclusive scan of `claimed`."""
     o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
     m_won = tl.load(claimed + o_n, mask=o_n < num_ids, other=0) == 1
     b_slot = tl.load(slots + o_n, mask=m_won, other=0)
     b_rank = tl.load(winners + o_n, mask=m_won, other=1) - 1
-    b_row = tl.load(first_row) + b_rank
+    num_free = tl.load(counters + FREE)
+    b_reused = tl.load(free_rows + (num_free - 1 - b_rank), mask=m_won & (b_rank < num_free), other=0)
+    b_row = tl.where(b_rank < num_free, b_reused.to(tl.int64), tl.load(counters) + b_rank - num_free)
     b_table = tl.load(tables + o_n, mask=m_won, other=0)
     tl.store(row_pointer(lines, tl.maximum(b_slot, 0)), b_row.to(tl.int32), mask=m_won & (b_slot >= 0))
-    tl.store(headers + b_table * WORDS_PER_LINE + SIDE_ROW, b_row, mask=m_won & (b_slot == SIDE_SLOT))
+    tl.store(headers + b_table * HEADER_WORDS + SIDE_ROW, b_row, mask=m_won & (b_slot == SIDE_SLOT))
     tl.store(new_positions + b_rank, o_n.to(tl.int32), mask=m_won)
 
 
@@ -134,11 +152,13 @@ def read_kernel(lines, headers, tables, slots, rows, num_ids, BLOCK_N: tl.conste
     b_slot = tl.load(slots + o_n, mask=m_n, other=NO_SLOT)
     b_table = tl.load(tables + o_n, mask=m_n, other=0)
     b_row = tl.load(row_pointer(lines, tl.maximum(b_slot, 0)), mask=b_slot >= 0, other=NO_ROW)
-    b_side = tl.load(headers + b_table * WORDS_PER_LINE + SIDE_ROW, mask=b_slot == SIDE_SLOT, other=NO_ROW)
+    b_side = tl.load(headers + b_table * HEADER_WORDS + SIDE_ROW, mask=b_slot == SIDE_SLOT, other=NO_ROW)
     tl.store(rows + o_n, tl.where(b_slot == SIDE_SLOT, b_side.to(tl.int32), b_row), mask=m_n)
 
 
-def find_or_insert_(lines: Tensor, headers: Tensor, counters: Tensor, ids: Tensor, table_offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def find_or_insert_(
+    lines: Tensor, headers: Tensor, ranges: Tensor, counters: Tensor, free_rows: Tensor, ids: Tensor, table_offsets: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """CUDA body of the operator; see `op.py`. No host synchronisation. 3 launches of ours, 1 searchsorted and 1 scan of torch."""
     num_ids = ids.numel()
     positions = torch.arange(num_ids, device=ids.device)
@@ -150,11 +170,13 @@ def find_or_insert_(lines: Tensor, headers: Tensor, counters: Tensor, ids: Tenso
     if num_ids == 0:
         return rows, new_positions, counters.new_zeros(1)
     grid = (triton.cdiv(num_ids, BLOCK),)
-    claim_kernel[grid](lines, headers, ids, tables, slots, claimed, num_ids, BLOCK_N=BLOCK)
+    claim_kernel[grid](lines, headers, ranges, ids, tables, slots, claimed, num_ids, BLOCK_N=BLOCK)
     winners = torch.cumsum(claimed, 0)
-    publish_kernel[grid](lines, headers, tables, slots, claimed, winners, counters, new_positions, num_ids, BLOCK_N=BLOCK)
+    publish_kernel[grid](lines, headers, counters, free_rows, tables, slots, claimed, winners, new_positions, num_ids, BLOCK_N=BLOCK)
     read_kernel[grid](lines, headers, tables, slots, rows, num_ids, BLOCK_N=BLOCK)
     num_new = winners[-1:].clone()
-    counters[0] += num_new[0]
-    counters[1] += (slots == NO_SLOT.value).sum()
+    reused = torch.minimum(num_new[0], counters[id_map.COUNTER_FREE])
+    counters[id_map.COUNTER_FREE] -= reused
+    counters[id_map.COUNTER_ROWS] += num_new[0] - reused
+    counters[id_map.COUNTER_FAILED] += (slots == NO_SLOT.value).sum()
     return rows, new_positions, num_new

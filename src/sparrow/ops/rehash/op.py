@@ -1,26 +1,29 @@
-"""Moves every living id of a map into a larger, empty one. `ops/id_map.py` describes the tensors."""
+"""Rebuilds ranges of the id map in new places. `ops/id_map.py` describes the tensors."""
 
 import torch
 from torch import Tensor
 
 from sparrow.ops import library
 
-library.define("rehash_(Tensor(a!) new_lines, Tensor(b!) new_headers, Tensor lines, Tensor headers) -> ()")
+library.define("rehash_(Tensor(a!) lines, Tensor headers, Tensor(b!) ranges, Tensor old_headers, Tensor old_ranges) -> ()")
 
 
 @library.shape_function("rehash_")
-def _shapes(new_lines: Tensor, new_headers: Tensor, lines: Tensor, headers: Tensor) -> None:
+def _shapes(lines: Tensor, headers: Tensor, ranges: Tensor, old_headers: Tensor, old_ranges: Tensor) -> None:
     return None
 
 
-def rehash_(new_lines: Tensor, new_headers: Tensor, lines: Tensor, headers: Tensor) -> None:
-    """Fill an empty map with the living ids of another; rows keep their numbers, erased ids are left behind.
+def rehash_(lines: Tensor, headers: Tensor, ranges: Tensor, old_headers: Tensor, old_ranges: Tensor) -> None:
+    """Move the living ids of `old_ranges` to where `ranges` say; rows keep their numbers, erased ids are left behind.
 
     Args:
-        new_lines, new_headers: an empty map of the same tables and salts, each segment with room for the living ids. Mutated.
-        lines, headers: the map to copy; not changed.
+        lines: int64 [L, 8]. Mutated: the lines of every rebuilt range.
+        headers: int64 [T, 8]: tables, salts and slices as in `old_headers`; the number of ranges may differ.
+        ranges: int64 [R, 4]. A range whose number of keys is `REBUILD` is rebuilt, all of a table's where their number differs; its
+            lines may overlap its old ones, but no other range's. Mutated: keys and dead of the rebuilt.
+        old_headers, old_ranges: what `lines` is now.
 
-    Raises: RuntimeError naming the table whose new segment is too small; nothing is written then for that table.
-    Cost: both maps walked nearly in order, 64 bytes a line read and written.
+    Raises: RuntimeError naming table and range where living ids do not fit; nothing of that table is written then.
+    Cost: living ids copied out, then placed in mix order: both sides are walked nearly in order. Ranges are divided among threads.
     """
-    torch.ops.sparrow.rehash_.default(new_lines, new_headers, lines, headers)
+    torch.ops.sparrow.rehash_.default(lines, headers, ranges, old_headers, old_ranges)

@@ -1,0 +1,88 @@
+"""The models that a YAML file can name: for each a section with its keys, which builds it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from torch import nn
+
+from sparrow.embedding import COMBINERS
+from sparrow.errors import ConfigError, did_you_mean
+from sparrow.features import Feature, expand_names
+from sparrow.models import DeepFM, LogisticRegression
+from sparrow.tables import initializer_from_config
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys and values of another type are refused, unmentioned ones take their default."""
+
+    # Strict: a text where a number belongs, or a yes for a 1, is a mistake of the writer.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _combiner(value: str) -> str:
+    if value not in COMBINERS:
+        raise ConfigError(f"unknown combiner {value!r}{did_you_mean(value, COMBINERS)}")
+    return value
+
+
+# Before pydantic sees them: of a union it names a member, which is no key of the file.
+def _initializer(value: Any) -> Any:
+    arguments = next(iter(value.values()), None) if isinstance(value, dict) and len(value) == 1 else {} if isinstance(value, str) else None
+    if not isinstance(arguments, dict) or not all(type(number) in (int, float) for number in arguments.values()):
+        raise ConfigError(f"is {value!r}, expected one initializer, such as normal or {{normal: {{std: 0.01}}}}")
+    initializer_from_config(value)
+    return value
+
+
+class ModelSection(Section):
+    """What every model is told. A model's own section adds `name`, the `Literal` that chooses it, its keys, and `build`."""
+
+    dense: list[str] = []
+    sparse: list[str] = Field(min_length=1)
+    combiner: Annotated[str, AfterValidator(_combiner)] = "sum"
+
+    @abstractmethod
+    def build(self, features: Sequence[Feature], *, rule: str, seed: int) -> nn.Module:
+        """Return the model; it has `columns`, what a reader must read for it. rule: of its tables. seed: of their first values."""
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the keys of every model as its constructor takes them, patterns of names expanded."""
+        names = {key: [name for pattern in getattr(self, key) for name in expand_names(pattern)] for key in ("dense", "sparse")}
+        return {**names, "combiner": self.combiner}
+
+
+class DeepFMConfig(ModelSection):
+    """`sparrow.models.DeepFM`."""
+
+    name: Literal["deepfm"]
+    dim: int = Field(16, ge=1)
+    hidden: list[Annotated[int, Field(ge=1)]] = [256, 128, 64]
+    dropout: float = Field(0.0, ge=0, lt=1)
+    initializer: Annotated[str | dict[str, dict[str, float]], BeforeValidator(_initializer)] = {"normal": {"std": 0.01}}
+
+    def build(self, features: Sequence[Feature], *, rule: str, seed: int) -> DeepFM:
+        initializer = initializer_from_config(self.initializer)
+        own: dict[str, Any] = {"dim": self.dim, "hidden": self.hidden, "dropout": self.dropout, "initializer": initializer}
+        return DeepFM(features, **self.inputs(), **own, rule=rule, seed=seed)
+
+
+class LogisticRegressionConfig(ModelSection):
+    """`sparrow.models.LogisticRegression`."""
+
+    name: Literal["logistic_regression"]
+
+    def build(self, features: Sequence[Feature], *, rule: str, seed: int) -> LogisticRegression:
+        return LogisticRegression(features, **self.inputs(), rule=rule, seed=seed)
+
+
+# One row a model; everything else follows from it.
+MODELS: tuple[type[ModelSection], ...] = (DeepFMConfig, LogisticRegressionConfig)
+
+
+def model_sections() -> dict[str, type[ModelSection]]:
+    """Return `model.name` -> its section."""
+    return {get_args(section.model_fields["name"].annotation)[0]: section for section in MODELS}
