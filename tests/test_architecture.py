@@ -96,10 +96,30 @@ def test_every_operator_has_all_its_trees(op: str) -> None:
         SRC / "ops" / op / "op.py",
         SRC / "ops" / op / "reference.py",
         ROOT / "csrc" / "ops" / f"{op}.cpp",
+        ROOT / "csrc" / "core" / f"{op}.h",
         ROOT / "tests" / "ops" / f"test_{op}.py",
         ROOT / "benchmarks" / "ops" / f"{op}.py",
     ):
         assert path.exists(), f"operator {op} has no {name_of(path)}"
+
+
+def headers_included_by(path: Path) -> set[Path]:
+    """Return the headers of csrc/core that `path` includes, directly or not."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        for name in re.findall(r'#include "(core/[^"]+)"', waiting.pop().read_text()):
+            header = ROOT / "csrc" / name
+            if header not in found:
+                found.add(header)
+                waiting.append(header)
+    return found
+
+
+def test_every_kernel_runs_under_the_sanitizers() -> None:
+    tested = set().union(*(headers_included_by(path) for path in (ROOT / "csrc" / "tests").glob("*_test.cpp")))
+    untested = set((ROOT / "csrc" / "core").rglob("*.h")) - tested
+    assert not untested, f"no test in csrc/tests includes {sorted(map(name_of, untested))}"
 
 
 def test_references_are_never_run_by_the_package() -> None:

@@ -5,12 +5,13 @@
 #include <bit>
 #include <cstdint>
 
+#include "core/half.h"
 #include "core/normal_table.h"
 #include "core/philox.h"
 
 namespace sparrow {
 
-enum Initializer : int64_t { kConstant = 0, kUniform = 1, kNormal = 2 };
+enum Initializer : int64_t { kConstant = 0, kUniform = 1, kNormal = 2, kTruncatedNormal = 3 };
 
 // Standard normal value of a random word: the top bit is the sign, the rest, m, the tail probability (m + 0.5) / 2^32.
 // An octave of m is an exponent of the double m, a piece its first three mantissa bits, the place inside the piece the rest: exact,
@@ -29,17 +30,25 @@ inline double normal_value(uint32_t word) {
   return std::bit_cast<double>(std::bit_cast<uint64_t>(z) ^ (static_cast<uint64_t>(word >> 31) << 63));
 }
 
-// `initializer` is kUniform or kNormal.
+// The same word without the tails beyond two standard deviations: its magnitude squeezed into those that remain.
+inline uint32_t without_tails(uint32_t word) {
+  constexpr uint64_t kTail = 97711072;  // floor(2^32 * P(z < -2))
+  const uint64_t m = word & 0x7fffffff;
+  return (word & 0x80000000) | static_cast<uint32_t>(kTail + ((m * ((uint64_t{1} << 31) - kTail)) >> 31));
+}
+
+// `initializer` is not kConstant.
 inline double initial_value(uint32_t word, int64_t initializer, double a, double b) {
+  if (initializer == kTruncatedNormal) word = without_tails(word);
   if (initializer == kUniform) return a + (b - a) * ((static_cast<double>(word) + 0.5) * 0x1p-32);
   return a + b * normal_value(word);
 }
 
 // row[0, dim) <- first values of `id` in the table of `seed`.
-template <typename T>
-inline void init_row(T* row, int64_t dim, int64_t id, int64_t seed, int64_t initializer, double a, double b) {
+template <typename W>
+inline void init_row(W* row, int64_t dim, int64_t id, int64_t seed, int64_t initializer, double a, double b) {
   if (initializer == kConstant) {
-    std::fill_n(row, dim, static_cast<T>(a));
+    std::fill_n(row, dim, narrow<W>(static_cast<Compute<W>>(a)));
     return;
   }
   const auto low = [](int64_t word) { return static_cast<uint32_t>(word); };
@@ -47,7 +56,7 @@ inline void init_row(T* row, int64_t dim, int64_t id, int64_t seed, int64_t init
   for (int64_t first = 0; first < dim; first += 4) {
     const auto words = philox({low(id), high(id), static_cast<uint32_t>(first / 4), 0}, {low(seed), high(seed)});
     for (int64_t column = first; column < dim && column < first + 4; ++column) {
-      row[column] = static_cast<T>(initial_value(words[column - first], initializer, a, b));
+      row[column] = narrow<W>(static_cast<Compute<W>>(initial_value(words[column - first], initializer, a, b)));
     }
   }
 }

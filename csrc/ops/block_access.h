@@ -8,6 +8,18 @@
 
 namespace sparrow {
 
+// Calls f with a value of the type that weights of `type` are stored in.
+template <typename F>
+void with_weight_type(ScalarType type, F f) {
+  switch (type) {
+    case ScalarType::Float: return f(float{});
+    case ScalarType::Double: return f(double{});
+    case ScalarType::BFloat16: return f(BFloat16{});
+    case ScalarType::Half: return f(Float16{});
+    default: STD_TORCH_CHECK(false, "weights must be float32, float64, bfloat16 or float16");
+  }
+}
+
 template <typename T>
 Blocks<T> blocks_of(const std::vector<Tensor>& tensors, const char* name) {
   Blocks<T> blocks;
@@ -28,8 +40,8 @@ Blocks<T> blocks_of(const std::vector<Tensor>& tensors, const char* name) {
 }
 
 // Checks that `slots`, unless there are none, have a row for every row of `weights`, at the same place.
-template <typename T>
-void check_covers(const Blocks<T>& slots, const Blocks<T>& weights, const char* name) {
+template <typename T, typename W>
+void check_covers(const Blocks<T>& slots, const Blocks<W>& weights, const char* name) {
   STD_TORCH_CHECK(slots.data.empty() || (slots.shift == weights.shift && slots.data.size() >= weights.data.size()), name,
                   " must cover every row of weights, in blocks of as many rows");
 }

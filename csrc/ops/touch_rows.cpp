@@ -1,5 +1,4 @@
-#include <algorithm>
-#include <cstdint>
+#include "core/touch_rows.h"
 
 #include "ops/block_access.h"
 
@@ -10,17 +9,11 @@ void touch_rows_cpu(Tensor meta, Tensor rows, Tensor counts, Tensor num_rows, in
   check_step(step);
   const int64_t count = scalar(num_rows, "num_rows");
   STD_TORCH_CHECK(count >= 0 && count <= rows.numel() && count <= counts.numel(), "num_rows must not exceed the number of rows and counts");
-  int32_t* stamp = output<int32_t>(meta, "meta");
+  auto* stamps = reinterpret_cast<RowMeta*>(output<int32_t>(meta, "meta"));
   const int32_t* row = rows_of(rows, meta.size(0), "rows", count);
   const int32_t* occurrences = input<int32_t>(counts, "counts");
-  constexpr int64_t kAhead = 32;
-  for (int64_t i = 0; i < count; ++i) {
-    if (i + kAhead < count && row[i + kAhead] >= 0) __builtin_prefetch(stamp + 4 * int64_t{row[i + kAhead]}, 1, 2);
-    if (row[i] < 0) continue;
-    int32_t* of_row = stamp + 4 * int64_t{row[i]};
-    of_row[0] = static_cast<int32_t>(step);
-    of_row[2] = static_cast<int32_t>(std::min<int64_t>(int64_t{of_row[2]} + occurrences[i], INT32_MAX));
-  }
+  torch::stable::parallel_for(
+      0, count, 4096, [&](int64_t first, int64_t last) { touch_rows(stamps, row, occurrences, static_cast<int32_t>(step), first, last); });
 }
 
 }  // namespace sparrow

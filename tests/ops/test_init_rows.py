@@ -20,7 +20,7 @@ from sparrow.ops.init_rows.op import init_rows_
 from tests_support import ids as any_id
 
 BODIES = {"reference": reference.init_rows_, "cpu": init_rows_}
-CONSTANT, UNIFORM, NORMAL = range(3)
+CONSTANT, UNIFORM, NORMAL, TRUNCATED_NORMAL = range(4)
 ROWS_PER_BLOCK, NUM_BLOCKS = 8, 3
 PARAMETERS = torch.tensor([[0.5, 2.0], [-1.0, 0.25]], dtype=torch.float64)
 
@@ -37,8 +37,9 @@ class Rows:
     ) -> None:
         blocks = num_rows // rows_per_block
         self.weights = [torch.full((rows_per_block, dim), math.nan, dtype=dtype) for _ in range(blocks)]
-        self.element_slots = [torch.full((rows_per_block, 2 * dim), math.nan, dtype=dtype) for _ in range(blocks)]
-        self.row_slots = [torch.full((rows_per_block, 1), math.nan, dtype=dtype) for _ in range(blocks)]
+        slot_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        self.element_slots = [torch.full((rows_per_block, 2 * dim), math.nan, dtype=slot_dtype) for _ in range(blocks)]
+        self.row_slots = [torch.full((rows_per_block, 1), math.nan, dtype=slot_dtype) for _ in range(blocks)]
         self.row_ids = torch.full((num_rows,), -7, dtype=torch.int64)
         self.meta = torch.full((num_rows, 4), -7, dtype=torch.int32)
 
@@ -68,15 +69,14 @@ def test_philox_gives_its_published_words(counter: list[int], key: list[int], wo
 
 @given(
     ids=st.lists(any_id, min_size=1, max_size=10),
-    kind=st.sampled_from([CONSTANT, UNIFORM, NORMAL]),
+    kind=st.sampled_from([CONSTANT, UNIFORM, NORMAL, TRUNCATED_NORMAL]),
     dim=st.integers(1, 9),
-    double=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]),
     seeds=st.tuples(any_id, any_id),
 )
 def test_compiled_equals_reference_and_touches_nothing_else(
-    ids: list[int], kind: int, dim: int, double: bool, seeds: tuple[int, int]
+    ids: list[int], kind: int, dim: int, dtype: torch.dtype, seeds: tuple[int, int]
 ) -> None:
-    dtype = torch.float64 if double else torch.float32
     rows = torch.randperm(ROWS_PER_BLOCK * NUM_BLOCKS, generator=torch.Generator().manual_seed(len(ids)))[: len(ids)].int()
     positions = torch.arange(0, len(ids), 2, dtype=torch.int32)
     offsets = torch.tensor([0, len(ids) // 2, len(ids)])
@@ -155,6 +155,14 @@ def test_normal_is_normal() -> None:
     assert float(correlation.abs().max()) < 6 / math.sqrt(standard.shape[0])
 
 
+def test_truncated_normal_is_a_normal_without_tails() -> None:
+    values = drawn(TRUNCATED_NORMAL)
+    normal, tail = NormalDist(0.5, 2.0), NormalDist().cdf(-2)
+    assert 0.5 - 4.0 <= float(values.min()) < -3.4
+    assert 4.4 < float(values.max()) <= 0.5 + 4.0
+    assert kolmogorov_smirnov(values, lambda x: (normal.cdf(x) - tail) / (1 - 2 * tail)) < KS_LIMIT
+
+
 def test_normal_values_are_near_the_exact_inverse() -> None:
     words = [*range(0, 2000), *(2**k + d for k in range(11, 32) for d in (-1, 0, 1)), *range(2**30, 2**31, 10_000_019), 2**31 - 1]
     for word in words:
@@ -169,7 +177,7 @@ def test_both_tables_hold_the_same_numbers() -> None:
     assert numbers == [term for row in TABLE for term in row]
 
 
-@pytest.mark.parametrize("kind", [CONSTANT, UNIFORM, NORMAL])
+@pytest.mark.parametrize("kind", [CONSTANT, UNIFORM, NORMAL, TRUNCATED_NORMAL])
 def test_opcheck(kind: int) -> None:
     state = Rows(3)
     blocks = [[block.nan_to_num() for block in held] for held in (state.weights, state.element_slots, state.row_slots)]
@@ -218,6 +226,7 @@ def test_rows_that_do_not_exist_are_skipped(body: str) -> None:
         ({"ids": lambda held: held[::2]}, "ids"),
         ({"table_offsets": lambda held: held + 1}, "table_offsets"),
         ({"positions": lambda held: held + 1}, r"positions\[1\] is 2"),
+        ({"positions": lambda held: held.flip(0)}, "positions must increase"),
         ({"num_positions": lambda held: held[:0]}, "num_positions must hold one value"),
         ({"num_positions": lambda held: held + 1}, "num_positions must not exceed"),
         ({"num_positions": lambda held: held - 3}, "num_positions"),
@@ -225,7 +234,7 @@ def test_rows_that_do_not_exist_are_skipped(body: str) -> None:
         ({"parameters": lambda held: held[:1]}, "parameters"),
         ({"parameters": lambda held: held.float()}, "parameters has the wrong dtype"),
         ({"slot_values": lambda held: held[:2]}, "slot_values must hold one value a slot: 3"),
-        ({"initializer": lambda held: 9}, "initializer must be 0, 1 or 2"),
+        ({"initializer": lambda held: 9}, "initializer must be from 0 to 3"),
         ({"weights": lambda held: []}, "weights"),
         ({"weights": lambda held: [held[0], held[1].double(), held[2]]}, "weights has the wrong dtype"),
         ({"weights": lambda held: [block[:6] for block in held]}, "weights: rows per block must be a power of two, got 6"),

@@ -1,12 +1,28 @@
 """TableGroup: a dict by (table, id) through random lookups, growth included; metadata; first values."""
 
+import math
+from statistics import NormalDist
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparrow.errors import ConfigError, TableError
-from sparrow.tables import Constant, Normal, TableGroup, TableOptions, Uniform, initializer_from_config
+from sparrow.tables import (
+    Constant,
+    Initializer,
+    KaimingNormal,
+    KaimingUniform,
+    Normal,
+    TableGroup,
+    TableOptions,
+    TruncatedNormal,
+    Uniform,
+    XavierNormal,
+    XavierUniform,
+    initializer_from_config,
+)
 from tests_support import id_lists
 
 
@@ -101,6 +117,26 @@ def test_wrong_groups_are_named() -> None:
         TableGroup("g", [table]).num_ids("z")
     with pytest.raises(ConfigError, match="power of two"):
         TableGroup("g", [table], rows_per_block=100)
+
+
+@pytest.mark.parametrize(
+    ("initializer", "std"),
+    [
+        (XavierUniform(gain=2.0), 2 * math.sqrt(2 / 17)),
+        (XavierNormal(), math.sqrt(2 / 17)),
+        (KaimingUniform(gain=math.sqrt(2)), math.sqrt(2)),
+        (KaimingNormal(), 1.0),
+        # The variance of a standard normal within two standard deviations.
+        (TruncatedNormal(std=0.5), 0.5 * math.sqrt(1 - 4 * NormalDist().pdf(2) / (1 - 2 * NormalDist().cdf(-2)))),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_scaled_initializers_have_their_published_spread(initializer: Initializer, std: float) -> None:
+    store = TableGroup("g", [TableOptions(name="a", dim=16, rule="sgd", initializer=initializer)])
+    store.insert_ids(0, torch.arange(10_000))
+    values = torch.cat([chunk.weights for chunk in store.export()])
+    assert float(values.std()) == pytest.approx(std, rel=0.02)  # ten standard errors
+    assert abs(float(values.mean())) < 5 * std / 400
 
 
 def test_initializers_from_plain_data() -> None:

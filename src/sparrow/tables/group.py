@@ -63,7 +63,7 @@ class TableGroup:
         self._describe_first_values()
 
     def _describe_first_values(self) -> None:
-        self._initializer_parameters = torch.tensor([table.initializer.parameters for table in self.tables], dtype=torch.float64)
+        self._initializer_parameters = torch.tensor([table.initializer.parameters(table.dim) for table in self.tables], dtype=torch.float64)
         slots = (*self.rule.element_slots, *self.rule.row_slots)
         self._slot_values = torch.tensor([self.rule.first_value(slot) for slot in slots], dtype=torch.float64)
 

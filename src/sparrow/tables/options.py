@@ -12,7 +12,7 @@ from sparrow.errors import ConfigError, did_you_mean
 from sparrow.ops.update_rows.rules import RULES, Rule
 from sparrow.tables.initializers import Initializer, Normal
 
-WEIGHT_DTYPES = (torch.float32, torch.float64)
+WEIGHT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class TableOptions:
 
     name:        unique within its group; names it in checkpoints and errors.
     dim:         values a row, at least 1.
-    dtype:       of the weights: float32, or float64 (for tests).
+    dtype:       of the weights: float32, bfloat16, float16, or float64 (for tests). Optimizer slots of 16-bit weights are float32.
     initializer: first values of a row.
     rule:        update rule of the rows: a name of `sparrow.optim.RULES` ("sgd", "adagrad", "adam"). It decides the optimizer slots.
     hyper:       hyper-parameters of this table that differ from the optimizer's, e.g. `{"lr": 0.01}`.

@@ -47,7 +47,7 @@ def describe(group: TransferableGroup) -> dict[str, Any]:
             "dim": options.dim,
             "dtype": str(options.dtype).removeprefix("torch."),
             "initializer": options.initializer.kind,
-            "initializer_parameters": list(options.initializer.parameters),
+            "initializer_parameters": list(options.initializer.parameters(options.dim)),
             "rule": options.rule,
             "slots": [*group.rule.element_slots, *group.rule.row_slots],
             "seed": group.seeds[index],
@@ -79,7 +79,7 @@ def adopt(group: TransferableGroup, description: dict[str, Any]) -> None:
             "rule": options.rule,
             # Ids yet unseen must draw what the first run would have drawn.
             "initializer": options.initializer.kind,
-            "initializer_parameters": list(options.initializer.parameters),
+            "initializer_parameters": list(options.initializer.parameters(options.dim)),
         }
         for key, value in mine.items():
             if saved[options.name][key] != value:

@@ -31,18 +31,18 @@ def init_rows_(
     of arrival, at any row number, for any number of workers.
 
     Args:
-        weights: blocks [rows_per_block, D], float32 or float64. Mutated.
+        weights: blocks [rows_per_block, D], float32, float64, bfloat16 or float16. Mutated.
         element_slots: blocks [rows_per_block, E * D], E element-wise slots side by side; row_slots: blocks [rows_per_block, R]. Of the
-            weights' dtype; empty lists where the rule has none. Mutated.
+            weights' dtype, float32 beside 16-bit ones; empty lists where the rule has none. Mutated.
         row_ids: int64 [capacity]; meta: int32 [capacity, 4], becomes (0, 0, 0, table). Mutated.
         rows: int32 [N] (-1: none, skipped), ids: int64 [N]: the row of each id; table t owns `ids[table_offsets[t]:table_offsets[t + 1]]`.
-        positions: int32 [N], of which the first `num_positions` (int64 [1]) are the positions of fresh rows.
+        positions: int32 [N], of which the first `num_positions` (int64 [1]) are the positions of fresh rows, increasing.
         seeds: int64 [T]. parameters: float64 [T, 2] (a, b). slot_values: float64 [E + R].
-        initializer: 0 constant a; 1 uniform from a to b; 2 normal of mean a and standard deviation b.
+        initializer: 0 constant a; 1 uniform from a to b; 2 normal of mean a and standard deviation b; 3 the same, within two of them.
 
     Words: Philox-4x32-10, key = the seed's two halves, counter = (id low, id high, column // 4, 0), word column % 4.
     Uniform: a + (b - a) * ((word + 0.5) / 2^32). Normal: a + b * z, z by piecewise cubics (`normal_table.py`; within 2e-7 of the exact
-    inverse). Both in float64, rounded once.
+    inverse); 3 draws from the magnitudes within two. In float64, rounded to float32, then to the weights' dtype.
     Cost: D + slots written a row, ten rounds of Philox for four columns.
     """
     torch.ops.sparrow.init_rows_.default(

@@ -7,6 +7,7 @@ from torch import Tensor
 from sparrow.ops.init_rows.normal_table import PIECES, TABLE
 
 _MASK = 0xFFFFFFFF
+TAIL = 97711072  # floor(2^32 P(z < -2))
 
 
 def philox(counter: list[int], key: list[int]) -> list[int]:
@@ -32,6 +33,11 @@ def normal_value(word: int) -> float:
     return -z if word >> 31 else z
 
 
+def without_tails(word: int) -> int:
+    """Return the word whose magnitude is squeezed into those within two standard deviations."""
+    return (word & 0x80000000) | (TAIL + (((word & 0x7FFFFFFF) * (2**31 - TAIL)) >> 31))
+
+
 def initial_value(seed: int, id: int, column: int, initializer: int, a: float, b: float) -> float:
     """Return one first value, before it is rounded to the weight dtype."""
     if initializer == 0:
@@ -39,7 +45,7 @@ def initial_value(seed: int, id: int, column: int, initializer: int, a: float, b
     word = philox([id & _MASK, (id >> 32) & _MASK, column // 4, 0], [seed & _MASK, (seed >> 32) & _MASK])[column % 4]
     if initializer == 1:
         return a + (b - a) * ((word + 0.5) * 2.0**-32)
-    return a + b * normal_value(word)
+    return a + b * normal_value(without_tails(word) if initializer == 3 else word)
 
 
 def init_rows_(
