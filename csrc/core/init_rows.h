@@ -25,7 +25,7 @@ struct NewRows {
   const int64_t* seeds;      // [T]
   int64_t initializer;
   const double* parameters;   // [T, 2]
-  const double* slot_values;  // element-wise slots, then row-wise ones
+  const double* slot_values;  // [T, slots]: element-wise slots, then row-wise ones
 };
 
 // `values` gives the slots of a row in order, each `width / num_slots` values wide.
@@ -57,8 +57,9 @@ inline void init_rows(const NewRows<W>& in, int64_t first, int64_t last) {
     if (row < 0) continue;
     const double *a = in.parameters + 2 * table, *b = a + 1;
     init_row<W>(in.weights.row(row), in.weights.width, in.ids[position], in.seeds[table], in.initializer, *a, *b);
-    fill_slots(in.element_slots, row, in.slot_values, num_element_slots);
-    fill_slots(in.row_slots, row, in.slot_values + num_element_slots, num_row_slots);
+    const double* slots = in.slot_values + table * (num_element_slots + num_row_slots);
+    fill_slots(in.element_slots, row, slots, num_element_slots);
+    fill_slots(in.row_slots, row, slots + num_element_slots, num_row_slots);
     in.row_ids[row] = in.ids[position];
     in.meta[row] = {0, 0, 0, static_cast<int32_t>(table)};
   }

@@ -2,34 +2,64 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "core/blocks.h"
+#include "core/half.h"
+#include "core/rules/hyper.h"
+#include "core/touch_rows.h"
 
 namespace sparrow {
 
-constexpr int kHyperWords = 8;
-constexpr int64_t kUpdatePrefetchAhead = 16;
+// What an update reads and writes; W is the type that weights are stored in.
+template <typename W>
+struct UpdateRows {
+  Blocks<W> weights;
+  Blocks<Compute<W>> element_slots, row_slots;
+  RowMeta* meta;
+  const int32_t* rows;      // [U], distinct; -1 is skipped
+  const Compute<W>* grads;  // [U, dim]
+  int32_t step;
+};
 
-// Rows [first, last) of `rows`, one rule object a table. Rows are distinct, so threads may take any ranges. -1 is skipped.
-template <typename T, template <typename> class Rule>
-void update_rows(const Blocks<T>& weights, const Blocks<T>& element_slots, const Blocks<T>& row_slots, int32_t* meta, const int32_t* rows,
-                 const T* grads, const std::vector<Rule<T>>& rules, int32_t step, int64_t first, int64_t last) {
-  const int64_t dim = weights.width;
+// Rows [first, last), `rules` being one rule object a table. Rows are distinct, so threads may take any part. Returns the index of a row
+// whose table no rule is for, or -1.
+template <typename W, typename Rule>
+int64_t update_rows(const UpdateRows<W>& in, const std::vector<Rule>& rules, int64_t first, int64_t last) {
+  using T = Compute<W>;
+  constexpr int64_t kAhead = 32;
+  const int64_t dim = in.weights.width;
+  std::vector<T> wide(std::is_same_v<W, T> ? 0 : dim);
+  int64_t stray = -1;
   for (int64_t i = first; i < last; ++i) {
-    if (i + kUpdatePrefetchAhead < last && rows[i + kUpdatePrefetchAhead] >= 0) {
-      const int64_t ahead = rows[i + kUpdatePrefetchAhead];
-      weights.prefetch(ahead);
-      if (Rule<T>::kElementSlots) element_slots.prefetch(ahead);
-      __builtin_prefetch(meta + 4 * ahead, 1, 2);
+    if (i + kAhead < last && in.rows[i + kAhead] >= 0) {
+      const int64_t ahead = in.rows[i + kAhead];
+      in.weights.prefetch(ahead);
+      if constexpr (Rule::kElementSlots > 0) in.element_slots.prefetch(ahead);
+      if constexpr (Rule::kRowSlots > 0) __builtin_prefetch(in.row_slots.row(ahead), 1, 2);
+      __builtin_prefetch(in.meta + ahead, 1, 2);
     }
-    const int64_t row = rows[i];
+    const int64_t row = in.rows[i];
     if (row < 0) continue;
-    const Rule<T>& rule = rules[meta[4 * row + 3]];
-    rule.update(weights.row(row), Rule<T>::kElementSlots ? element_slots.row(row) : nullptr,
-                Rule<T>::kRowSlots ? row_slots.row(row) : nullptr, grads + i * dim, dim);
-    meta[4 * row + 1] = step;
+    RowMeta& meta = in.meta[row];
+    if (static_cast<uint64_t>(meta.table) >= rules.size()) {
+      stray = i;
+      continue;
+    }
+    meta.last_changed = in.step;
+    T* slots = Rule::kElementSlots > 0 ? in.element_slots.row(row) : nullptr;
+    T* row_slots = Rule::kRowSlots > 0 ? in.row_slots.row(row) : nullptr;
+    W* weight = in.weights.row(row);
+    if constexpr (std::is_same_v<W, T>) {
+      rules[meta.table].update(weight, slots, row_slots, in.grads + i * dim, dim);
+    } else {
+      for (int64_t k = 0; k < dim; ++k) wide[k] = widen(weight[k]);
+      rules[meta.table].update(wide.data(), slots, row_slots, in.grads + i * dim, dim);
+      for (int64_t k = 0; k < dim; ++k) weight[k] = narrow<W>(wide[k]);
+    }
   }
+  return stray;
 }
 
 }  // namespace sparrow

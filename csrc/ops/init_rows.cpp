@@ -20,10 +20,11 @@ void run(const std::vector<Tensor>& weights, const std::vector<Tensor>& element_
   check_covers(per_row, weight, "row_slots");
   STD_TORCH_CHECK(element.width == num_element_slots * weight.width, "element_slots must be a multiple of ", weight.width, " wide, got ",
                   element.width);
-  STD_TORCH_CHECK(slot_values.numel() == num_element_slots + num_row_slots,
-                  "slot_values must hold one value a slot: ", num_element_slots + num_row_slots);
   STD_TORCH_CHECK(seeds.numel() == table_offsets.numel() - 1 && parameters.numel() == 2 * seeds.numel(),
                   "seeds and parameters must hold one row a table");
+  STD_TORCH_CHECK(
+      slot_values.dim() == 2 && slot_values.size(0) == seeds.numel() && slot_values.size(1) == num_element_slots + num_row_slots,
+      "slot_values must be [num_tables, num_slots] = [", seeds.numel(), ", ", num_element_slots + num_row_slots, "]");
   STD_TORCH_CHECK(row_ids.numel() >= weight.num_rows() && meta.dim() == 2 && meta.size(0) >= weight.num_rows() && meta.size(1) == 4,
                   "row_ids [rows] and meta [rows, 4] must cover every row of the blocks");
   const int64_t count = scalar(num_positions, "num_positions");

@@ -7,9 +7,7 @@
 #include <vector>
 
 #include "core/init_rows.h"
-#include "core/rules/adagrad.h"
-#include "core/rules/adam.h"
-#include "core/rules/sgd.h"
+#include "core/rules/all.h"
 #include "core/touch_rows.h"
 #include "core/update_rows.h"
 
@@ -65,7 +63,7 @@ void new_rows_are_whole(int64_t initializer) {
     std::vector<RowMeta> meta(kNumRows, {-7, -7, -7, -7});
     const std::vector<int32_t> rows{5, 11, -1, 0}, positions{0, 2, 3};
     const std::vector<int64_t> ids{INT64_MIN, 2, 3, INT64_MAX}, offsets{0, 1, 4}, seeds{3, -4};
-    const std::vector<double> parameters{-0.5, 2.0, 1.0, 1.5}, slot_values{0.25, 0.5, 2.0};
+    const std::vector<double> parameters{-0.5, 2.0, 1.0, 1.5}, slot_values{0.25, 0.5, 2.0, 1.25, 1.5, 3.0};
     const NewRows<W> in{
         weights.blocks,   element.blocks, per_row.blocks, row_ids.data(),    meta.data(),       rows.data(), ids.data(), offsets.data(), 2,
         positions.data(), seeds.data(),   initializer,    parameters.data(), slot_values.data()};
@@ -76,9 +74,10 @@ void new_rows_are_whole(int64_t initializer) {
       init_row(expected.data(), dim, ids[position], seeds[table], initializer, parameters[2 * table], parameters[2 * table + 1]);
       for (int64_t column = 0; column < dim; ++column) {
         expect(widen(weights.blocks.row(row)[column]) == widen(expected[column]), "weights are the first values of the id");
-        expect(element.blocks.row(row)[column] == Compute<W>(0.25) && element.blocks.row(row)[dim + column] == Compute<W>(0.5), "slots");
+        const auto* slots = element.blocks.row(row);
+        expect(slots[column] == Compute<W>(0.25 + table) && slots[dim + column] == Compute<W>(0.5 + table), "slots of the table");
       }
-      expect(*per_row.blocks.row(row) == Compute<W>(2), "row-wise slots");
+      expect(*per_row.blocks.row(row) == Compute<W>(2 + table), "row-wise slots");
       expect(row_ids[row] == ids[position] && meta[row].table == table && meta[row].count == 0, "id and stamps");
     }
     expect(row_ids[11] == -7 && meta[11].table == -7, "rows that are not new stay");
@@ -93,37 +92,39 @@ void touched_rows_are_stamped() {
   expect(meta[0].count == INT32_MAX - 1 && meta[1].last_used == 1, "others stay");
 }
 
-template <template <typename> class Rule>
-void rules_are_their_formulae(std::mt19937_64& random, void (*plain)(double& w, double* slots, double g)) {
-  std::normal_distribution<double> normal;
-  constexpr int64_t kDim = 7;
-  constexpr int kSlots = Rule<double>::kElementSlots;
-  Storage<double> weights(kDim), element(kSlots * kDim), per_row(0);
-  std::vector<RowMeta> meta(kNumRows, {0, 0, 0, 0});
-  // lr, weight_decay, then the rule's own; words 5 and 6 are the bias corrections, 7 the step.
-  const double hyper[kHyperWords] = {0.1, 0.01, Rule<double>::kElementSlots == 2 ? 0.9 : 1e-3, 0.99, 1e-8, 0.19, 0.0199, 2};
-  for (int64_t row = 0; row < kNumRows; ++row) {
-    for (int64_t k = 0; k < kDim; ++k) weights.blocks.row(row)[k] = normal(random);
-    for (int64_t k = 0; k < kSlots * kDim; ++k) element.blocks.row(row)[k] = std::abs(normal(random));
-  }
-  const std::vector<int32_t> rows{9, -1, 2};
-  std::vector<double> grads(3 * kDim);
-  for (double& value : grads) value = normal(random);
-  std::vector<double> expected;
-  for (const int i : {0, 2})
-    for (int64_t k = 0; k < kDim; ++k) {
-      double w = weights.blocks.row(rows[i])[k], slots[2] = {};
-      for (int slot = 0; slot < kSlots; ++slot) slots[slot] = element.blocks.row(rows[i])[slot * kDim + k];
-      plain(w, slots, grads[i * kDim + k]);
-      expected.push_back(w);
+// The arithmetic of rules is tested against torch and plain formulae in tests/; here every rule runs under the sanitizers, on exact memory.
+template <typename W, typename Rule>
+void a_rule_moves_its_rows_alone(std::mt19937_64& random) {
+  using T = Compute<W>;
+  for (const int64_t dim : {1, 5, 16, 19}) {
+    Storage<W> weights(dim);
+    Storage<T> element(Rule::kElementSlots * dim), per_row(Rule::kRowSlots);
+    std::vector<RowMeta> meta(kNumRows, {0, 0, 0, 0});
+    double hyper[kHyperWords] = {0.1, 0.5, 0.9, 0.9, 0.5, 1};
+    hyper[kCorrection1] = 0.19, hyper[kCorrection2] = 0.0199, hyper[kGlobalStep] = 7, hyper[kTableStep] = 2;
+    for (int64_t row = 0; row < kNumRows; ++row) std::fill_n(weights.blocks.row(row), dim, narrow<W>(T(0.5)));
+    for (int64_t row = 0; Rule::kElementSlots != 0 && row < kNumRows; ++row)
+      std::fill_n(element.blocks.row(row), element.blocks.width, T(1));
+    meta[4].table = 3;  // of no rule
+    const std::vector<int32_t> rows{9, -1, 2, 4};
+    std::vector<T> grads(4 * dim);
+    for (T& value : grads) value = static_cast<T>(random() % 100 + 1) / T(50);
+    const UpdateRows<W> in{weights.blocks, element.blocks, per_row.blocks, meta.data(), rows.data(), grads.data(), 5};
+    expect(update_rows(in, std::vector<Rule>{Rule(hyper)}, 0, 4) == 3, "a row of no table is reported");
+    for (int64_t row = 0; row < kNumRows; ++row) {
+      const bool moved = row == 9 || row == 2;
+      for (int64_t k = 0; k < dim; ++k) expect((widen(weights.blocks.row(row)[k]) != T(0.5)) == moved, "rows with a gradient move");
+      expect(meta[row].last_changed == (moved ? 5 : 0), "and are stamped");
     }
-  const double untouched = weights.blocks.row(3)[0];
-  update_rows<double, Rule>(weights.blocks, element.blocks, per_row.blocks, reinterpret_cast<int32_t*>(meta.data()), rows.data(),
-                            grads.data(), {Rule<double>(hyper)}, 5, 0, 3);
-  for (int64_t k = 0; k < 2 * kDim; ++k)
-    expect(std::abs(weights.blocks.row(k < kDim ? 9 : 2)[k % kDim] - expected[k]) < 1e-12, "a weight moved by the formula");
-  expect(weights.blocks.row(3)[0] == untouched && meta[3].last_changed == 0, "rows without a gradient stay");
-  expect(meta[9].last_changed == 5, "a changed row is stamped");
+  }
+}
+
+template <template <typename> class... Rules>
+void rules_move_their_rows_alone(std::mt19937_64& random, RuleList<Rules...>) {
+  (a_rule_moves_its_rows_alone<float, Rules<float>>(random), ...);
+  (a_rule_moves_its_rows_alone<double, Rules<double>>(random), ...);
+  (a_rule_moves_its_rows_alone<BFloat16, Rules<float>>(random), ...);
+  (a_rule_moves_its_rows_alone<Float16, Rules<float>>(random), ...);
 }
 
 }  // namespace
@@ -139,15 +140,6 @@ int main() {
     new_rows_are_whole<Float16>(initializer);
   }
   touched_rows_are_stamped();
-  rules_are_their_formulae<Sgd>(random, [](double& w, double*, double g) { w -= 0.1 * (g + 0.01 * w); });
-  rules_are_their_formulae<Adagrad>(random, [](double& w, double* s, double g) {
-    g += 0.01 * w;
-    w -= 0.1 * g / (std::sqrt(s[0] + g * g) + 1e-3);
-  });
-  rules_are_their_formulae<Adam>(random, [](double& w, double* s, double g) {
-    g += 0.01 * w;
-    const double m = 0.9 * s[0] + 0.1 * g, v = 0.99 * s[1] + 0.01 * g * g;
-    w -= 0.1 / 0.19 * m / (std::sqrt(v) / std::sqrt(0.0199) + 1e-8);
-  });
+  rules_move_their_rows_alone(random, AllRules{});
   std::puts("rows_test: ok");
 }

@@ -22,6 +22,7 @@ from tests_support import ids as any_id
 BODIES = {"reference": reference.init_rows_, "cpu": init_rows_}
 CONSTANT, UNIFORM, NORMAL, TRUNCATED_NORMAL = range(4)
 ROWS_PER_BLOCK, NUM_BLOCKS = 8, 3
+SLOT_VALUES = torch.tensor([[0.0, 0.5, 2.0], [1.0, 1.5, 3.0]], dtype=torch.float64)
 PARAMETERS = torch.tensor([[0.5, 2.0], [-1.0, 0.25]], dtype=torch.float64)
 
 
@@ -51,7 +52,7 @@ class Rows:
     ) -> None:
         BODIES[body](
             self.weights, self.element_slots, self.row_slots, self.row_ids, self.meta, rows, ids, offsets, positions,
-            torch.tensor([positions.numel()]), torch.tensor(seeds), kind, PARAMETERS, torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64),
+            torch.tensor([positions.numel()]), torch.tensor(seeds), kind, PARAMETERS, SLOT_VALUES,
         )  # fmt: skip
 
 
@@ -93,8 +94,9 @@ def test_compiled_equals_reference_and_touches_nothing_else(
             position = rows.tolist().index(row)
             assert mine.row_ids[row] == ids[position]
             assert mine.meta[row].tolist() == [0, 0, 0, int(position >= len(ids) // 2)]
-            assert torch.cat(mine.element_slots)[row].tolist() == [0.0] * dim + [0.5] * dim
-            assert torch.cat(mine.row_slots)[row].tolist() == [2.0]
+            table = int(position >= len(ids) // 2)
+            assert torch.cat(mine.element_slots)[row].tolist() == [1.0 * table] * dim + [0.5 + table] * dim
+            assert torch.cat(mine.row_slots)[row].tolist() == [2.0 + table]
 
 
 def test_values_depend_on_seed_id_and_column_alone() -> None:
@@ -183,7 +185,7 @@ def test_opcheck(kind: int) -> None:
     blocks = [[block.nan_to_num() for block in held] for held in (state.weights, state.element_slots, state.row_slots)]
     rows, positions = torch.tensor([3, 9], dtype=torch.int32), torch.tensor([0, 1], dtype=torch.int32)
     placed = (rows, torch.tensor([5, 6]), torch.tensor([0, 1, 2]), positions, torch.tensor([2]), torch.tensor([1, 2]))
-    values = torch.zeros(3, dtype=torch.float64)
+    values = torch.zeros(2, 3, dtype=torch.float64)
     opcheck(torch.ops.sparrow.init_rows_.default, (*blocks, state.row_ids, state.meta, *placed, kind, PARAMETERS, values))
 
 
@@ -215,7 +217,7 @@ def test_rows_that_do_not_exist_are_skipped(body: str) -> None:
         ({"row_slots": lambda held: held[:2]}, "row_slots must cover every row"),
         ({"row_slots": lambda held: [block[:4] for block in held]}, "row_slots must cover every row"),
         ({"element_slots": lambda held: [torch.zeros(8, 5) for _ in held]}, "element_slots must be a multiple of 2 wide"),
-        ({"element_slots": lambda held: []}, "slot_values must hold one value a slot"),
+        ({"element_slots": lambda held: []}, "slot_values must be"),
         ({"row_ids": lambda held: held[:23]}, "row_ids"),
         ({"meta": lambda held: held.reshape(-1)}, "meta"),
         ({"meta": lambda held: held[:23]}, "meta"),
@@ -233,7 +235,7 @@ def test_rows_that_do_not_exist_are_skipped(body: str) -> None:
         ({"seeds": lambda held: held[:1]}, "seeds"),
         ({"parameters": lambda held: held[:1]}, "parameters"),
         ({"parameters": lambda held: held.float()}, "parameters has the wrong dtype"),
-        ({"slot_values": lambda held: held[:2]}, "slot_values must hold one value a slot: 3"),
+        ({"slot_values": lambda held: held[:, :2]}, "slot_values must be"),
         ({"initializer": lambda held: 9}, "initializer must be from 0 to 3"),
         ({"weights": lambda held: []}, "weights"),
         ({"weights": lambda held: [held[0], held[1].double(), held[2]]}, "weights has the wrong dtype"),
@@ -248,7 +250,7 @@ def test_wrong_argument_is_named_and_nothing_is_written(change: dict[str, Callab
         "meta": state.meta, "rows": torch.tensor([0, 1], dtype=torch.int32), "ids": torch.tensor([5, 6]),
         "table_offsets": torch.tensor([0, 1, 2]), "positions": torch.tensor([0, 1], dtype=torch.int32), "num_positions": torch.tensor([2]),
         "seeds": torch.tensor([1, 2]), "initializer": CONSTANT, "parameters": PARAMETERS,
-        "slot_values": torch.zeros(3, dtype=torch.float64),
+        "slot_values": torch.zeros(2, 3, dtype=torch.float64),
     }  # fmt: skip
     for name, make in change.items():
         arguments[name] = make(arguments[name])

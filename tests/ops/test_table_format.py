@@ -58,7 +58,7 @@ def test_first_values() -> None:
             init_rows_(
                 [weights], [], [], torch.zeros(1, dtype=torch.int64), torch.zeros(1, 4, dtype=torch.int32), one, torch.tensor([id]),
                 torch.tensor([0, 1]), one, torch.tensor([1]), torch.tensor([seed]), kind, torch.tensor([[0.0, 1.0]], dtype=torch.float64),
-                torch.zeros(0, dtype=torch.float64),
+                torch.zeros(1, 0, dtype=torch.float64),
             )  # fmt: skip
             assert float(weights[0, column]).hex() == value
 

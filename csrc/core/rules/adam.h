@@ -4,22 +4,24 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/rules/hyper.h"
+
 namespace sparrow {
 
-template <typename T>
-struct Adam {
-  static constexpr int kElementSlots = 2;
-  static constexpr int kRowSlots = 0;
-  T weight_decay, beta1, beta2, eps, step_size, sqrt_correction2, rest1, rest2;
+// Adam's step with what differs between its kin: whether decay is part of the gradient or of the weight.
+template <typename T, bool kDecoupled>
+struct AdamStep {
+  static constexpr int kElementSlots = 2, kRowSlots = 0;
+  T weight_decay, keep, beta1, beta2, eps, step_size, sqrt_correction2, rest1, rest2;
 
-  explicit Adam(const double* hyper)
-      : weight_decay(static_cast<T>(hyper[1])),
+  explicit AdamStep(const double* hyper)
+      : weight_decay(static_cast<T>(kDecoupled ? 0.0 : hyper[1])),
+        keep(static_cast<T>(kDecoupled ? 1.0 - hyper[0] * hyper[1] : 1.0)),
         beta1(static_cast<T>(hyper[2])),
         beta2(static_cast<T>(hyper[3])),
         eps(static_cast<T>(hyper[4])),
-        // In double, rounded once: 1 - beta^t loses digits in float.
-        step_size(static_cast<T>(hyper[0] / hyper[5])),
-        sqrt_correction2(static_cast<T>(std::sqrt(hyper[6]))),
+        step_size(static_cast<T>(hyper[0] / hyper[kCorrection1])),
+        sqrt_correction2(static_cast<T>(std::sqrt(hyper[kCorrection2]))),
         rest1(static_cast<T>(1.0 - hyper[2])),
         rest2(static_cast<T>(1.0 - hyper[3])) {}
 
@@ -30,9 +32,12 @@ struct Adam {
       const T g = grad[k] + weight_decay * weight[k];
       exp_avg[k] = beta1 * exp_avg[k] + rest1 * g;
       exp_avg_sq[k] = beta2 * exp_avg_sq[k] + rest2 * (g * g);
-      weight[k] = weight[k] - step_size * (exp_avg[k] / (std::sqrt(exp_avg_sq[k]) / sqrt_correction2 + eps));
+      weight[k] = keep * weight[k] - step_size * (exp_avg[k] / (std::sqrt(exp_avg_sq[k]) / sqrt_correction2 + eps));
     }
   }
 };
+
+template <typename T>
+using Adam = AdamStep<T, false>;
 
 }  // namespace sparrow

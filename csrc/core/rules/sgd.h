@@ -3,12 +3,13 @@
 
 #include <cstdint>
 
+#include "core/rules/hyper.h"
+
 namespace sparrow {
 
 template <typename T>
 struct Sgd {
-  static constexpr int kElementSlots = 0;
-  static constexpr int kRowSlots = 0;
+  static constexpr int kElementSlots = 0, kRowSlots = 0;
   T lr, weight_decay;
 
   explicit Sgd(const double* hyper) : lr(static_cast<T>(hyper[0])), weight_decay(static_cast<T>(hyper[1])) {}

@@ -36,6 +36,13 @@ class SparseOptimizer(torch.optim.Optimizer):
         for name in hyper:
             if name not in known:
                 raise ConfigError(f"SparseOptimizer: no rule of these tables has hyper-parameter {name!r}{did_you_mean(name, known)}")
+        for group in self.groups:
+            for slot, name in group.rule.first_from.items():
+                if name in hyper:
+                    raise ConfigError(
+                        f"SparseOptimizer: {name!r} is the first value of slot {slot!r}, which rows get when they are inserted; "
+                        f"declare it with the table: hyper={{{name!r}: {hyper[name]}}}"
+                    )
         param_groups: list[dict[str, Any]] = [
             {"params": [], "name": group.name, "lr": lr, **{name: value for name, value in hyper.items() if name in group.rule.hyper}}
             for group in self.groups
@@ -61,9 +68,21 @@ class SparseOptimizer(torch.optim.Optimizer):
                     lookup, grad = taken
                     for table in lookup.tables:
                         group.table_steps[table] += 1
-                    group.update(lookup, grad, _hyper_tensor(group, param_group))
+                    group.update(lookup, grad, self._hyper_tensor(group, param_group))
                 group.step += 1
         return loss
+
+    def _hyper_tensor(self, group: TableGroup, param_group: dict[str, Any]) -> Tensor:
+        """Return float64 [T, 16]: the hyper-parameters of every table for this update, bias corrections by the table's own step count."""
+        shared = {name: value for name, value in param_group.items() if name in group.rule.hyper}
+        rows: dict[tuple[Any, ...], list[float]] = {}  # tables mostly agree: hundreds of them cost what one does
+        made = []
+        for options, step in zip(group.tables, group.table_steps, strict=True):
+            key = (step, *options.hyper.items())
+            if key not in rows:
+                rows[key] = group.rule.hyper_row(step=max(step, 1), global_step=group.step + 1, **{**shared, **options.hyper})
+            made.append(rows[key])
+        return torch.tensor(made, dtype=torch.float64)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients that have arrived. Sinks still waiting stay: the loop forward, zero_grad, backward, step trains."""
@@ -84,16 +103,6 @@ class SparseOptimizer(torch.optim.Optimizer):
             )
         for param_group, values in zip(self.param_groups, state_dict["param_groups"], strict=True):
             param_group.update({key: value for key, value in values.items() if key != "params"})
-
-
-def _hyper_tensor(group: TableGroup, param_group: dict[str, Any]) -> Tensor:
-    """Return float64 [T, 8]: the hyper-parameters of every table for this update, bias corrections by the table's own step count."""
-    shared = {name: value for name, value in param_group.items() if name in group.rule.hyper}
-    rows = [
-        group.rule.hyper_row(step=max(step, 1), **{**shared, **options.hyper})
-        for options, step in zip(group.tables, group.table_steps, strict=True)
-    ]
-    return torch.tensor(rows, dtype=torch.float64)
 
 
 def _refuse_sinks(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

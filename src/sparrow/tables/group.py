@@ -65,7 +65,8 @@ class TableGroup:
     def _describe_first_values(self) -> None:
         self._initializer_parameters = torch.tensor([table.initializer.parameters(table.dim) for table in self.tables], dtype=torch.float64)
         slots = (*self.rule.element_slots, *self.rule.row_slots)
-        self._slot_values = torch.tensor([self.rule.first_value(slot) for slot in slots], dtype=torch.float64)
+        values = [[self.rule.first_value(slot, table.hyper) for slot in slots] for table in self.tables]
+        self._slot_values = torch.tensor(values, dtype=torch.float64).reshape(len(self.tables), len(slots))
 
     def _check_tables(self) -> None:
         if not self.tables:
@@ -177,7 +178,7 @@ class TableGroup:
         offsets = torch.zeros(len(self.tables) + 1, dtype=torch.int64)
         offsets[self.table_index(table) + 1 :] = ids.numel()
         self._check_whole()
-        rows = self.map.erase(ids, offsets)
+        rows = self.map.erase(ids.contiguous(), offsets)
         rows = rows[rows >= 0]
         (self._erased if self.num_leases else self._retired).append(rows)
         self._free_retired()

@@ -130,7 +130,7 @@ def load_chunk(group: TransferableGroup, chunk: Chunk) -> None:
     rows = group.insert_ids(index, chunk.ids)
     # The row may have been there before: slots the chunk does not bring start anew.
     fresh = {
-        name: torch.full(shape, group.rule.first_value(name), dtype=group.blocks.slot_dtype)
+        name: torch.full(shape, group.rule.first_value(name, group.tables[index].hyper), dtype=group.blocks.slot_dtype)
         for names, shape in ((group.rule.element_slots, (num_ids, group.dim)), (group.rule.row_slots, (num_ids,)))
         for name in names
         if name not in chunk.slots

@@ -37,7 +37,7 @@ def init_rows_(
         row_ids: int64 [capacity]; meta: int32 [capacity, 4], becomes (0, 0, 0, table). Mutated.
         rows: int32 [N] (-1: none, skipped), ids: int64 [N]: the row of each id; table t owns `ids[table_offsets[t]:table_offsets[t + 1]]`.
         positions: int32 [N], of which the first `num_positions` (int64 [1]) are the positions of fresh rows, increasing.
-        seeds: int64 [T]. parameters: float64 [T, 2] (a, b). slot_values: float64 [E + R].
+        seeds: int64 [T]. parameters: float64 [T, 2] (a, b). slot_values: float64 [T, E + R].
         initializer: 0 constant a; 1 uniform from a to b; 2 normal of mean a and standard deviation b; 3 the same, within two of them.
 
     Words: Philox-4x32-10, key = the seed's two halves, counter = (id low, id high, column // 4, 0), word column % 4.

@@ -64,8 +64,8 @@ def init_rows_(
         for column in range(dim):
             weights[block][inside, column] = initial_value(int(seeds[table]), id, column, initializer, *parameters[table].tolist())
         for slot in range(num_element_slots):
-            element_slots[block][inside, slot * dim : (slot + 1) * dim] = slot_values[slot]
-        for slot in range(slot_values.numel() - num_element_slots):
-            row_slots[block][inside, slot] = slot_values[num_element_slots + slot]
+            element_slots[block][inside, slot * dim : (slot + 1) * dim] = slot_values[table, slot]
+        for slot in range(slot_values.shape[1] - num_element_slots):
+            row_slots[block][inside, slot] = slot_values[table, num_element_slots + slot]
         row_ids[row] = id
         meta[row] = meta.new_tensor([0, 0, 0, table])

@@ -28,15 +28,15 @@ def update_rows_(
     """Update weights and slots of `rows` by a rule; all other rows stay as they are.
 
     Args:
-        weights: blocks [rows_per_block, D], float32 or float64. Mutated.
+        weights: blocks [rows_per_block, D], float32, float64, bfloat16 or float16. Mutated.
         element_slots, row_slots: as `rules.py` says for the rule; blocks as in `init_rows_`. Mutated.
         meta: int32 [capacity, 4]: column 3 tells a row's table, column 1 (last_changed) becomes `step`.
         rows: int32 [U], distinct; -1 is skipped.
-        grads: [U, D] of the weights' dtype, summed per row.
-        hyper: float64 [T, 8], `Rule.hyper_row` of each table.
+        grads: [U, D] of the weights' dtype, float32 for 16-bit ones; summed per row.
+        hyper: float64 [T, 16], `Rule.hyper_row` of each table.
         rule: `Rule.code`.
 
-    Arithmetic in the weights' dtype; IEEE + - * / sqrt in the order `reference.py` writes.
+    Arithmetic in the gradient's dtype, 16-bit weights rounded to nearest even once; IEEE + - * / sqrt in the order `reference.py` writes.
     Cost: a row of weights, slots and gradient read, weights and slots written.
     """
     torch.ops.sparrow.update_rows_.default(weights, element_slots, row_slots, meta, rows, grads, hyper, rule, step)
