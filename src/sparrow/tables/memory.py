@@ -51,9 +51,10 @@ class GrowableTensor:
 
 
 class BlockMemory:
-    """Hands out tensors that are never given back one by one; large ones side by side in huge pages."""
+    """Hands out tensors that are never given back one by one, side by side in huge pages."""
 
     _EXTENT_BYTES = 1 << 30
+    _ALIGNMENT = 64
 
     def __init__(self) -> None:
         self._extent: mmap.mmap | None = None
@@ -62,14 +63,12 @@ class BlockMemory:
     def empty(self, num_rows: int, width: int, dtype: torch.dtype) -> Tensor:
         """Return an uninitialised tensor [num_rows, width]."""
         num_bytes = num_rows * width * dtype.itemsize
-        if num_bytes < HUGE_PAGE_BYTES:
-            return torch.empty(num_rows, width, dtype=dtype)
         if self._extent is None or self._used + num_bytes > len(self._extent):
             self._extent, self._used = reserve(max(num_bytes, self._EXTENT_BYTES)), 0
             if self._extent is None:
                 return torch.empty(num_rows, width, dtype=dtype)
             advise_huge_pages(self._extent, 0, len(self._extent))
-        first, self._used = self._used, self._used + -(-num_bytes // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+        first, self._used = self._used, self._used + -(-num_bytes // self._ALIGNMENT) * self._ALIGNMENT
         block = torch.frombuffer(self._extent, dtype=dtype, offset=first, count=num_rows * width)
         return block.view(num_rows, width)
 
