@@ -13,7 +13,7 @@ namespace sparrow {
 // Where the gradients of each distinct row lie: a counting sort of the positions by distinct row, in position order within each.
 template <typename T>
 struct Occurrences {
-  std::vector<int32_t> first;         // [U + 2]: row u owns occurrences [first[u], first[u + 1]); the last entry is scratch
+  std::unique_ptr<int32_t[]> first;   // [U + 1]: row u owns occurrences [first[u], first[u + 1])
   std::unique_ptr<int32_t[]> source;  // [N]: which [D] of the gradient an occurrence receives
   std::unique_ptr<T[]> factor;        // [N]: times what; null where every factor is 1
   int64_t num_occurrences;
@@ -34,34 +34,89 @@ struct OccurrenceRows {
   }
 };
 
-// Requires indices below num_unique and offsets within num_positions (`in.rows`, `in.weights` and `in.default_row` are not read).
+// The counting sort in parts that threads share: each owns a run of distinct rows and looks at all positions, whose rows come in runs too
+// (a feature's are of one table), so that its branch is predicted. Requires indices below num_unique and offsets within num_positions
+// (`in.rows`, `in.weights` and `in.default_row` are not read). Phases: count(every part), sum_parts(), place(every part).
 template <typename T>
-inline Occurrences<T> sort_occurrences(const PoolInput<T>& in, int64_t num_unique) {
-  const bool scaled =
-      in.position_weights != nullptr || std::find(in.combiners, in.combiners + in.num_features, kMean) != in.combiners + in.num_features;
-  Occurrences<T> sorted{std::vector<int32_t>(num_unique + 2, 0), std::make_unique_for_overwrite<int32_t[]>(in.num_positions),
-                        scaled ? std::make_unique_for_overwrite<T[]>(in.num_positions) : nullptr, in.num_positions};
-  // Counted two places on, summed one place on: placing an occurrence of row u moves first[u + 1] from where u begins to where it ends.
-  int32_t* first = sorted.first.data();
-  for (int64_t i = 0; i < in.num_positions; ++i) ++first[in.inverse[i] + 2];
-  for (int64_t row = 0; row < num_unique; ++row) first[row + 2] += first[row + 1];
-  const int64_t* offset = in.offsets;
-  for (int64_t feature = 0; feature < in.num_features; ++feature) {
-    const bool mean = in.combiners[feature] == kMean;
-    for (int64_t sample = 0; sample < in.num_samples; ++sample, ++offset) {
-      const auto source = static_cast<int32_t>(sample * in.num_features + feature);
-      const T by = mean ? divisor<T>(in.position_weights, offset[0], offset[1]) : T(1);
-      for (int64_t position = offset[0]; position < offset[1]; ++position) {
-        const int32_t place = first[in.inverse[position] + 1]++;
-        sorted.source[place] = source;
-        if (!scaled) continue;
-        const T own = in.position_weights == nullptr ? T(1) : static_cast<T>(in.position_weights[position]);
-        sorted.factor[place] = by == T(0) ? T(0) : own / by;
-      }
+class OccurrenceSort {
+ public:
+  OccurrenceSort(const PoolInput<T>& in, int64_t num_unique, int64_t num_parts)
+      : in_(in),
+        num_unique_(num_unique),
+        num_parts_(num_parts),
+        scaled_(!in.one_id_each && (in.position_weights != nullptr ||
+                                    std::any_of(in.combiners, in.combiners + in.num_features, [](int64_t c) { return c != kSum; }))),
+        sorted_{std::make_unique_for_overwrite<int32_t[]>(num_unique + 1), std::make_unique_for_overwrite<int32_t[]>(in.num_positions),
+                scaled_ ? std::make_unique_for_overwrite<T[]>(in.num_positions) : nullptr, in.num_positions},
+        next_(std::make_unique_for_overwrite<int32_t[]>(num_unique)),
+        before_(num_parts + 1, 0) {}
+
+  void count(int64_t part) {
+    const int64_t begin = part_begin(part), end = part_begin(part + 1);
+    std::fill(next_.get() + begin, next_.get() + end, 0);
+    for (int64_t i = 0; i < in_.num_positions; ++i)
+      if (in_.inverse[i] >= begin && in_.inverse[i] < end) ++next_[in_.inverse[i]];
+    int32_t total = 0;
+    for (int64_t row = begin; row < end; ++row) {
+      sorted_.first[row] = total;
+      total += next_[row];
     }
+    before_[part + 1] = total;
   }
-  return sorted;
-}
+
+  void sum_parts() {
+    for (int64_t part = 0; part < num_parts_; ++part) before_[part + 1] += before_[part];
+    sorted_.first[num_unique_] = static_cast<int32_t>(in_.num_positions);
+  }
+
+  void place(int64_t part) {
+    const int64_t begin = part_begin(part), end = part_begin(part + 1);
+    for (int64_t row = begin; row < end; ++row) next_[row] = sorted_.first[row] += before_[part];
+    scaled_ ? place_scaled(begin, end) : place_plain(begin, end);
+  }
+
+  const Occurrences<T>& sorted() const { return sorted_; }
+
+ private:
+  int64_t part_begin(int64_t part) const { return num_unique_ * part / num_parts_; }
+
+  void place_plain(int64_t begin, int64_t end) {
+    for_segments([&](int32_t source, int64_t, int64_t first, int64_t last) {
+      for (int64_t position = first; position < last; ++position) {
+        const int32_t row = in_.inverse[position];
+        if (row >= begin && row < end) sorted_.source[next_[row]++] = source;
+      }
+    });
+  }
+
+  void place_scaled(int64_t begin, int64_t end) {
+    for_segments([&](int32_t source, int64_t combiner, int64_t first, int64_t last) {
+      const T by = divisor<T>(combiner, in_.position_weights, first, last);
+      for (int64_t position = first; position < last; ++position) {
+        const int32_t row = in_.inverse[position];
+        if (row < begin || row >= end) continue;
+        const T own = in_.position_weights == nullptr ? T(1) : static_cast<T>(in_.position_weights[position]);
+        sorted_.factor[next_[row]] = by == T(0) ? T(0) : own / by;
+        sorted_.source[next_[row]++] = source;
+      }
+    });
+  }
+
+  template <typename Visit>
+  [[gnu::always_inline]] void for_segments(Visit visit) const {
+    const int64_t* offset = in_.offsets;
+    for (int64_t feature = 0; feature < in_.num_features; ++feature)
+      for (int64_t sample = 0; sample < in_.num_samples; ++sample, ++offset)
+        visit(static_cast<int32_t>(sample * in_.num_features + feature), in_.combiners[feature], offset[0], offset[1]);
+  }
+
+  const PoolInput<T>& in_;
+  const int64_t num_unique_, num_parts_;
+  const bool scaled_;
+  Occurrences<T> sorted_;
+  std::unique_ptr<int32_t[]> next_;  // [U]: where the next occurrence of a row goes
+  std::vector<int32_t> before_;      // [parts + 1]: occurrences of all parts before
+};
 
 // Returns the end of piece `piece` of `num_pieces`: distinct rows cut so that pieces hold about as many rows and occurrences together.
 // A few popular ids have most occurrences, and they come first: equal numbers of rows would leave threads idle.
@@ -81,9 +136,10 @@ inline int64_t piece_end(const Occurrences<T>& occurrences, int64_t num_unique, 
 }
 
 // out[u] = the summed gradient of distinct rows u in [begin, end); zeros where rows[u] is negative.
-template <typename T, bool kScaled>
-inline void sum_occurrences(const Occurrences<T>& occurrences, const T* grad, const int32_t* rows, int64_t dim, int64_t begin, int64_t end,
-                            T* out) {
+template <int64_t kDim, typename T, bool kScaled>
+inline void sum_occurrences_of(const Occurrences<T>& occurrences, const T* grad, const int32_t* rows, int64_t width, int64_t begin,
+                               int64_t end, T* out) {
+  const int64_t dim = kDim == 0 ? width : kDim;
   std::vector<T> chunk(dim);
   for (int64_t unique = begin; unique < end; ++unique) {
     const int64_t first = occurrences.first[unique];
@@ -93,9 +149,15 @@ inline void sum_occurrences(const Occurrences<T>& occurrences, const T* grad, co
       own.prefetch(kRowPrefetchAhead);
       sum_one(own.row(0), dim, out + unique * dim);
     } else {
-      chunked_sum<T>(own, count, dim, out + unique * dim, chunk.data());
+      sum_segment<kDim>(own, count, dim, out + unique * dim, chunk.data());
     }
   }
+}
+
+template <typename T, bool kScaled>
+inline void sum_occurrences(const Occurrences<T>& occurrences, const T* grad, const int32_t* rows, int64_t dim, int64_t begin, int64_t end,
+                            T* out) {
+  with_width(dim, [&](auto width) { sum_occurrences_of<width(), T, kScaled>(occurrences, grad, rows, dim, begin, end, out); });
 }
 
 }  // namespace sparrow

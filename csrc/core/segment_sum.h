@@ -4,8 +4,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
-#if defined(__SSE2__)
+#include "core/half.h"
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
@@ -27,19 +33,54 @@ inline void chunked_sum(const Rows& rows, int64_t count, int64_t dim, T* __restr
     if (sum == chunk) std::fill(chunk, chunk + dim, T(0));
     for (int64_t i = first; i < last; ++i) {
       rows.prefetch(i + kRowPrefetchAhead);
-      const T* __restrict__ value = rows.row(i);
+      const auto* __restrict__ value = rows.row(i);
       const T factor = rows.scale(i);
-      for (int64_t column = 0; column < dim; ++column) sum[column] += factor * value[column];
+      for (int64_t column = 0; column < dim; ++column) sum[column] += factor * widen(value[column]);
     }
     if (sum == chunk)
       for (int64_t column = 0; column < dim; ++column) total[column] += chunk[column];
   }
 }
 
+// The same sums for rows of kDim values of T, whole cache lines of them: they stay in registers from the first row to the last.
+template <int64_t kDim, typename T, typename Rows>
+inline void chunked_sum_in_registers(const Rows& rows, int64_t count, T* __restrict__ total) {
+  using Line [[gnu::vector_size(kCacheLineBytes)]] = T;
+  constexpr int64_t kLines = kDim * static_cast<int64_t>(sizeof(T)) / kCacheLineBytes, kWidth = kDim / kLines;
+  Line sum[kLines] = {};
+  for (int64_t first = 0; first < count; first += kChunkRows) {
+    const int64_t last = std::min(first + kChunkRows, count);
+    Line chunk[kLines] = {};
+    for (int64_t i = first; i < last; ++i) {
+      rows.prefetch(i + kRowPrefetchAhead);
+      const T* row = rows.row(i);
+      const T factor = rows.scale(i);
+      for (int64_t line = 0; line < kLines; ++line) {
+        Line value;
+        std::memcpy(&value, row + line * kWidth, sizeof value);
+        chunk[line] += factor * value;
+      }
+    }
+    for (int64_t line = 0; line < kLines; ++line) sum[line] += chunk[line];
+  }
+  std::memcpy(total, sum, sizeof sum);
+}
+
+// Sums a segment by the better of the two ways; kDim is the width of a row, or 0 for any. `chunk` is scratch of dim values.
+template <int64_t kDim, typename T, typename Rows>
+inline void sum_segment(const Rows& rows, int64_t count, int64_t dim, T* __restrict__ total, T* __restrict__ chunk) {
+  using W = std::remove_cvref_t<decltype(*rows.row(0))>;
+  if constexpr (std::is_same_v<W, T> && kDim != 0 && kDim * sizeof(T) % kCacheLineBytes == 0) {
+    chunked_sum_in_registers<kDim>(rows, count, total);
+  } else {
+    chunked_sum<T>(rows, count, dim, total, chunk);
+  }
+}
+
 // out = the sum of one row. Adding it to zero is part of the contract: it makes -0 positive.
-template <typename T>
-inline void sum_one(const T* __restrict__ row, int64_t dim, T* __restrict__ out) {
-  for (int64_t column = 0; column < dim; ++column) out[column] = T(0) + row[column];
+template <typename W, typename T>
+inline void sum_one(const W* __restrict__ row, int64_t dim, T* __restrict__ out) {
+  for (int64_t column = 0; column < dim; ++column) out[column] = T(0) + widen(row[column]);
 }
 
 // Functions that only prefetch must be inlined: GCC otherwise sees no effect in them and drops their calls.

@@ -1,6 +1,7 @@
 // Lists of tensors as row blocks, checked: equal shapes [rows_per_block, width], rows_per_block a power of two.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "core/blocks.h"
@@ -46,12 +47,21 @@ void check_covers(const Blocks<T>& slots, const Blocks<W>& weights, const char* 
                   " must cover every row of weights, in blocks of as many rows");
 }
 
+// Whether data[0, count) lie in [begin, end). Never leaves the loop, so that it vectorises.
+inline bool all_within(const int32_t* data, int64_t count, int64_t begin, int64_t end) {
+  const auto low = static_cast<int32_t>(begin), high = static_cast<int32_t>(std::min<int64_t>(end - 1, INT32_MAX));
+  bool outside = false;
+  for (int64_t i = 0; i < count; ++i) outside |= (data[i] < low) | (data[i] > high);
+  return !outside;
+}
+
 // Read pointer of int32 rows, the first `count` (all when negative) checked to be -1 or inside the blocks.
 inline const int32_t* rows_of(const Tensor& rows, int64_t num_rows, const char* name, int64_t count = -1) {
   const int32_t* data = input<int32_t>(rows, name);
   if (count < 0) count = rows.numel();
-  for (int64_t i = 0; i < count; ++i)
-    STD_TORCH_CHECK(data[i] >= -1 && data[i] < num_rows, name, "[", i, "] is ", data[i], ", the blocks hold ", num_rows, " rows");
+  if (!all_within(data, count, -1, num_rows))
+    for (int64_t i = 0; i < count; ++i)
+      STD_TORCH_CHECK(data[i] >= -1 && data[i] < num_rows, name, "[", i, "] is ", data[i], ", the blocks hold ", num_rows, " rows");
   return data;
 }
 
@@ -59,8 +69,9 @@ inline const int32_t* rows_of(const Tensor& rows, int64_t num_rows, const char* 
 inline const int32_t* indices_of(const Tensor& indices, int64_t end, const char* name, int64_t count = -1) {
   const int32_t* data = input<int32_t>(indices, name);
   if (count < 0) count = indices.numel();
-  for (int64_t i = 0; i < count; ++i)
-    STD_TORCH_CHECK(data[i] >= 0 && data[i] < end, name, "[", i, "] is ", data[i], ", expected 0 to ", end - 1);
+  if (!all_within(data, count, 0, end))
+    for (int64_t i = 0; i < count; ++i)
+      STD_TORCH_CHECK(data[i] >= 0 && data[i] < end, name, "[", i, "] is ", data[i], ", expected 0 to ", end - 1);
   return data;
 }
 

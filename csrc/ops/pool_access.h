@@ -9,10 +9,10 @@
 namespace sparrow {
 
 // Returns the segments to pool: all but the rows, which only the forward reads.
-template <typename T>
-PoolInput<T> segments_of(int64_t num_unique, const Tensor& inverse, const Tensor& offsets, const std::optional<Tensor>& position_weights,
+template <typename W>
+PoolInput<W> segments_of(int64_t num_unique, const Tensor& inverse, const Tensor& offsets, const std::optional<Tensor>& position_weights,
                          const Tensor& combiners, int64_t num_samples, int64_t dim) {
-  PoolInput<T> in{};
+  PoolInput<W> in{};
   in.num_positions = inverse.numel();
   in.num_features = combiners.numel();
   in.num_samples = num_samples;
@@ -26,13 +26,17 @@ PoolInput<T> segments_of(int64_t num_unique, const Tensor& inverse, const Tensor
   in.offsets = offsets_of(offsets, in.num_positions, "offsets");
   in.combiners = input<int64_t>(combiners, "combiners");
   for (int64_t feature = 0; feature < in.num_features; ++feature)
-    STD_TORCH_CHECK(in.combiners[feature] == kSum || in.combiners[feature] == kMean, "combiners[", feature, "] is ", in.combiners[feature],
-                    ", expected 0 (sum) or 1 (mean)");
+    STD_TORCH_CHECK(in.combiners[feature] >= kSum && in.combiners[feature] <= kSqrtN, "combiners[", feature, "] is ", in.combiners[feature],
+                    ", expected 0 (sum), 1 (mean) or 2 (sqrtn)");
   if (position_weights) {
     in.position_weights = input<float>(*position_weights, "position_weights");
     STD_TORCH_CHECK(position_weights->numel() == in.num_positions, "position_weights must hold one value an id: ", in.num_positions,
                     ", holds ", position_weights->numel());
   }
+  in.one_id_each = !position_weights && in.num_positions == in.num_features * num_samples;
+  bool in_order = true;
+  for (int64_t i = 0; in.one_id_each && i < in.num_positions; ++i) in_order &= in.offsets[i] == i;
+  in.one_id_each &= in_order;
   return in;
 }
 

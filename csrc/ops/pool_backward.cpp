@@ -1,5 +1,6 @@
 #include "core/pool_backward.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "ops/huge_pages.h"
@@ -11,6 +12,8 @@ namespace {
 // Pieces of equal work; a small problem is one thread's.
 constexpr int64_t kPieces = 64;
 constexpr int64_t kRowsPerThread = 2048;
+constexpr int64_t kWorthSharing = 8192;
+constexpr int64_t kMostParts = 12;
 
 template <typename T>
 Tensor pool_backward(const Tensor& grad, const Tensor& rows, const Tensor& inverse, const Tensor& offsets,
@@ -21,7 +24,18 @@ Tensor pool_backward(const Tensor& grad, const Tensor& rows, const Tensor& inver
   const T* gradient = input<T>(grad, "grad");
   const int32_t* row = input<int32_t>(rows, "rows");
   const PoolInput<T> in = segments_of<T>(num_unique, inverse, offsets, position_weights, combiners, grad.size(0), dim);
-  const Occurrences<T> occurrences = sort_occurrences(in, num_unique);
+  // A few thousand positions are one thread's; beyond a dozen threads looking at all positions would cost more than it saves.
+  const int64_t num_parts = in.num_positions < kWorthSharing ? 1 : std::min<int64_t>(kMostParts, torch::stable::get_num_threads());
+  OccurrenceSort<T> sort(in, num_unique, num_parts);
+  const auto each_part = [num_parts](auto phase) {
+    torch::stable::parallel_for(0, num_parts, 1, [&](int64_t first, int64_t last) {
+      for (int64_t part = first; part < last; ++part) phase(part);
+    });
+  };
+  each_part([&](int64_t part) { sort.count(part); });
+  sort.sum_parts();
+  each_part([&](int64_t part) { sort.place(part); });
+  const Occurrences<T>& occurrences = sort.sorted();
   Tensor out = empty<T>({num_unique, dim}, grad);
   T* summed = output<T>(out, "out");
   advise_huge_pages(summed, out.numel() * static_cast<int64_t>(sizeof(T)));

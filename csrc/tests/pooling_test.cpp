@@ -94,7 +94,12 @@ void test_both_directions(std::mt19937_64& random, int64_t num_features, int64_t
       }
   pool_tasks<double, false>(in, 0, num_pool_tasks(in), out.get());
   expect(std::equal(expected.begin(), expected.end(), out.get()), "pooled rows");
-  const Occurrences<double> occurrences = sort_occurrences(in, num_unique);
+  const int64_t num_parts = static_cast<int64_t>(random() % 4) + 1;
+  OccurrenceSort<double> sort(in, num_unique, num_parts);
+  for (int64_t part = num_parts - 1; part >= 0; --part) sort.count(part);
+  sort.sum_parts();
+  for (int64_t part = 0; part < num_parts; ++part) sort.place(part);
+  const Occurrences<double>& occurrences = sort.sorted();
   constexpr int64_t kPieces = 5;
   int64_t begin = 0;
   for (int64_t piece = 0; piece < kPieces; ++piece) {

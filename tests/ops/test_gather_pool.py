@@ -229,7 +229,7 @@ def test_compiles_whole_with_dynamic_shapes() -> None:
         ("offsets", torch.tensor([0, 2]), "offsets"),
         ("default_row", torch.zeros(4), "sink|default_row"),
         ("position_weights", torch.zeros(2), "position_weights"),
-        ("combiners", torch.tensor([2]), "combiners"),
+        ("combiners", torch.tensor([3]), "combiners"),
         ("num_samples", -1, "num_samples|offsets"),
     ],
 )

@@ -52,7 +52,7 @@ ROW_LISTS = st.lists(st.integers(0, ROWS_PER_BLOCK * NUM_BLOCKS - 1), unique=Tru
     rows=ROW_LISTS,
     rule=st.sampled_from(sorted(RULES)),
     dtype=st.sampled_from(DTYPES),
-    dim=st.sampled_from([1, 5, 16, 35]),
+    dim=st.sampled_from([1, 5, 8, 16, 32, 35, 64]),
     decay=st.sampled_from([0.0, 0.1]),
     step=st.integers(1, 1000),
     seed=st.integers(0, 99),

@@ -9,7 +9,7 @@ from torch import nn
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import CheckpointError, ConfigError
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
-from sparrow.tables import Constant
+from sparrow.tables import Constant, TableOptions
 from sparrow.types import Batch
 
 
@@ -46,6 +46,52 @@ def test_rows_without_a_gradient_do_not_move(rule: str) -> None:
         step(model, optimizer, [1, 1], [1, 1])
     assert row(model, "a", 2) == before, "no decay of weights or moments for a row that is not there"
     assert row(model, "a", 1) != before
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_micro_batches_are_one_update_of_their_sum(rule: str) -> None:
+    ids = torch.tensor([1, 2, 1, 3, 2, 2, 9, 1])
+    grads = torch.randn(ids.numel(), 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    moved = []
+    for size in (8, 4, 3, 1):
+        model = EmbeddingEngine({"a": EmbeddingOption(dim=5, rule=rule, dtype=torch.float64, initializer=Constant(1.0))})
+        optimizer = SparseOptimizer(model, lr=0.1)
+        for _ in range(3):
+            for part, grad in zip(ids.split(size), grads.split(size), strict=True):
+                model(Batch.of({"a": part}))["a"].backward(grad)
+            optimizer.step()
+        moved.append(torch.tensor([row(model, "a", id) for id in (1, 2, 3, 9)], dtype=torch.float64))
+    for other in moved[1:]:
+        assert torch.allclose(other, moved[0], rtol=1e-12, atol=1e-12)
+
+
+def test_hyper_rows_are_those_of_every_table() -> None:
+    """However steps and overrides are shared out: the words of each table are its own `hyper_row`, to the bit."""
+    options = {f"t{i}": EmbeddingOption(dim=2, rule="adam", hyper={"lr": 0.5} if i % 3 == 0 else {}) for i in range(7)}
+    model = EmbeddingEngine(options)
+    optimizer, group = SparseOptimizer(model, beta1=0.8), model.groups[0]
+    written: list[torch.Tensor] = []
+    group.update = lambda lookup, grad, hyper: written.append(hyper)  # type: ignore[method-assign]
+
+    def check(**shared: float) -> None:
+        model(Batch.of({name: torch.tensor([1]) for name in options}))["t0"].sum().backward()
+        optimizer.step()
+        expected = [
+            group.rule.hyper_row(step=step, global_step=group.step, **{**shared, **table.hyper})
+            for table, step in zip(group.tables, group.table_steps, strict=True)
+        ]
+        assert written[-1].dtype == torch.float64
+        assert written[-1].tolist() == expected
+
+    check(lr=1e-3, beta1=0.8)
+    group.table_steps[2:5] = [9, 1000, 9]
+    check(lr=1e-3, beta1=0.8)
+    optimizer.param_groups[0]["lr"] = 0.25
+    group.add_table(TableOptions(name="late", dim=2, rule="adam", hyper={"eps": 1e-3}, initializer=group.tables[0].initializer))
+    group.table_steps[-1] = 1
+    check(lr=0.25, beta1=0.8)
+    group.change_rule("sgd")
+    check(lr=0.25)
 
 
 def test_learning_rates_differ_by_group() -> None:

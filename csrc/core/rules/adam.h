@@ -12,7 +12,7 @@ namespace sparrow {
 template <typename T, bool kDecoupled>
 struct AdamStep {
   static constexpr int kElementSlots = 2, kRowSlots = 0;
-  T weight_decay, keep, beta1, beta2, eps, step_size, sqrt_correction2, rest1, rest2;
+  T weight_decay, keep, beta1, beta2, eps, step_size, root_scale, rest1, rest2;
 
   explicit AdamStep(const double* hyper)
       : weight_decay(static_cast<T>(kDecoupled ? 0.0 : hyper[1])),
@@ -21,7 +21,7 @@ struct AdamStep {
         beta2(static_cast<T>(hyper[3])),
         eps(static_cast<T>(hyper[4])),
         step_size(static_cast<T>(hyper[0] / hyper[kCorrection1])),
-        sqrt_correction2(static_cast<T>(std::sqrt(hyper[kCorrection2]))),
+        root_scale(static_cast<T>(1.0 / std::sqrt(hyper[kCorrection2]))),
         rest1(static_cast<T>(1.0 - hyper[2])),
         rest2(static_cast<T>(1.0 - hyper[3])) {}
 
@@ -32,7 +32,7 @@ struct AdamStep {
       const T g = grad[k] + weight_decay * weight[k];
       exp_avg[k] = beta1 * exp_avg[k] + rest1 * g;
       exp_avg_sq[k] = beta2 * exp_avg_sq[k] + rest2 * (g * g);
-      weight[k] = keep * weight[k] - step_size * (exp_avg[k] / (std::sqrt(exp_avg_sq[k]) / sqrt_correction2 + eps));
+      weight[k] = keep * weight[k] - step_size * (exp_avg[k] / (std::sqrt(exp_avg_sq[k]) * root_scale + eps));
     }
   }
 };

@@ -10,7 +10,7 @@ import torch
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.tables import Initializer, Normal
 
-COMBINERS = {"sum": 0, "mean": 1}
+COMBINERS = {"sum": 0, "mean": 1, "sqrtn": 2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,11 +20,12 @@ class EmbeddingOption:
     dim:         values a row.
     table:       name of the table; None takes the feature's name. Features of equal `table` share its rows, and must agree on
                  everything but the combiner.
-    combiner:    `"sum"` or `"mean"` of a sample's rows (weighted where the column has weights). No id: zeros.
+    combiner:    of a sample's rows, weighted where the column has weights: `"sum"`; `"mean"` divides it by the sum of the weights; `"sqrtn"` by
+                 the root of the sum of their squares. No id: zeros.
     initializer: first values of a row.
-    rule:        update rule: `"sgd"`, `"adagrad"` or `"adam"`.
+    rule:        update rule: a name of `sparrow.optim.RULES` (docs/optimizers.md).
     hyper:       hyper-parameters of the table that differ from the optimizer's.
-    dtype:       of the weights.
+    dtype:       of the weights: float32, bfloat16, float16 (or float64, for tests). Vectors are float32 (float64).
     """
 
     dim: int

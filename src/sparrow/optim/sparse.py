@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sparrow.errors import CheckpointError, ConfigError, did_you_mean
-from sparrow.tables import Sink, SinkList, TableGroup, table_groups
+from sparrow.tables import Sink, SinkList, TableGroup, TableOptions, table_groups
 
 
 class SparseOptimizer(torch.optim.Optimizer):
@@ -49,6 +49,7 @@ class SparseOptimizer(torch.optim.Optimizer):
         ]
         for param_group, group in zip(param_groups, self.groups, strict=True):
             group.rule.hyper_row(step=1, **{name: value for name, value in param_group.items() if name in group.rule.hyper})
+        self._hyper_rows = [_HyperRows(group) for group in self.groups]
         super().__init__(param_groups, {})
         # Torch copied the (empty) lists; what it must see is the live ones.
         for param_group, group in zip(self.param_groups, self.groups, strict=True):
@@ -62,27 +63,15 @@ class SparseOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         with torch.no_grad():
-            for param_group, group in zip(self.param_groups, self.groups, strict=True):
+            for param_group, group, hyper_rows in zip(self.param_groups, self.groups, self._hyper_rows, strict=True):
                 taken = group.sinks.take_gradient()
                 if taken is not None:
                     lookup, grad = taken
                     for table in lookup.tables:
                         group.table_steps[table] += 1
-                    group.update(lookup, grad, self._hyper_tensor(group, param_group))
+                    group.update(lookup, grad, hyper_rows(param_group))
                 group.step += 1
         return loss
-
-    def _hyper_tensor(self, group: TableGroup, param_group: dict[str, Any]) -> Tensor:
-        """Return float64 [T, 16]: the hyper-parameters of every table for this update, bias corrections by the table's own step count."""
-        shared = {name: value for name, value in param_group.items() if name in group.rule.hyper}
-        rows: dict[tuple[Any, ...], list[float]] = {}  # tables mostly agree: hundreds of them cost what one does
-        made = []
-        for options, step in zip(group.tables, group.table_steps, strict=True):
-            key = (step, *options.hyper.items())
-            if key not in rows:
-                rows[key] = group.rule.hyper_row(step=max(step, 1), global_step=group.step + 1, **{**shared, **options.hyper})
-            made.append(rows[key])
-        return torch.tensor(made, dtype=torch.float64)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients that have arrived. Sinks still waiting stay: the loop forward, zero_grad, backward, step trains."""
@@ -103,6 +92,38 @@ class SparseOptimizer(torch.optim.Optimizer):
             )
         for param_group, values in zip(self.param_groups, state_dict["param_groups"], strict=True):
             param_group.update({key: value for key, value in values.items() if key != "params"})
+
+
+class _HyperRows:
+    """Makes the hyper rows of a group's tables for each update. Tables mostly agree, so that hundreds cost what a few do."""
+
+    def __init__(self, group: TableGroup) -> None:
+        self._group = group
+        self._tables: tuple[TableOptions, ...] = ()
+        self._own: list[Mapping[str, float]] = []  # what tables override, each once
+        self._own_of = torch.empty(0, dtype=torch.int64)  # table -> its index in `_own`
+
+    def __call__(self, param_group: Mapping[str, Any]) -> Tensor:
+        """Return float64 [T, 16]: the hyper-parameters of every table for this update, bias corrections by the table's own step count."""
+        group, rule = self._group, self._group.rule
+        if self._tables is not group.tables:  # a table was added, or the rule changed
+            self._tables = group.tables
+            own = {tuple(options.hyper.items()): options.hyper for options in group.tables}
+            place = {key: index for index, key in enumerate(own)}
+            self._own = list(own.values())
+            self._own_of = torch.tensor([place[tuple(options.hyper.items())] for options in group.tables])
+        shared = {name: value for name, value in param_group.items() if name in rule.hyper}
+        steps, row_of = group.table_steps, self._own_of
+        distinct = {(index, steps[0]): index for index in range(len(self._own))}
+        if steps.count(steps[0]) != len(steps):
+            distinct = {}
+            keys = zip(self._own_of.tolist(), steps, strict=True)
+            row_of = torch.tensor([distinct.setdefault(key, len(distinct)) for key in keys])
+        rows = [
+            rule.hyper_row(step=max(step, 1), global_step=group.step + 1, **{**shared, **self._own[own_index]})
+            for own_index, step in distinct
+        ]
+        return torch.tensor(rows, dtype=torch.float64).index_select(0, row_of)
 
 
 def _refuse_sinks(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

@@ -207,17 +207,17 @@ class TableGroup:
         self._describe_first_values()
 
     def pool(self, lookup: Lookup, offsets: Tensor, combiners: Tensor, num_samples: int, weights: Tensor | None = None) -> Tensor:
-        """Return the pooled rows, [num_samples, F, dim].
+        """Return the pooled rows, [num_samples, F, dim], float32 (float64 of float64 tables).
 
         Args:
             lookup: whose ids, in order, are the values of F features of `num_samples` rows each.
             offsets: int64 [F * num_samples + 1]: segment `feature * num_samples + sample` pools `ids[offsets[s]:offsets[s + 1]]`.
-            combiners: int64 [F]: 0 sum, 1 mean.
+            combiners: int64 [F]: 0 sum, 1 mean, 2 sqrtn.
             weights: float32 [N], one a position, or None.
 
         With grad mode on, the gradient reaches the rows through `sinks` (see `Sink`).
         """
-        sink = make_sink(lookup, self.dim, self.dtype)
+        sink = make_sink(lookup, self.dim, self.blocks.slot_dtype)
         out = gather_pool(
             sink, self.blocks.weights, self.default_row, lookup.rows, lookup.inverse, offsets, weights, combiners, num_samples
         )

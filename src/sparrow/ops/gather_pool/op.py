@@ -21,7 +21,7 @@ def _shapes(
     sink: Tensor, weights: list[Tensor], default_row: Tensor, rows: Tensor, inverse: Tensor, offsets: Tensor,
     position_weights: Tensor | None, combiners: Tensor, num_samples: int,
 ) -> Tensor:  # fmt: skip
-    return default_row.new_empty(num_samples, combiners.shape[0], default_row.shape[0])
+    return default_row.new_empty(num_samples, combiners.shape[0], default_row.shape[0], dtype=sink.dtype)
 
 
 def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -41,17 +41,18 @@ def gather_pool(
     sink: Tensor, weights: list[Tensor], default_row: Tensor, rows: Tensor, inverse: Tensor, offsets: Tensor,
     position_weights: Tensor | None, combiners: Tensor, num_samples: int,
 ) -> Tensor:  # fmt: skip
-    """Return the pooled rows of every (sample, feature), [B, F, D] of the weight dtype.
+    """Return the pooled rows of every (sample, feature), [B, F, D] of the sink's dtype.
 
     Args:
-        sink: [U, D], stride 0: the leaf that receives the gradient; its values are never read.
-        weights: blocks [rows_per_block, D], float32 or float64; rows_per_block a power of two.
-        default_row: [D], read where a row is -1.
+        sink: [U, D], stride 0, of the weights' dtype, float32 where that has 16 bits: the leaf that receives the gradient; its values are never read.
+        weights: blocks [rows_per_block, D], float32, float64, bfloat16 or float16; rows_per_block a power of two.
+        default_row: [D] of the weights' dtype, read where a row is -1.
         rows: int32 [U], the row of each distinct id, or -1.
         inverse: int32 [N], position -> index into `rows`.
         offsets: int64 [F * B + 1]; segment `feature * B + sample` pools positions `offsets[s]` to `offsets[s + 1]`.
         position_weights: float32 [N], or None for ones. They get no gradient.
-        combiners: int64 [F]: 0 sum, 1 mean. A mean divides by the number of ids, or by the sum of their weights; a zero sum gives zeros.
+        combiners: int64 [F]: 0 sum, 1 mean (divides by the sum of the weights), 2 sqrtn (by the root of the sum of their squares);
+            without weights each is 1. Where the divisor is zero the result is.
         num_samples: B.
 
     An empty segment gives zeros. Rows of a segment are added 256 at a time in position order, chunk sums in order.

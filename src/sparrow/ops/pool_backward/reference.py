@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparrow.ops.gather_pool.reference import MEAN, chunked_sum, divisor
+from sparrow.ops.gather_pool.reference import chunked_sum, divisor
 
 
 def pool_backward(
@@ -16,7 +16,7 @@ def pool_backward(
     for feature in range(num_features):
         for sample in range(num_samples):
             begin, end = offsets[feature * num_samples + sample : feature * num_samples + sample + 2].tolist()
-            by = divisor(position_weights, begin, end, grad.dtype) if int(combiners[feature]) == MEAN else torch.ones((), dtype=grad.dtype)
+            by = divisor(int(combiners[feature]), position_weights, begin, end, grad.dtype)
             for position in range(begin, end):
                 own = torch.ones((), dtype=grad.dtype) if position_weights is None else position_weights[position].to(grad.dtype)
                 factor = own / by if by != 0 else torch.zeros_like(own)

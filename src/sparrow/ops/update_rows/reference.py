@@ -40,11 +40,11 @@ def adam(weight: Tensor, slots: Tensor, row_slots: Tensor, grad: Tensor, hyper: 
     decay, keep = (0.0, 1.0 - hyper[0] * hyper[1]) if decoupled else (hyper[1], 1.0)
     decay, keep, beta1, beta2, eps = _rounded(weight, decay, keep, *hyper[2:5])  # type: ignore[assignment]
     rest1, rest2 = _rounded(weight, 1.0 - hyper[2], 1.0 - hyper[3])
-    step_size, sqrt_correction2 = _rounded(weight, hyper[0] / hyper[CORRECTION_1], math.sqrt(hyper[CORRECTION_2]))
+    step_size, root_scale = _rounded(weight, hyper[0] / hyper[CORRECTION_1], 1.0 / math.sqrt(hyper[CORRECTION_2]))
     g = grad + decay * weight
     slots[0] = beta1 * slots[0] + rest1 * g
     slots[1] = beta2 * slots[1] + rest2 * (g * g)
-    weight.copy_(keep * weight - step_size * (slots[0] / (_sqrt(slots[1]) / sqrt_correction2 + eps)))
+    weight.copy_(keep * weight - step_size * (slots[0] / (_sqrt(slots[1]) * root_scale + eps)))
 
 
 def adamw(weight: Tensor, slots: Tensor, row_slots: Tensor, grad: Tensor, hyper: list[float]) -> None:
