@@ -1,4 +1,7 @@
-"""python -m benchmarks NAME [--threads N] [--device cpu|cuda] [--data DIR] [--runs N] [--json FILE]; without NAME: list them."""
+"""python -m benchmarks NAME [--threads N] [--runs N] [--huge-malloc] [--json FILE] [--data DIR] [--device cpu|cuda]; no NAME: list them.
+
+`python -m benchmarks NAME --help` names the options of that benchmark alone too. Exit code 1: a goal was missed; 2: a wrong command.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ import ast
 import difflib
 import importlib
 import json
+import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
-from benchmarks.harness import ROOT, Options, Result
+from benchmarks.harness import HUGE_MALLOC, ROOT, Options, Result
 from sparrow import knobs
 
 
@@ -28,16 +34,19 @@ def names() -> dict[str, str]:
 
 
 def show(results: list[Result]) -> None:
-    width = max(len(result.case) for result in results)
-    print(f"{'case':{width}}  {'sparrow':>10}  {'peer':>10}  {'ratio':>6}  {'MBU':>5}  unit   peer's name")
+    width = max((len(result.case) for result in results), default=4)
+    print(f"{'case':{width}}  {'sparrow':>10}  {'peer':>10}  {'ratio':>6}  {'MBU':>5}  {'unit':7}  peer's name, or goal")
     for result in results:
         peer = "" if result.peer_value is None else f"{result.peer_value:10.4g}"
         ratio = "" if result.ratio is None else f"{result.ratio:6.2f}"
         mbu = "" if result.mbu is None else f"{result.mbu:5.2f}"
-        print(f"{result.case:{width}}  {result.sparrow:10.4g}  {peer:>10}  {ratio:>6}  {mbu:>5}  {result.unit:5}  {result.peer}")
+        goal = "" if result.met is None else f"goal {result.goal}: {'met' if result.met else 'MISSED'}"
+        last = ", ".join(filter(None, [result.peer, goal]))
+        print(f"{result.case:{width}}  {result.sparrow:10.4g}  {peer:>10}  {ratio:>6}  {mbu:>5}  {result.unit:7}  {last}")
 
 
-def main() -> int:
+def parser_of(module: ModuleType | None) -> argparse.ArgumentParser:
+    """Return the parser of the shared options and of those the benchmark adds by `arguments(parser)`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Times Sparrow beside a peer; correctness first.")
     parser.add_argument("name", nargs="?")
     parser.add_argument("--threads", type=int, default=2)
@@ -45,25 +54,48 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=knobs.data_folder(), help="folder of real data sets")
     parser.add_argument("--runs", type=int, default=7, help="samples a median is taken of")
     parser.add_argument("--json", type=Path, help="append the results to this file, a JSON line each")
-    arguments = parser.parse_args()
-    known = names()
-    if arguments.name is None:
-        for name, line in known.items():
-            print(f"{name:24} {line}")
-        return 0
-    if arguments.name not in known:
-        near = difflib.get_close_matches(arguments.name, known, n=1)
-        print(f"error: no benchmark {arguments.name!r}" + (f"; did you mean {near[0]!r}?" if near else ""), file=sys.stderr)
-        return 2
-    options = Options(arguments.threads, arguments.device, arguments.data, arguments.runs)
+    parser.add_argument(
+        "--huge-malloc", action="store_true", help="let malloc keep freed pages and take huge ones, for Sparrow and peers alike"
+    )
+    if module is not None and hasattr(module, "arguments"):
+        module.arguments(parser)
+    return parser
+
+
+def measure(name: str, arguments: argparse.Namespace) -> Iterator[Result]:
+    """Run a benchmark as `arguments` ask; each result joins the file of `--json` as it comes, so a run cut short leaves what it has."""
+    options = Options(arguments.threads, arguments.device, arguments.data, arguments.runs, arguments)
     torch.set_num_threads(options.threads)
-    results = list(importlib.import_module(f"benchmarks.{arguments.name.replace('/', '.')}").run(options))
+    for result in _module(name).run(options):
+        if arguments.json is not None:
+            with arguments.json.open("a") as stream:
+                stream.write(json.dumps(result.as_line(options)) + "\n")
+        yield result
+
+
+def main(argv: Sequence[str]) -> int:
+    known = names()
+    # A benchmark adds options of its own, so its name must be known before the rest is read.
+    name = argv[0] if argv and not argv[0].startswith("-") else None
+    if name is not None and name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        print(f"error: no benchmark {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""), file=sys.stderr)
+        return 2
+    arguments = parser_of(None if name is None else _module(name)).parse_args(argv)
+    if name is None:
+        for other, line in known.items():
+            print(f"{other:24} {line}")
+        return 0
+    if arguments.huge_malloc and any(os.environ.get(key) != value for key, value in HUGE_MALLOC.items()):
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *argv], {**os.environ, **HUGE_MALLOC})
+    results = list(measure(name, arguments))
     show(results)
-    if arguments.json is not None:
-        with arguments.json.open("a") as stream:
-            stream.writelines(json.dumps(result.as_line(options)) + "\n" for result in results)
-    return 0
+    return int(any(result.met is False for result in results))
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.{name.replace('/', '.')}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
