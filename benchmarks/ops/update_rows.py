@@ -1,4 +1,4 @@
-"""update_rows_: every rule on the rows of a batch, beside torch's optimizer, where it has one, on as many dense rows (no random access there)."""
+"""update_rows_: every rule on the rows of a batch, beside torch's optimizer, where it has one, on as many dense rows (never scattered)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 // Distinct ids in order of first appearance, and where each occurrence points.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -53,6 +54,23 @@ inline int64_t dedup_ids(const int64_t* ids, int64_t num_ids, DedupScratch& scra
     ++counts[slot];
   }
   return num_unique;
+}
+
+// Divides tables, of table_offsets[t] to table_offsets[t + 1] ids each, into num_parts lists of about equal work: the largest first, each
+// to the part that has least.
+inline std::vector<std::vector<int32_t>> balanced_parts(const int64_t* table_offsets, int64_t num_tables, int64_t num_parts) {
+  std::vector<int32_t> order(num_tables);
+  for (int64_t table = 0; table < num_tables; ++table) order[table] = static_cast<int32_t>(table);
+  const auto size = [&](int32_t table) { return table_offsets[table + 1] - table_offsets[table]; };
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return size(a) > size(b); });
+  std::vector<std::vector<int32_t>> parts(num_parts);
+  std::vector<int64_t> work(num_parts, 0);
+  for (const int32_t table : order) {
+    const auto least = std::min_element(work.begin(), work.end()) - work.begin();
+    parts[least].push_back(table);
+    work[least] += size(table);
+  }
+  return parts;
 }
 
 }  // namespace sparrow

@@ -23,12 +23,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> dedup_ids_cpu(Tensor ids, Tensor tabl
   auto* count = output<int32_t>(counts, "counts");
   // Each table into its own part of the outputs; then the parts move together.
   const int64_t grain = std::max<int64_t>(1, num_tables * 2048 / std::max<int64_t>(1, num_ids));
-  torch::stable::parallel_for(0, num_tables, grain, [&](int64_t first, int64_t last) {
-    DedupScratch scratch;
-    for (int64_t table = first; table < last; ++table) {
-      const int64_t begin = offsets[table];
-      unique_offset[table + 1] = dedup_ids(id + begin, offsets[table + 1] - begin, scratch, unique + begin, index + begin, count + begin);
-    }
+  const int64_t num_parts = num_ids < 4096 ? 1 : std::min<int64_t>(num_tables, torch::stable::get_num_threads());
+  const auto parts = balanced_parts(offsets, num_tables, std::max<int64_t>(1, num_parts));
+  torch::stable::parallel_for(0, static_cast<int64_t>(parts.size()), 1, [&](int64_t first, int64_t last) {
+    static thread_local DedupScratch scratch;
+    for (int64_t part = first; part < last; ++part)
+      for (const int32_t table : parts[part]) {
+        const int64_t begin = offsets[table];
+        unique_offset[table + 1] = dedup_ids(id + begin, offsets[table + 1] - begin, scratch, unique + begin, index + begin, count + begin);
+      }
   });
   unique_offset[0] = 0;
   for (int64_t table = 0; table < num_tables; ++table) {

@@ -1,5 +1,7 @@
 """EmbeddingEngine: all features in one call equal one loop per feature, sample and id."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import ConfigError, DataError
+from sparrow.optim import SparseOptimizer
 from sparrow.tables import Normal
 from sparrow.types import Batch, Group, Ragged
 from tests_support import ids as any_id
@@ -158,3 +161,79 @@ def test_narrow_integer_ids_are_the_same_ids(dtype: torch.dtype) -> None:
 def test_truth_values_are_no_ids() -> None:
     with pytest.raises(DataError, match=r"'a'.*bool"):
         EmbeddingEngine({"a": EmbeddingOption(dim=2)})(Batch.of({"a": torch.tensor([True])}))
+
+
+LISTS = [[5, -1, 7], [], [7], [2, 2, 9, 5, 11]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_tile_sets_the_first_vectors_side_by_side(dtype: torch.dtype) -> None:
+    normal = Normal(std=1.0)
+    model = EmbeddingEngine(
+        {
+            "tiled": EmbeddingOption(dim=3, table="t", combiner="tile", tile_len=2, initializer=normal, dtype=dtype),
+            "alone": EmbeddingOption(dim=3, table="t", initializer=normal, dtype=dtype),
+        }
+    )
+    every = torch.tensor(sorted({id for row in LISTS for id in row}))
+    model(Batch.of({"tiled": every.unsqueeze(1), "alone": every}))
+    rows = dict(zip(every.tolist(), model.eval()(Batch.of({"tiled": every.unsqueeze(1), "alone": every}))["alone"], strict=True))
+    found = model(Batch.of({"tiled": ragged(LISTS), "alone": torch.zeros(4, dtype=torch.int64)}))["tiled"]
+    assert found.shape == (4, 2, 3)
+    for sample, ids in enumerate(LISTS):
+        for place in range(2):
+            expected = rows[ids[place]] if place < len(ids) else torch.zeros(3)
+            assert torch.equal(found[sample, place], expected.to(found.dtype))
+
+
+def test_no_combiner_leaves_every_id_its_vector_and_its_gradient() -> None:
+    model = EmbeddingEngine({"f": EmbeddingOption(dim=2, combiner="none", rule="sgd", initializer=Normal(std=1.0))})
+    batch = Batch.of({"f": ragged(LISTS)})
+    before = model(batch)["f"]
+    assert isinstance(before, Ragged)
+    assert before.offsets[0].tolist() == [0, 3, 3, 4, 9]
+    flat = [id for row in LISTS for id in row]
+    rows = {id: before.values[position].detach().clone() for position, id in enumerate(flat)}
+    for position, id in enumerate(flat):
+        assert torch.equal(before.values[position], rows[id])
+    grads = torch.arange(18.0).reshape(9, 2)
+    before.values.backward(grads)
+    SparseOptimizer(model, lr=0.5).step()
+    after = model(batch)["f"].values
+    for position, id in enumerate(flat):
+        expected = rows[id] - 0.5 * sum(grads[other] for other, same in enumerate(flat) if same == id)
+        assert torch.allclose(after[position], expected)
+    dense = model(Batch.of({"f": torch.tensor([[5, 7], [9, 2]])}))["f"]
+    assert dense.shape == (2, 2, 2)
+    assert torch.equal(dense[1, 0], model(Batch.of({"f": torch.tensor([9])}))["f"][0])
+
+
+def test_unpooled_features_in_edge_batches_and_errors() -> None:
+    model = EmbeddingEngine({"t": EmbeddingOption(dim=2, combiner="tile", tile_len=3), "n": EmbeddingOption(dim=2, combiner="none")})
+    empty = model(Batch.of({"t": ragged([]), "n": ragged([])}))
+    assert empty["t"].shape == (0, 3, 2)
+    assert empty["n"].values.shape == (0, 2)
+    none = model(Batch.of({"t": ragged([[], []]), "n": ragged([[], []])}))
+    assert torch.equal(none["t"], torch.zeros(2, 3, 2))
+    assert set(none) == {"t", "n"}
+    with pytest.raises(ConfigError, match="'t' is not pooled"):
+        none.stack(["t"])
+    for wrong in ({"combiner": "tile"}, {"combiner": "sum", "tile_len": 2}):
+        with pytest.raises(ConfigError, match="tile_len"):
+            EmbeddingOption(dim=2, **wrong)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sqrtn_divides_by_the_root_of_the_squared_weights(weighted: bool) -> None:
+    model = EmbeddingEngine(
+        {
+            name: EmbeddingOption(dim=3, table="t", combiner=name, initializer=Normal(std=1.0), dtype=torch.float64)
+            for name in ("sum", "sqrtn")
+        }
+    )
+    column = ragged(LISTS, weights=weighted)
+    found = model(Batch.of({"sum": column, "sqrtn": column}))
+    weights = torch.ones(9) if column.weights is None else column.weights
+    for sample, (begin, end) in enumerate(itertools.pairwise([0, 3, 3, 4, 9])):
+        by = weights[begin:end].double().square().sum().sqrt() if end > begin else torch.tensor(1.0)
+        assert torch.allclose(found["sqrtn"][sample], found["sum"][sample] / by)

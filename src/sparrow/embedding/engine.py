@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sparrow.embedding.columns import Plan, concatenate, one_by_one
 from sparrow.embedding.embedded import Embedded
 from sparrow.embedding.options import COMBINERS, EmbeddingOption
-from sparrow.errors import ConfigError, DataError, TableError
+from sparrow.errors import ConfigError, TableError
 from sparrow.tables import TableGroup, TableOptions
 from sparrow.tables.options import stable_seed
-from sparrow.types import Batch, Column, Ragged
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Features of one table group and one batch group, ordered by table: what one call looks up."""
-
-    group: TableGroup
-    batch_group: str
-    features: tuple[str, ...]
-    tables: tuple[int, ...]  # table index of each feature, non-decreasing
-    combiners: Tensor  # int64 [F]
+from sparrow.types import Batch, Ragged
 
 
 class EmbeddingEngine(nn.Module):
@@ -67,57 +56,74 @@ class EmbeddingEngine(nn.Module):
         ]
         for group in self.groups:
             self._group_of_table.update({table.name: group for table in group.tables})
-        self._plans: dict[tuple[str, ...], list[_Plan]] = {}
+        self._plans: dict[tuple[str, ...], list[Plan]] = {}
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, batch: Batch) -> Embedded:
-        """Return the vectors of every feature, [rows, dim], rows being those of the feature's batch group.
+        """Return the vectors of every feature, [rows, dim], rows being those of the feature's batch group. Combiner "tile" gives [rows,
+        tile_len, dim]; "none" a `Ragged` of [ids, dim], or for dense ids their shape and dim.
 
         Columns are integers, widened to int64: dense [rows] (one id each) or [rows, width], or `Ragged` of one level.
         Raises `DataError` naming the feature.
         """
         places: dict[str, tuple[Tensor, int]] = {}
+        apart: dict[str, Tensor | Ragged] = {}
         for plan in self._plans_for(batch):
-            pooled = self._embed(plan, batch)
-            places.update({feature: (pooled, index) for index, feature in enumerate(plan.features)})
-        return Embedded(places)
+            if plan.pooled:
+                pooled = self._embed(plan, batch)
+                places.update({feature: (pooled, index) for index, feature in enumerate(plan.features)})
+            else:
+                apart.update(self._embed_apart(plan, batch))
+        return Embedded(places, apart)
 
     def prefetch(self, batch: Batch) -> None:
         """Announce the ids of a later batch to the tables. A no-op while all rows live in memory."""
         for plan in self._plans_for(batch):
-            ids, table_offsets, _, _ = _concatenate(plan, batch)
+            ids, table_offsets, *_ = concatenate(plan, batch) if plan.pooled else one_by_one(plan, batch, self.options)
             plan.group.prefetch(ids, table_offsets)
 
-    def _embed(self, plan: _Plan, batch: Batch) -> Tensor:
-        ids, table_offsets, segments, weights = _concatenate(plan, batch)
+    def _embed(self, plan: Plan, batch: Batch) -> Tensor:
+        ids, table_offsets, segments, weights = concatenate(plan, batch)
         lookup = plan.group.lookup(ids, table_offsets, insert=self.training, tables=tuple(sorted(set(plan.tables))))
         num_rows = batch.groups[plan.batch_group].num_rows
         return plan.group.pool(lookup, segments, plan.combiners, num_rows, weights)
 
-    def _plans_for(self, batch: Batch) -> list[_Plan]:
-        """Return one plan a (table group, batch group); remembered by where the batch keeps the features."""
+    def _embed_apart(self, plan: Plan, batch: Batch) -> dict[str, Tensor | Ragged]:
+        ids, table_offsets, segments, parts = one_by_one(plan, batch, self.options)
+        lookup = plan.group.lookup(ids, table_offsets, insert=self.training, tables=tuple(sorted(set(plan.tables))))
+        vectors = plan.group.pool(lookup, segments, torch.zeros(1, dtype=torch.int64), segments.numel() - 1)[:, 0]
+        pieces = vectors.split([part.num_segments for part in parts])
+        return {feature: part.shaped(piece) for feature, part, piece in zip(plan.features, parts, pieces, strict=True)}
+
+    def _plans_for(self, batch: Batch) -> list[Plan]:
+        """Return the plans of each (table group, batch group); remembered by where the batch keeps the features."""
         where = tuple(_batch_group_of(batch, feature) for feature in self.options)
         if where not in self._plans:
             self._plans[where] = [
                 plan
                 for group in self.groups
                 for batch_group in dict.fromkeys(where)
-                if (plan := self._plan(group, batch_group, [f for f, w in zip(self.options, where, strict=True) if w == batch_group]))
+                for pooled in (True, False)
+                if (
+                    plan := self._plan(
+                        group, batch_group, pooled, [f for f, w in zip(self.options, where, strict=True) if w == batch_group]
+                    )
+                )
             ]
         return self._plans[where]
 
-    def _plan(self, group: TableGroup, batch_group: str, candidates: list[str]) -> _Plan | None:
+    def _plan(self, group: TableGroup, batch_group: str, pooled: bool, candidates: list[str]) -> Plan | None:
         chosen = [
             (group.table_index(self._table_of(feature)), feature)
             for feature in candidates
-            if self._group_of_table[self._table_of(feature)] is group
+            if self._group_of_table[self._table_of(feature)] is group and self.options[feature].pools == pooled
         ]
         if not chosen:
             return None
         chosen.sort(key=lambda pair: pair[0])  # stable: features of one table keep the order of declaration
         tables, features = zip(*chosen, strict=True)
-        combiners = torch.tensor([COMBINERS[self.options[feature].combiner] for feature in features])
-        return _Plan(group, batch_group, features, tables, combiners)
+        combiners = torch.tensor([COMBINERS[self.options[feature].combiner] for feature in features] if pooled else [])
+        return Plan(group, batch_group, features, tables, combiners, pooled)
 
     def _table_of(self, feature: str) -> str:
         return self.options[feature].table or feature
@@ -177,49 +183,3 @@ def _batch_group_of(batch: Batch, feature: str) -> str:
             return name
     batch.group_of(feature)  # raises, naming the nearest column
     raise AssertionError("group_of raises for a column the batch does not have")
-
-
-def _concatenate(plan: _Plan, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Return (ids [N], table_offsets [T + 1], segments [F * rows + 1], weights [N] or None) of the plan's features, end to end."""
-    group = batch.groups[plan.batch_group]
-    values, segments, weights = [], [], []
-    ends_of_tables = [0] * len(plan.group.tables)
-    base = 0
-    for feature, table in zip(plan.features, plan.tables, strict=True):
-        ids, starts, position_weights = _ids_of(feature, group.columns[feature])
-        values.append(ids)
-        segments.append(starts + base)
-        weights.append(position_weights)
-        base += ids.numel()
-        ends_of_tables[table] = base
-    for table in range(1, len(ends_of_tables)):
-        ends_of_tables[table] = max(ends_of_tables[table], ends_of_tables[table - 1])
-    segments.append(torch.tensor([base]))
-    all_weights = None
-    if any(weight is not None for weight in weights):
-        all_weights = torch.cat(
-            [torch.ones(ids.numel()) if weight is None else weight.float() for ids, weight in zip(values, weights, strict=True)]
-        )
-    return torch.cat(values), torch.tensor([0, *ends_of_tables]), torch.cat(segments), all_weights
-
-
-def _ids_of(feature: str, column: Column) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return (ids [N], start of each row [rows], weights or None) of a column."""
-    values = column.values if isinstance(column, Ragged) else column
-    if isinstance(column, Ragged) and column.is_bytes:
-        raise DataError(f"feature {feature!r}: embeddings need integer ids, got text; hash or bucketize it in its Feature")
-    if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
-        raise DataError(f"feature {feature!r}: embeddings need integer ids, got {values.dtype}; hash or bucketize it in its Feature")
-    if isinstance(column, Ragged):
-        if len(column.offsets) != 1:
-            raise DataError(f"feature {feature!r}: a pooled embedding needs ids of one level, got {len(column.offsets)}")
-        offsets = column.offsets[0]
-        if int(offsets[0]) != 0 or int(offsets[-1]) != values.numel():
-            raise DataError(
-                f"feature {feature!r}: offsets run from {int(offsets[0])} to {int(offsets[-1])}, expected 0 to {values.numel()}"
-            )
-        return column.values.long(), offsets[:-1], column.weights
-    if column.dim() not in (1, 2):
-        raise DataError(f"feature {feature!r}: dense ids must be [rows] or [rows, width], got {list(column.shape)}")
-    width = 1 if column.dim() == 1 else column.shape[1]
-    return column.reshape(-1).long(), torch.arange(column.shape[0]) * width, None

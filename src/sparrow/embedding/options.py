@@ -20,8 +20,10 @@ class EmbeddingOption:
     dim:         values a row.
     table:       name of the table; None takes the feature's name. Features of equal `table` share its rows, and must agree on
                  everything but the combiner.
-    combiner:    of a sample's rows, weighted where the column has weights: `"sum"`; `"mean"` divides it by the sum of the weights; `"sqrtn"` by
-                 the root of the sum of their squares. No id: zeros.
+    combiner:    of a sample's rows, weighted where the column has weights: `"sum"`; `"mean"` divides it by the sum of the weights,
+                 `"sqrtn"` by the root of the sum of their squares. No id: zeros. `"tile"` sets the vectors of the first `tile_len`
+                 ids side by side, zeros where there are fewer; `"none"` leaves every id its vector. Both ignore weights.
+    tile_len:    of combiner `"tile"`.
     initializer: first values of a row.
     rule:        update rule: a name of `sparrow.optim.RULES` (docs/optimizers.md).
     hyper:       hyper-parameters of the table that differ from the optimizer's.
@@ -35,7 +37,16 @@ class EmbeddingOption:
     rule: str = "adam"
     hyper: Mapping[str, float] = field(default_factory=dict)
     dtype: torch.dtype = torch.float32
+    tile_len: int = 0
 
     def __post_init__(self) -> None:
-        if self.combiner not in COMBINERS:
-            raise ConfigError(f"unknown combiner {self.combiner!r}{did_you_mean(self.combiner, COMBINERS)}")
+        known = [*COMBINERS, "tile", "none"]
+        if self.combiner not in known:
+            raise ConfigError(f"unknown combiner {self.combiner!r}{did_you_mean(self.combiner, known)}")
+        if (self.combiner == "tile") != (self.tile_len > 0):
+            raise ConfigError(f"combiner {self.combiner!r} with tile_len {self.tile_len}: a tile needs tile_len of at least 1, others none")
+
+    @property
+    def pools(self) -> bool:
+        """Whether several ids become one vector."""
+        return self.combiner in COMBINERS
