@@ -14,8 +14,8 @@ struct Blocks {
   int64_t width = 0;  // values a row
 
   T* row(int64_t index) const { return data[index >> shift] + (index & ((int64_t{1} << shift) - 1)) * width; }
-  // Ask for the lines of a row that will be written soon.
-  void prefetch(int64_t index) const {
+  // Ask for the lines of a row that will be written soon. Always inline: GCC drops calls of functions that only prefetch.
+  [[gnu::always_inline]] void prefetch(int64_t index) const {
     constexpr int64_t kLine = 64, kMostBytes = 512;  // beyond, the hardware has seen the stream
     const char* first = reinterpret_cast<const char*>(row(index));
     const int64_t bytes = std::min<int64_t>(width * static_cast<int64_t>(sizeof(T)), kMostBytes);

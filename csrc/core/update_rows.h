@@ -62,8 +62,11 @@ int64_t update_rows_of(const UpdateRows<W>& in, const std::vector<Rule>& rules, 
     if constexpr (std::is_same_v<W, T>) {
       rules[meta.table].update(weight, slots, row_slots, in.grads + i * dim, dim);
     } else {
+// Written out for each column, the conversions are not vectorised.
+#pragma GCC unroll 1
       for (int64_t k = 0; k < dim; ++k) wide[k] = widen(weight[k]);
       rules[meta.table].update(wide.data(), slots, row_slots, in.grads + i * dim, dim);
+#pragma GCC unroll 1
       for (int64_t k = 0; k < dim; ++k) weight[k] = narrow<W>(wide[k]);
     }
   }

@@ -8,6 +8,7 @@ import torch
 
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import TableError
+from sparrow.optim import SparseOptimizer
 from sparrow.tables import Normal
 from sparrow.types import Batch
 
@@ -116,3 +117,15 @@ def test_first_values_depend_on_seed_table_and_id_alone() -> None:
         assert torch.equal(forward.eval()(batch())[feature], backward.eval()(batch())[feature])
     vectors = forward(Batch.of({"a": torch.tensor([1]), "b": torch.tensor([1])}))
     assert not torch.equal(vectors["a"], vectors["b"]), "equal ids of two tables are two rows with their own first values"
+
+
+@pytest.mark.parametrize("inserting", [False, True])
+def test_what_inference_mode_made_can_be_trained(inserting: bool) -> None:
+    model = engine().train(inserting)
+    with torch.inference_mode():
+        assert not model(batch())["a"].requires_grad
+    optimizer = SparseOptimizer(model, lr=0.5)
+    before = model.train()(batch())["a"].detach().clone()
+    model(batch())["a"].sum().backward()
+    optimizer.step()
+    assert not torch.equal(model(batch())["a"], before)

@@ -4,7 +4,8 @@
 //   kElementSlots, kRowSlots   how many values it keeps beside each weight, and beside each row
 //   Rule(const double* hyper)  constants, computed in double and rounded once: 1 - beta^t loses digits in float
 //   update(weight, slots, row_slots, grad, dim)   one row; slots is [kElementSlots][dim]
-// in IEEE + - * / sqrt alone, in the order that src/sparrow/ops/update_rows/reference.py follows, so that every body gives the same bits.
+// in IEEE + - * / sqrt alone, sums over a row by lanes.h, in the order that src/sparrow/ops/update_rows/reference.py follows, so that every
+// body gives the same bits.
 #pragma once
 
 #include <cstdint>

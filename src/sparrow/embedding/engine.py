@@ -35,7 +35,7 @@ class EmbeddingEngine(nn.Module):
     """
 
     def __init__(
-        self, options: Mapping[str, EmbeddingOption], *, seed: int = 0, name: str = "embedding", rows_per_block: int = 1 << 16
+        self, options: Mapping[str, EmbeddingOption], *, seed: int = 0, name: str = "embedding", rows_per_block: int = 1 << 20
     ) -> None:
         super().__init__()
         if not options:
@@ -66,6 +66,13 @@ class EmbeddingEngine(nn.Module):
         Columns are integers, widened to int64: dense [rows] (one id each) or [rows, width], or `Ragged` of one level.
         Raises `DataError` naming the feature.
         """
+        if torch.is_inference_mode_enabled():
+            # What tables and plans keep must serve training later, which refuses tensors made in inference mode.
+            with torch.inference_mode(False), torch.no_grad():
+                return self._forward(batch)
+        return self._forward(batch)
+
+    def _forward(self, batch: Batch) -> Embedded:
         places: dict[str, tuple[Tensor, int]] = {}
         apart: dict[str, Tensor | Ragged] = {}
         for plan in self._plans_for(batch):

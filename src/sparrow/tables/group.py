@@ -41,7 +41,7 @@ class TableGroup:
         sinks: the leaves waiting for gradients.
     """
 
-    def __init__(self, name: str, tables: Sequence[TableOptions], *, rows_per_block: int = 1 << 16) -> None:
+    def __init__(self, name: str, tables: Sequence[TableOptions], *, rows_per_block: int = 1 << 20) -> None:
         self.name = name
         self.tables = tuple(tables)
         self._check_tables()

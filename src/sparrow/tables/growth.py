@@ -22,7 +22,7 @@ _GROWTH = 2.0
 _FIRST_LINES = 4
 _GOLDEN = 0.6180339887498949
 # An insert of this share of new ids goes to the map at once; below it, ids are looked up first: most calls then write nothing.
-_MOSTLY_NEW = 0.25
+_MOSTLY_NEW = 0.02
 
 
 class IdMap:
