@@ -101,6 +101,8 @@ def test_every_operator_has_all_its_trees(op: str) -> None:
         ROOT / "benchmarks" / "ops" / f"{op}.py",
     ):
         assert path.exists(), f"operator {op} has no {name_of(path)}"
+    kernel = ROOT / "csrc" / "core" / f"{op}.h"
+    assert kernel in headers_included_by(ROOT / "csrc" / "ops" / f"{op}.cpp"), f"operator {op} does not run {name_of(kernel)}"
 
 
 def headers_included_by(path: Path) -> set[Path]:
@@ -108,7 +110,8 @@ def headers_included_by(path: Path) -> set[Path]:
     found: set[Path] = set()
     waiting = [path]
     while waiting:
-        for name in re.findall(r'#include "(core/[^"]+)"', waiting.pop().read_text()):
+        # From the start of a line: an include that is commented out is none.
+        for name in re.findall(r'^#include "(core/[^"]+)"', waiting.pop().read_text(), re.MULTILINE):
             header = ROOT / "csrc" / name
             if header not in found:
                 found.add(header)

@@ -42,18 +42,46 @@ struct PoolInput {
   }
 };
 
+// The rows of positions [begin, end), each found once and prefetched kRowPrefetchAhead before it is read, across segments.
+template <typename W, int64_t kDim>
+class RowStream {
+ public:
+  RowStream(const PoolInput<W>& in, int64_t begin, int64_t end) : in_(in), next_(begin), end_(end) {}
+
+  // To be called before rows of positions below `end` are asked for, of the last kChunkRows of them.
+  [[gnu::always_inline]] void will_read(int64_t end) {
+    const int64_t wanted = std::min(end + kRowPrefetchAhead, end_);
+    while (next_ < wanted) {
+      const int64_t stop = std::min(next_ + kRowPrefetchAhead, end_);
+      for (; next_ < stop; ++next_) {
+        const W* row = in_.row(next_);
+        rows_[next_ % kSize] = row;
+        prefetch_bytes(row, (kDim == 0 ? in_.dim : kDim) * static_cast<int64_t>(sizeof(W)));
+      }
+    }
+  }
+
+  const W* row(int64_t position) const { return rows_[position % kSize]; }
+
+ private:
+  static constexpr uint64_t kSize = 512;
+  static_assert(kSize >= kChunkRows + 2 * kRowPrefetchAhead);
+
+  const PoolInput<W>& in_;
+  int64_t next_, end_;
+  const W* rows_[kSize];
+};
+
 // The rows of one segment, as chunked_sum reads them.
-template <typename W, bool kWeighted>
+template <typename W, int64_t kDim, bool kWeighted>
 struct SegmentRows {
-  const PoolInput<W>& in;
+  RowStream<W, kDim>& stream;
+  const float* position_weights;
   int64_t begin;
 
-  const W* row(int64_t i) const { return in.row(begin + i); }
-  Compute<W> scale(int64_t i) const { return kWeighted ? static_cast<Compute<W>>(in.position_weights[begin + i]) : Compute<W>(1); }
-  [[gnu::always_inline]] void prefetch(int64_t i) const {
-    // Beyond the segment lie those pooled next.
-    if (begin + i < in.num_positions) prefetch_bytes(in.row(begin + i), in.dim * static_cast<int64_t>(sizeof(W)));
-  }
+  const W* row(int64_t i) const { return stream.row(begin + i); }
+  Compute<W> scale(int64_t i) const { return kWeighted ? static_cast<Compute<W>>(position_weights[begin + i]) : Compute<W>(1); }
+  [[gnu::always_inline]] void will_read(int64_t end) const { stream.will_read(begin + end); }
 };
 
 // The weights of one segment, or their squares, as rows of one value.
@@ -67,7 +95,7 @@ struct SegmentWeights {
     return value = kSquared ? weight * weight : weight, &value;
   }
   T scale(int64_t) const { return T(1); }
-  [[gnu::always_inline]] void prefetch(int64_t) const {}
+  void will_read(int64_t) const {}
 };
 
 // What a combiner divides the sum of a segment by, sums of weights in the order of chunked_sum: mean by the weights, sqrtn by the root of
@@ -97,11 +125,12 @@ template <typename F>
 
 // out[0, dim) of segment [begin, end). chunk is scratch of dim values. kDim is the width, or 0 for any, here and below.
 template <int64_t kDim, typename W, bool kWeighted, typename T = Compute<W>>
-inline void pool_segment(const PoolInput<W>& in, int64_t begin, int64_t end, int64_t combiner, T* __restrict__ out, T* chunk) {
+inline void pool_segment(const PoolInput<W>& in, RowStream<W, kDim>& stream, int64_t begin, int64_t end, int64_t combiner,
+                         T* __restrict__ out, T* chunk) {
   const int64_t dim = kDim == 0 ? in.dim : kDim;
-  const SegmentRows<W, kWeighted> rows{in, begin};
+  const SegmentRows<W, kDim, kWeighted> rows{stream, in.position_weights, begin};
   if (!kWeighted && end - begin == 1) {  // x / 1 is x: the combiners agree
-    rows.prefetch(kRowPrefetchAhead);
+    rows.will_read(1);
     return sum_one(rows.row(0), dim, out);
   }
   sum_segment<kDim>(rows, end - begin, dim, out, chunk);
@@ -135,10 +164,12 @@ inline void pool_tasks_of(const PoolInput<W>& in, int64_t first, int64_t last, T
     const int64_t first_sample = task / in.num_features * kBlockSamples;
     const int64_t last_sample = std::min(first_sample + kBlockSamples, in.num_samples);
     const int64_t* offsets = in.offsets + feature * in.num_samples;
+    RowStream<W, kDim> rows(in, offsets[first_sample], offsets[last_sample]);
     for (int64_t sample = first_sample; sample < last_sample; ++sample) {
       T* target = out + (sample * in.num_features + feature) * in.dim;
       T* pooled = stream ? scratch.data() : target;
-      pool_segment<kDim, W, kWeighted>(in, offsets[sample], offsets[sample + 1], in.combiners[feature], pooled, scratch.data() + in.dim);
+      pool_segment<kDim, W, kWeighted>(in, rows, offsets[sample], offsets[sample + 1], in.combiners[feature], pooled,
+                                       scratch.data() + in.dim);
       if (stream) stream_row(pooled, in.dim, target);
     }
   }

@@ -19,18 +19,21 @@ struct Occurrences {
   int64_t num_occurrences;
 };
 
-// The occurrences of one distinct row, as chunked_sum reads them.
+// The occurrences of one distinct row, as chunked_sum reads them. `next` is the first occurrence not prefetched yet, of this or a later
+// row.
 template <typename T, bool kScaled>
 struct OccurrenceRows {
   const Occurrences<T>& occurrences;
   const T* grad;
   int64_t dim;
   int64_t begin;
+  int64_t& next;
 
   const T* row(int64_t i) const { return grad + occurrences.source[begin + i] * dim; }
   T scale(int64_t i) const { return kScaled ? occurrences.factor[begin + i] : T(1); }
-  [[gnu::always_inline]] void prefetch(int64_t i) const {
-    if (begin + i < occurrences.num_occurrences) prefetch_bytes(row(i), dim * static_cast<int64_t>(sizeof(T)));
+  [[gnu::always_inline]] void will_read(int64_t end) const {
+    const int64_t wanted = std::min(begin + end + kRowPrefetchAhead, occurrences.num_occurrences);
+    for (; next < wanted; ++next) prefetch_bytes(grad + occurrences.source[next] * dim, dim * static_cast<int64_t>(sizeof(T)));
   }
 };
 
@@ -141,12 +144,13 @@ inline void sum_occurrences_of(const Occurrences<T>& occurrences, const T* grad,
                                int64_t end, T* out) {
   const int64_t dim = kDim == 0 ? width : kDim;
   std::vector<T> chunk(dim);
+  int64_t next = begin < end ? occurrences.first[begin] : 0;
   for (int64_t unique = begin; unique < end; ++unique) {
     const int64_t first = occurrences.first[unique];
     const int64_t count = rows[unique] < 0 ? 0 : occurrences.first[unique + 1] - first;
-    const OccurrenceRows<T, kScaled> own{occurrences, grad, dim, first};
+    const OccurrenceRows<T, kScaled> own{occurrences, grad, dim, first, next};
     if (!kScaled && count == 1) {
-      own.prefetch(kRowPrefetchAhead);
+      own.will_read(1);
       sum_one(own.row(0), dim, out + unique * dim);
     } else {
       sum_segment<kDim>(own, count, dim, out + unique * dim, chunk.data());

@@ -18,11 +18,11 @@
 namespace sparrow {
 
 constexpr int64_t kChunkRows = 256;
-constexpr int64_t kRowPrefetchAhead = 48;
+constexpr int64_t kRowPrefetchAhead = 64;
 constexpr int64_t kCacheLineBytes = 64;
 
 // total[0, dim) = the sum over i in [0, count) of scale(i) * row(i)[0, dim). chunk is scratch of dim values.
-// `rows` has row(i), scale(i), and prefetch(i) for i up to kRowPrefetchAhead past the last.
+// `rows` has row(i), scale(i), and will_read(end), called before rows up to `end` are asked for, so that it can prefetch them.
 template <typename T, typename Rows>
 inline void chunked_sum(const Rows& rows, int64_t count, int64_t dim, T* __restrict__ total, T* __restrict__ chunk) {
   std::fill(total, total + dim, T(0));
@@ -31,8 +31,8 @@ inline void chunked_sum(const Rows& rows, int64_t count, int64_t dim, T* __restr
     // One chunk sums straight into the total: 0 + x is x, so the bits are those of adding a chunk sum.
     T* __restrict__ sum = count <= kChunkRows ? total : chunk;
     if (sum == chunk) std::fill(chunk, chunk + dim, T(0));
+    rows.will_read(last);
     for (int64_t i = first; i < last; ++i) {
-      rows.prefetch(i + kRowPrefetchAhead);
       const auto* __restrict__ value = rows.row(i);
       const T factor = rows.scale(i);
       for (int64_t column = 0; column < dim; ++column) sum[column] += factor * widen(value[column]);
@@ -51,8 +51,8 @@ inline void chunked_sum_in_registers(const Rows& rows, int64_t count, T* __restr
   for (int64_t first = 0; first < count; first += kChunkRows) {
     const int64_t last = std::min(first + kChunkRows, count);
     Line chunk[kLines] = {};
+    rows.will_read(last);
     for (int64_t i = first; i < last; ++i) {
-      rows.prefetch(i + kRowPrefetchAhead);
       const T* row = rows.row(i);
       const T factor = rows.scale(i);
       for (int64_t line = 0; line < kLines; ++line) {
@@ -96,12 +96,16 @@ SPARROW_PREFETCHES void prefetch_bytes(const void* address, int64_t num_bytes) {
 // `to` one of kCacheLineBytes; other threads may read `to` only after end_streaming.
 template <typename T>
 inline void stream_row(const T* from, int64_t dim, T* to) {
-#if defined(__SSE2__)
-  const auto* source = reinterpret_cast<const __m128i*>(from);
-  auto* target = reinterpret_cast<__m128i*>(to);
-  for (int64_t i = 0; i < dim * static_cast<int64_t>(sizeof(T)) / 16; ++i) _mm_stream_si128(target + i, _mm_loadu_si128(source + i));
+  const int64_t num_bytes = dim * static_cast<int64_t>(sizeof(T));
+  const char* source = reinterpret_cast<const char*>(from);
+  char* target = reinterpret_cast<char*>(to);
+#if defined(__AVX512F__)
+  for (int64_t i = 0; i < num_bytes; i += 64) _mm512_stream_si512(reinterpret_cast<__m512i*>(target + i), _mm512_loadu_si512(source + i));
+#elif defined(__SSE2__)
+  for (int64_t i = 0; i < num_bytes; i += 16)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(target + i), _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + i)));
 #else
-  std::copy(from, from + dim, to);
+  std::memcpy(target, source, num_bytes);
 #endif
 }
 

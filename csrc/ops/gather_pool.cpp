@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "ops/huge_pages.h"
+#include "ops/kept_output.h"
 #include "ops/pool_access.h"
 
 namespace sparrow {
@@ -29,9 +29,8 @@ Tensor gather_pool(const Tensor& sink, const std::vector<Tensor>& weights, const
                   "default_row must hold as many values as a row of weights: ", in.weights.width, ", holds ", dim);
   in.default_row = input<W>(default_row, "default_row");
   in.rows = rows_of(rows, in.weights.num_rows(), "rows");
-  Tensor out = empty<T>({num_samples, in.num_features, dim}, default_row);
+  Tensor out = empty_kept<T>({num_samples, in.num_features, dim}, default_row);
   T* pooled = output<T>(out, "out");
-  advise_huge_pages(pooled, out.numel() * static_cast<int64_t>(sizeof(T)));
   const int64_t num_rows = in.num_positions + num_samples * in.num_features;
   if (in.one_id_each) {
     const int64_t grain = std::max<int64_t>(1, kRowsPerThread / std::max<int64_t>(1, in.num_features));

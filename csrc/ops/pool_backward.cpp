@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "ops/huge_pages.h"
+#include "ops/kept_output.h"
 #include "ops/pool_access.h"
 
 namespace sparrow {
@@ -36,9 +36,8 @@ Tensor pool_backward(const Tensor& grad, const Tensor& rows, const Tensor& inver
   sort.sum_parts();
   each_part([&](int64_t part) { sort.place(part); });
   const Occurrences<T>& occurrences = sort.sorted();
-  Tensor out = empty<T>({num_unique, dim}, grad);
+  Tensor out = empty_kept<T>({num_unique, dim}, grad);
   T* summed = output<T>(out, "out");
-  advise_huge_pages(summed, out.numel() * static_cast<int64_t>(sizeof(T)));
   const int64_t grain = std::max<int64_t>(1, kPieces * kRowsPerThread / std::max<int64_t>(1, in.num_positions + num_unique));
   torch::stable::parallel_for(0, kPieces, grain, [&](int64_t first, int64_t last) {
     const int64_t begin = first == 0 ? 0 : piece_end(occurrences, num_unique, first - 1, kPieces);

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "core/dedup_ids.h"
@@ -20,23 +21,46 @@ void expect(bool condition, const char* what) {
   std::exit(1);
 }
 
-void test_distinct_ids(std::mt19937_64& random) {
-  DedupScratch scratch;
-  for (const int64_t num_ids : {0, 1, 63, 1000}) {
-    std::vector<int64_t> ids(num_ids), unique_ids(num_ids);
-    std::vector<int32_t> inverse(num_ids), counts(num_ids);
-    for (int64_t& id : ids) id = static_cast<int64_t>((random() % 200) << 56);
-    const int64_t num_unique = dedup_ids(ids.data(), num_ids, scratch, unique_ids.data(), inverse.data(), counts.data());
-    std::map<int64_t, int32_t> seen;
-    for (int64_t i = 0; i < num_ids; ++i) {
-      const bool fresh = seen.emplace(ids[i], 0).second;
-      if (fresh) expect(inverse[i] == static_cast<int32_t>(seen.size()) - 1, "order of first appearance");
-      expect(unique_ids[inverse[i]] == ids[i], "inverse points at the id");
-      ++seen[ids[i]];
+// Against a map a table, filled in order.
+void check_distinct(const std::vector<int64_t>& ids, const std::vector<int64_t>& offsets, const std::vector<int64_t>& unique_ids,
+                    const std::vector<int64_t>& unique_offsets, const std::vector<int32_t>& inverse, const std::vector<int32_t>& counts) {
+  int64_t num_unique = 0;
+  for (size_t table = 0; table + 1 < offsets.size(); ++table) {
+    expect(unique_offsets[table] == num_unique, "where a table's distinct ids begin");
+    std::map<int64_t, std::pair<int64_t, int32_t>> seen;  // id -> its index, occurrences
+    for (int64_t i = offsets[table]; i < offsets[table + 1]; ++i) {
+      const auto [found, fresh] = seen.try_emplace(ids[i], num_unique, 0);
+      if (fresh) expect(unique_ids[num_unique++] == ids[i], "distinct ids in order of first appearance");
+      expect(inverse[i] == found->second.first, "an occurrence points at its id");
+      ++found->second.second;
     }
-    expect(num_unique == static_cast<int64_t>(seen.size()), "number of distinct ids");
-    for (int64_t unique = 0; unique < num_unique; ++unique) expect(counts[unique] == seen[unique_ids[unique]], "occurrences");
+    for (const auto& [id, own] : seen) expect(counts[own.first] == own.second, "occurrences");
   }
+  expect(unique_offsets.back() == num_unique, "number of distinct ids");
+  for (size_t i = num_unique; i < ids.size(); ++i) expect(unique_ids[i] == 0 && counts[i] == 0, "zeros after the last");
+}
+
+// Few values, or ids that differ in their high bits only; small tables, ones that grow while they are filled, and ones shared by parts.
+void test_distinct_ids(std::mt19937_64& random) {
+  for (const int64_t num_parts : {1, 2, 3})
+    for (const int64_t num_values : {200, 30000})
+      for (const std::vector<int64_t>& sizes : {std::vector<int64_t>{0}, {1}, {63, 0, 64, 65}, {1000, 3, 70000}, {40000, 40000}}) {
+        std::vector<int64_t> offsets{0};
+        for (const int64_t size : sizes) offsets.push_back(offsets.back() + size);
+        const auto num_tables = static_cast<int64_t>(sizes.size()), num_ids = offsets.back();
+        std::vector<int64_t> ids(num_ids), unique_ids(num_ids, -7), unique_offsets(num_tables + 1);
+        std::vector<int32_t> inverse(num_ids), counts(num_ids, -7);
+        for (int64_t& id : ids) id = static_cast<int64_t>(((random() % num_values) << (num_values == 200 ? 56 : 0)) - 5);
+        Dedup dedup(ids.data(), offsets.data(), num_tables, num_parts, inverse.data());
+        for (int64_t part = num_parts - 1; part >= 0; --part) dedup.find(part);
+        for (int64_t piece = 0; dedup.any_shared() && piece < dedup.num_pieces(); ++piece) dedup.count(piece);
+        dedup.sum(unique_offsets.data());
+        for (int64_t piece = 0; dedup.any_shared() && piece < dedup.num_pieces(); ++piece)
+          dedup.number(piece, unique_ids.data(), counts.data());
+        for (int64_t piece = 0; piece < dedup.num_pieces(); ++piece)
+          dedup.write(piece, unique_offsets.data(), unique_ids.data(), counts.data());
+        check_distinct(ids, offsets, unique_ids, unique_offsets, inverse, counts);
+      }
 }
 
 // Segments of 0 to 3 ids; small integers, so that sums are exact in any order.

@@ -1,4 +1,5 @@
 // Hashes, remainders and buckets against published values and plain loops, under AddressSanitizer and UBSan.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -6,6 +7,8 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/bucketize.h"
@@ -20,6 +23,20 @@ void expect(bool condition, const char* what) {
   if (condition) return;
   std::fprintf(stderr, "FAILED: %s\n", what);
   std::exit(1);
+}
+
+// The vectors of tests/ops/test_farm_hash.py, which TensorFlow's fingerprint gave for bytes (7 i + 3) % 256: every branch and its edges.
+void hashes_are_those_published() {
+  const std::pair<int64_t, int64_t> published[] = {{0, -7286425919675154353},   {1, -4701585644151464565},  {4, -880473496457938030},
+                                                   {8, 907454142650066470},     {9, -1937406006033793025},  {16, 9140634717936656744},
+                                                   {17, -3940209979914493657},  {32, -6539366919091055384}, {33, -4445161147390955287},
+                                                   {64, 389040666157116578},    {65, 8638051931306504420},  {128, 7379187116787024497},
+                                                   {129, -7484864359672536957}, {200, 7886090686657605591}};
+  for (const auto& [length, expected] : published) {
+    auto bytes = std::make_unique<uint8_t[]>(length);
+    for (int64_t i = 0; i < length; ++i) bytes[i] = static_cast<uint8_t>((7 * i + 3) % 256);
+    expect(static_cast<int64_t>(farm::fingerprint(bytes.get(), length)) == expected, "a published hash");
+  }
 }
 
 void hashes_read_their_bytes_alone() {
@@ -44,11 +61,15 @@ void hashes_read_their_bytes_alone() {
 
 void remainders_are_those_of_division() {
   std::mt19937_64 random(2);
-  const uint64_t ends[] = {0, 1, 2, 3, (uint64_t{1} << 32) - 1, uint64_t{1} << 63, ~uint64_t{0}, ~uint64_t{0} - 1};
-  for (int i = 0; i < 2000; ++i) {
-    const uint64_t divisor = i < 7 ? ends[i + 1] : std::max<uint64_t>(1, random() >> (random() % 64));
+  std::vector<uint64_t> ends{0, 1, 2, 3, 7, 8, 9, INT64_MAX, ~uint64_t{0}, ~uint64_t{0} - 1};
+  for (const int shift : {31, 32, 33, 62, 63})
+    for (const int64_t beside : {-1, 0, 1}) ends.push_back((uint64_t{1} << shift) + static_cast<uint64_t>(beside));
+  for (size_t i = 1; i < 2000; ++i) {
+    const uint64_t divisor = i < ends.size() ? ends[i] : std::max<uint64_t>(1, random() >> (random() % 64));
     const UnsignedMod mod(divisor);
     for (const uint64_t number : ends) expect(mod(number) == number % divisor, "the remainder of an end of the range");
+    for (const uint64_t beside : {divisor - 1, divisor, divisor + 1})
+      expect(mod(beside) == beside % divisor, "the remainder beside the divisor");
     for (int k = 0; k < 20; ++k) {
       const uint64_t number = random() >> (random() % 64);
       expect(mod(number) == number % divisor, "the remainder");
@@ -77,11 +98,16 @@ void buckets_are_counts(const std::vector<double>& boundaries, const std::vector
 }  // namespace
 
 int main() {
+  hashes_are_those_published();
   hashes_read_their_bytes_alone();
   remainders_are_those_of_division();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const std::vector<std::vector<double>> cases{
+  std::vector<std::vector<double>> cases{
       {}, {0.0}, {-1.5, 0.25}, {-kInfinity, -0x1p63, -1.0, 0x1p53, 0x1p53 + 2, 0x1p62, 0x1p63, kInfinity}};
+  for (const int count : {7, 9, 1000}) {  // around the values below
+    cases.emplace_back();
+    for (int i = 0; i < count; ++i) cases.back().push_back((i - count / 2) * 0.75);
+  }
   for (const auto& boundaries : cases) {
     buckets_are_counts<double>(boundaries, {0.0, -0.0, NAN, kInfinity, -kInfinity, 0.25, -1.5, 1e300, 5, -1, 3, 0x1p53, -0x1p63});
     buckets_are_counts<float>(boundaries, {0.0f, NAN, 1e30f, -1.5f, 0.25f, 0.2500001f, -5, 7, 9, 11});

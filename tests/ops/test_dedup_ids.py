@@ -57,6 +57,28 @@ def test_result_does_not_depend_on_the_number_of_threads() -> None:
     assert torch.equal(results[0][0][results[0][2].long()], ids)
 
 
+@pytest.mark.parametrize("num_values", [50, 3000, 10**6])
+def test_one_giant_table_is_shared_by_all_threads(num_values: int) -> None:
+    ids = torch.randint(0, num_values, (200_000,), generator=torch.Generator().manual_seed(2)) * 2**40
+    offsets = torch.tensor([0, 10, 190_000, 200_000])
+    # By tensor operations alone: a position's first equal one tells which ids are new, and their order.
+    key = torch.stack([torch.bucketize(torch.arange(200_000), offsets[1:], right=True), ids])
+    _, group = key.unique(dim=1, return_inverse=True)
+    first = torch.full((200_000,), 200_000).scatter_reduce_(0, group, torch.arange(200_000), "amin")[group]
+    is_new = first == torch.arange(200_000)
+    rank = is_new.cumsum(0) - 1
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        unique_ids, unique_offsets, inverse, counts = dedup_ids(ids, offsets)
+        num_unique = int(unique_offsets[-1])
+        assert torch.equal(unique_ids[:num_unique], ids[is_new])
+        assert torch.equal(inverse.long(), rank[first])
+        assert torch.equal(counts[:num_unique].long(), rank[first].bincount())
+        assert not unique_ids[num_unique:].any()
+        assert not counts[num_unique:].any()
+        assert unique_offsets.tolist() == [0, *(int(is_new[:end].sum()) for end in offsets[1:].tolist())]
+
+
 def test_opcheck() -> None:
     opcheck(torch.ops.sparrow.dedup_ids.default, (torch.tensor([3, 3, 1, 3]), torch.tensor([0, 2, 4])))
 

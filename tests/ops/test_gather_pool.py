@@ -243,3 +243,16 @@ def test_sink_of_another_dtype_is_named() -> None:
     given_case = case([2, 1])
     with pytest.raises(RuntimeError, match="sink"):
         gather_pool(given_case.sink.double(), *given_case)
+
+
+def test_a_large_output_is_nobody_elses_memory() -> None:
+    """Large outputs come from memory that is kept and used again: only once every tensor that shares it is gone."""
+    given = case([1] * 70_000, features=1, dim=16, unique=11)
+    first = gather_pool(given.sink, *given)
+    view, expected = first.detach()[5:9], first.detach()[5:9].clone()
+    address = first.data_ptr()
+    del first
+    changed = given._replace(weights=[block + 1 for block in given.weights])
+    second = gather_pool(given.sink, *changed)
+    assert torch.equal(view, expected)
+    assert second.data_ptr() != address
