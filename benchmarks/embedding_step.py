@@ -26,7 +26,7 @@ from sparrow.ops.update_rows.rules import RULES
 _TOLERANCE = 1e-6
 _OPS = {
     "dedup_ids": "dedup", "find": "find", "find_or_insert_": "find", "touch_rows_": "touch", "gather_pool": "gather",
-    "pool_backward": "backward", "update_rows_": "update",
+    "pool_backward": "backward", "update_rows_": "update", "pool_update_rows_": "update",
 }  # fmt: skip
 
 

@@ -111,18 +111,6 @@ inline T divisor(int64_t combiner, const float* position_weights, int64_t begin,
   return combiner == kSqrtN ? std::sqrt(total) : total;
 }
 
-// Calls f with the width of a row as a constant where it is a common one, else with 0: loops of known length are a third faster.
-template <typename F>
-[[gnu::always_inline]] inline void with_width(int64_t dim, F f) {
-  switch (dim) {
-    case 8: return f(std::integral_constant<int64_t, 8>{});
-    case 16: return f(std::integral_constant<int64_t, 16>{});
-    case 32: return f(std::integral_constant<int64_t, 32>{});
-    case 64: return f(std::integral_constant<int64_t, 64>{});
-    default: return f(std::integral_constant<int64_t, 0>{});
-  }
-}
-
 // out[0, dim) of segment [begin, end). chunk is scratch of dim values. kDim is the width, or 0 for any, here and below.
 template <int64_t kDim, typename W, bool kWeighted, typename T = Compute<W>>
 inline void pool_segment(const PoolInput<W>& in, RowStream<W, kDim>& stream, int64_t begin, int64_t end, int64_t combiner,

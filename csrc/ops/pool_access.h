@@ -40,4 +40,13 @@ PoolInput<W> segments_of(int64_t num_unique, const Tensor& inverse, const Tensor
   return in;
 }
 
+// The same for a gradient [num_samples, F, D] of the pooled rows.
+template <typename T>
+PoolInput<T> segments_of_gradient(const Tensor& grad, int64_t num_unique, const Tensor& inverse, const Tensor& offsets,
+                                  const std::optional<Tensor>& position_weights, const Tensor& combiners) {
+  STD_TORCH_CHECK(grad.dim() == 3 && grad.size(1) == combiners.numel(),
+                  "grad must be [num_samples, num_features, D] with num_features = ", combiners.numel());
+  return segments_of<T>(num_unique, inverse, offsets, position_weights, combiners, grad.size(0), grad.size(2));
+}
+
 }  // namespace sparrow

@@ -4,7 +4,7 @@
 
 namespace sparrow {
 
-void touch_rows_cpu(Tensor meta, Tensor rows, Tensor counts, Tensor num_rows, int64_t step) {
+void touch_rows_cpu(Tensor meta, Tensor rows, Tensor counts, Tensor num_rows, int64_t step, bool changed) {
   STD_TORCH_CHECK(meta.dim() == 2 && meta.size(1) == 4, "meta must be int32 [rows, 4]");
   check_step(step);
   const int64_t count = scalar(num_rows, "num_rows");
@@ -12,8 +12,9 @@ void touch_rows_cpu(Tensor meta, Tensor rows, Tensor counts, Tensor num_rows, in
   auto* stamps = reinterpret_cast<RowMeta*>(output<int32_t>(meta, "meta"));
   const int32_t* row = rows_of(rows, meta.size(0), "rows", count);
   const int32_t* occurrences = input<int32_t>(counts, "counts");
-  torch::stable::parallel_for(
-      0, count, 4096, [&](int64_t first, int64_t last) { touch_rows(stamps, row, occurrences, static_cast<int32_t>(step), first, last); });
+  torch::stable::parallel_for(0, count, 4096, [&](int64_t first, int64_t last) {
+    touch_rows(stamps, row, occurrences, static_cast<int32_t>(step), changed, first, last);
+  });
 }
 
 }  // namespace sparrow

@@ -176,6 +176,7 @@ void touched_rows_are_counted(std::mt19937_64& random) {
       if (random() % 8 == 0) row = -1;
     for (int32_t& occurrences : counts) occurrences = random() % 4 == 0 ? INT32_MAX : static_cast<int32_t>(random() % 100);
     for (const auto& [first, last] : {std::pair<int64_t, int64_t>{0, count}, {count / 3, count / 2}}) {
+      const bool changed = first == 0;
       std::vector<RowMeta> meta(kNumRows);
       for (int32_t row = 0; row < kNumRows; ++row) meta[row] = {-row, row, row % 5 == 0 ? INT32_MAX - 50 : row, row % 3};
       std::vector<RowMeta> expected = meta;
@@ -183,9 +184,10 @@ void touched_rows_are_counted(std::mt19937_64& random) {
         if (rows[i] >= 0) {
           const double sum = static_cast<double>(meta[rows[i]].count) + counts[i];
           expected[rows[i]].last_used = INT32_MAX;
+          if (changed) expected[rows[i]].last_changed = INT32_MAX;
           expected[rows[i]].count = sum > 2147483647.0 ? INT32_MAX : static_cast<int32_t>(sum);
         }
-      touch_rows(meta.data(), rows.data(), counts.data(), INT32_MAX, first, last);
+      touch_rows(meta.data(), rows.data(), counts.data(), INT32_MAX, changed, first, last);
       for (int64_t row = 0; row < kNumRows; ++row)
         expect(meta[row].last_used == expected[row].last_used && meta[row].last_changed == expected[row].last_changed &&
                    meta[row].count == expected[row].count && meta[row].table == expected[row].table,
@@ -197,7 +199,7 @@ void touched_rows_are_counted(std::mt19937_64& random) {
 void touched_rows_are_stamped() {
   std::vector<RowMeta> meta(kNumRows, {1, 2, INT32_MAX - 2, 3});
   const std::vector<int32_t> rows{4, -1, 0}, counts{3, 9, 1};
-  touch_rows(meta.data(), rows.data(), counts.data(), 77, 0, 3);
+  touch_rows(meta.data(), rows.data(), counts.data(), 77, false, 0, 3);
   expect(meta[4].last_used == 77 && meta[4].last_changed == 2 && meta[4].count == INT32_MAX, "counts saturate");
   expect(meta[0].count == INT32_MAX - 1 && meta[1].last_used == 1, "others stay");
 }

@@ -14,22 +14,28 @@ MOST = 2**31 - 1
 
 
 @pytest.mark.parametrize("body", BODIES)
-@given(touched=st.dictionaries(st.integers(0, 9), st.integers(1, MOST)), unknown=st.integers(0, 2), step=st.integers(0, MOST))
-def test_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, step: int) -> None:
+@given(
+    touched=st.dictionaries(st.integers(0, 9), st.integers(1, MOST)),
+    unknown=st.integers(0, 2),
+    step=st.integers(0, MOST),
+    changed=st.booleans(),
+)
+def test_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, step: int, changed: bool) -> None:
     meta = torch.arange(40, dtype=torch.int32).reshape(10, 4)
     before = meta.tolist()
     rows = torch.tensor([*touched, *[-1] * unknown, 5, MOST], dtype=torch.int32)  # the last two lie beyond num_rows: any value
     counts = torch.tensor([*touched.values(), *[1] * unknown, 1, 1], dtype=torch.int32)
-    BODIES[body](meta, rows, counts, torch.tensor([rows.numel() - 2]), step)
+    BODIES[body](meta, rows, counts, torch.tensor([rows.numel() - 2]), step, changed)
     for row, old in enumerate(before):
         count = touched.get(row)
-        assert meta[row].tolist() == (old if count is None else [step, old[1], min(old[2] + count, MOST), old[3]])
+        assert meta[row].tolist() == (old if count is None else [step, step if changed else old[1], min(old[2] + count, MOST), old[3]])
 
 
 def test_opcheck() -> None:
     rows = torch.tensor([1, 2], dtype=torch.int32)
     opcheck(
-        torch.ops.sparrow.touch_rows_.default, (torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3)
+        torch.ops.sparrow.touch_rows_.default,
+        (torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3, True),
     )
 
 
@@ -40,7 +46,7 @@ def test_result_does_not_depend_on_the_number_of_threads() -> None:
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
         meta = torch.zeros(20_000, 4, dtype=torch.int32)
-        touch_rows_(meta, rows, counts, torch.tensor([15_000]), 7)
+        touch_rows_(meta, rows, counts, torch.tensor([15_000]), 7, True)
         stamped.append(meta)
     assert torch.equal(stamped[0], stamped[1])
     assert torch.equal(stamped[0], stamped[2])
@@ -65,7 +71,7 @@ def test_result_does_not_depend_on_the_number_of_threads() -> None:
 )
 def test_wrong_argument_is_named(position: int, value: object, named: str) -> None:
     rows = torch.tensor([1, 2], dtype=torch.int32)
-    arguments = [torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3]
+    arguments = [torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3, False]
     arguments[position] = value
     with pytest.raises(RuntimeError, match=named):
         touch_rows_(*arguments)  # type: ignore[arg-type]

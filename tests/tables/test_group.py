@@ -55,7 +55,7 @@ def test_lookups_are_those_of_a_dict(batches: list[tuple[list[int], list[int]]])
         assert store.num_ids(table) == ids.numel()
     for key, row in known.items():
         used, changed, seen, table = store.blocks.meta[row].tolist()
-        assert (used, changed, seen, "ab"[table]) == (last_used[key], 0, count[key], key[0])
+        assert (used, changed, seen, "ab"[table]) == (last_used[key], last_used[key], count[key], key[0])
 
 
 def test_read_only_lookup_changes_nothing() -> None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from sparrow.errors import ConfigError, TableError
 from sparrow.ops import id_map
 from sparrow.ops.dedup_ids.op import dedup_ids
-from sparrow.ops.gather_pool.op import gather_pool
 from sparrow.ops.init_rows.op import init_rows_
+from sparrow.ops.pool_update_rows.op import pool_update_rows_
 from sparrow.ops.touch_rows.op import touch_rows_
 from sparrow.ops.update_rows.op import update_rows_
 from sparrow.tables import row_transfer
@@ -21,6 +21,7 @@ from sparrow.tables.blocks import MAX_ROWS, RowBlocks
 from sparrow.tables.growth import IdMap
 from sparrow.tables.lookup import Lease, Lookup, SinkList, make_sink
 from sparrow.tables.options import TableOptions
+from sparrow.tables.pooling import PooledGradient, Segments, pool
 from sparrow.types import ALL_SLICES, Chunk, SliceRange
 
 
@@ -109,23 +110,26 @@ class TableGroup:
         Args:
             ids: int64 [N]; table 0's ids first, then table 1's, ...; any values, any duplicates.
             table_offsets: int64 [T + 1].
-            insert: whether unknown ids get a row and their first values. Also stamps `last_used` and counts occurrences.
+            insert: whether unknown ids get a row and their first values. Also stamps `last_used` and counts occurrences; with grad mode
+                on, stamps `last_changed` too, as the rows are about to be trained.
             tables: indices of the tables that take part in this step; None means all.
 
         Cost: one pass to find duplicates, then one random cache line a distinct id (two where it is new).
         """
         unique_ids, unique_offsets, inverse, counts = dedup_ids(ids, table_offsets)
         unique_ids = unique_ids[: int(unique_offsets[-1])]
+        stamps = insert and torch.is_grad_enabled()
         if insert:
-            rows = self._insert(unique_ids, unique_offsets, counts)
+            rows = self._insert(unique_ids, unique_offsets, counts, stamps)
         else:
             self._check_whole()
             rows = self.map.find(unique_ids, unique_offsets)
         self.num_leases += 1
-        return Lookup(rows, inverse, tuple(range(len(self.tables))) if tables is None else tables, self.step, Lease(self._end_lease))
+        taking_part = tuple(range(len(self.tables))) if tables is None else tables
+        return Lookup(rows, inverse, taking_part, self.step, Lease(self._end_lease), unique_offsets, stamps)
 
-    def _insert(self, ids: Tensor, offsets: Tensor, counts: Tensor | None) -> Tensor:
-        """Return the rows of distinct `ids`, new ones initialised. Grows map and blocks."""
+    def _insert(self, ids: Tensor, offsets: Tensor, counts: Tensor | None, stamps: bool = False) -> Tensor:
+        """Return the rows of distinct `ids`, new ones initialised. Grows map and blocks. counts: None touches nothing."""
         self._check_whole()
         needed = self.num_rows + ids.numel()
         if needed > MAX_ROWS:
@@ -148,7 +152,7 @@ class TableGroup:
             )  # fmt: skip
         self._inserting = False
         if counts is not None:
-            touch_rows_(blocks.meta, rows, counts, offsets[-1:], self.step)
+            touch_rows_(blocks.meta, rows, counts, offsets[-1:], self.step, stamps)
         return rows
 
     def _check_whole(self) -> None:
@@ -218,9 +222,8 @@ class TableGroup:
         With grad mode on, the gradient reaches the rows through `sinks` (see `Sink`).
         """
         sink = make_sink(lookup, self.dim, self.blocks.slot_dtype)
-        out = gather_pool(
-            sink, self.blocks.weights, self.default_row, lookup.rows, lookup.inverse, offsets, weights, combiners, num_samples
-        )
+        segments = Segments(lookup.rows, lookup.inverse, offsets, weights, combiners)
+        out = pool(sink, self.blocks.weights, self.default_row, segments, num_samples)
         if out.requires_grad:
             self.sinks.add(sink)
         return out
@@ -232,12 +235,29 @@ class TableGroup:
         """Apply the group's rule to the rows of `lookup` and release its lease.
 
         Args:
-            grad: [U, dim], summed per row. hyper: float64 [T, 8], one row a table, as `Rule.hyper_row` makes.
+            grad: [U, dim], summed per row, or still to be summed. hyper: float64 [T, 16], one row a table, as `Rule.hyper_row` makes.
         """
         held, rule = self.blocks, self.rule
-        update_rows_(
-            held.weights, held.element_slots, held.row_slots, held.meta, lookup.rows, grad.contiguous(), hyper, rule.code, self.step
-        )
+        state = (held.weights, held.element_slots, held.row_slots, held.meta, lookup.rows)
+        if isinstance(grad, PooledGradient) and not grad.waiting.is_made and lookup.table_offsets is not None:
+            pooled, s = grad.waiting.parts()
+            stamps = not (lookup.stamped and lookup.step == self.step)
+            pool_update_rows_(
+                *state,
+                lookup.table_offsets,
+                pooled,
+                s.inverse,
+                s.offsets,
+                s.position_weights,
+                s.combiners,
+                hyper,
+                rule.code,
+                self.step,
+                stamps,
+            )
+        else:
+            summed = grad.waiting.value() if isinstance(grad, PooledGradient) else grad
+            update_rows_(*state, summed.contiguous(), hyper, rule.code, self.step)
         lookup.lease.release()
 
     # RowStore.

@@ -31,6 +31,8 @@ class Lookup:
     inverse: int32 [N], position -> index into `rows`.
     tables:  indices of the tables that took part: their step count advances with the update.
     step:    the group's step at which the rows were read: `group.step - step` at the update is the gradient's staleness.
+    table_offsets: int64 [T + 1]: table t has `rows[table_offsets[t]:table_offsets[t + 1]]`; None where rows of several lookups were merged.
+    stamped: whether the lookup, of rows about to be trained, already wrote `step` as when they last changed.
     lease:   protects the rows until the update is done or everything about the lookup is dropped.
     """
 
@@ -39,6 +41,8 @@ class Lookup:
     tables: tuple[int, ...]
     step: int
     lease: Lease
+    table_offsets: Tensor | None = None
+    stamped: bool = False
 
     @property
     def num_unique(self) -> int:

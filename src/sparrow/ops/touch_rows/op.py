@@ -5,22 +5,23 @@ from torch import Tensor
 
 from sparrow.ops import library
 
-library.define("touch_rows_(Tensor(a!) meta, Tensor rows, Tensor counts, Tensor num_rows, int step) -> ()")
+library.define("touch_rows_(Tensor(a!) meta, Tensor rows, Tensor counts, Tensor num_rows, int step, bool changed) -> ()")
 
 
 @library.shape_function("touch_rows_")
-def _shapes(meta: Tensor, rows: Tensor, counts: Tensor, num_rows: Tensor, step: int) -> None:
+def _shapes(meta: Tensor, rows: Tensor, counts: Tensor, num_rows: Tensor, step: int, changed: bool) -> None:
     return None
 
 
-def touch_rows_(meta: Tensor, rows: Tensor, counts: Tensor, num_rows: Tensor, step: int) -> None:
+def touch_rows_(meta: Tensor, rows: Tensor, counts: Tensor, num_rows: Tensor, step: int, changed: bool) -> None:
     """Set last_used of each row to `step` and add its occurrences to its count, which saturates at 2^31 - 1.
 
     Args:
-        meta: int32 [capacity, 4]: last_used, last_changed, count, table. Columns 0 and 2 are mutated.
+        meta: int32 [capacity, 4]: last_used, last_changed, count, table. Columns 0 and 2 are mutated, 1 where `changed`.
         rows: int32 [N], distinct; -1 is skipped. counts: int32 [N].
         num_rows: int64 [1]: how many of `rows` are valid.
+        changed: whether last_changed becomes `step` too, so that the update that follows need not reach the row's stamps again.
 
     Cost: one random 16-byte touch a row.
     """
-    torch.ops.sparrow.touch_rows_.default(meta, rows, counts, num_rows, step)
+    torch.ops.sparrow.touch_rows_.default(meta, rows, counts, num_rows, step, changed)
