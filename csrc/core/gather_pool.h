@@ -196,18 +196,23 @@ template <int64_t kDim, typename W, typename T = Compute<W>>
 inline void gather_samples_of(const PoolInput<W>& in, int64_t first, int64_t last, T* out) {
   const bool stream = streams(out, in.num_samples * in.num_features, in.dim);
   const int64_t row_bytes = in.dim * static_cast<int64_t>(sizeof(W));
+  // Each row is found once, prefetched, and kept in a ring until it is read.
+  const W* ring[kRowPrefetchAhead];
   int64_t ahead_sample = first, ahead_feature = 0;
-  const auto prefetch_next = [&]() __attribute__((always_inline)) {
+  const auto find_next = [&](int64_t place) __attribute__((always_inline)) {
     if (ahead_sample >= last) return;
-    prefetch_bytes(in.row(ahead_feature * in.num_samples + ahead_sample), row_bytes);
+    ring[place] = in.row(ahead_feature * in.num_samples + ahead_sample);
+    prefetch_bytes(ring[place], row_bytes);
     if (++ahead_feature == in.num_features) ahead_feature = 0, ++ahead_sample;
   };
-  for (int64_t i = 0; i < kRowPrefetchAhead; ++i) prefetch_next();
-  for (int64_t sample = first; sample < last; ++sample)
-    for (int64_t feature = 0; feature < in.num_features; ++feature) {
-      prefetch_next();
-      write_row<kDim>(in.row(feature * in.num_samples + sample), in.dim, out + (sample * in.num_features + feature) * in.dim, stream);
-    }
+  for (int64_t i = 0; i < kRowPrefetchAhead; ++i) find_next(i);
+  T* target = out + first * in.num_features * in.dim;
+  const int64_t num_rows = (last - first) * in.num_features;
+  for (int64_t i = 0; i < num_rows; ++i, target += in.dim) {
+    const W* row = ring[i % kRowPrefetchAhead];
+    write_row<kDim>(row, in.dim, target, stream);
+    find_next(i % kRowPrefetchAhead);
+  }
   if (stream) end_streaming();
 }
 

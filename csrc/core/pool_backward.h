@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/gather_pool.h"
@@ -37,88 +38,131 @@ struct OccurrenceRows {
   }
 };
 
-// The counting sort in parts that threads share: each owns a run of distinct rows and looks at all positions, whose rows come in runs too
-// (a feature's are of one table), so that its branch is predicted. Requires indices below num_unique and offsets within num_positions
-// (`in.rows`, `in.weights` and `in.default_row` are not read). Phases: count(every part), sum_parts(), place(every part).
+// The counting sort, in parts that threads share: each has a run of positions. Features of one table come together, so that most rows are
+// of one part. Requires indices below num_unique and offsets within num_positions (`in.rows`, `in.weights` and `in.default_row` are not
+// read). Phases, each for all parts or pieces before the next: count(part); total(piece); sum(); begin(piece); place(part).
 template <typename T>
 class OccurrenceSort {
  public:
   OccurrenceSort(const PoolInput<T>& in, int64_t num_unique, int64_t num_parts)
       : in_(in),
         num_unique_(num_unique),
-        num_parts_(num_parts),
         scaled_(!in.one_id_each && (in.position_weights != nullptr ||
                                     std::any_of(in.combiners, in.combiners + in.num_features, [](int64_t c) { return c != kSum; }))),
         sorted_{std::make_unique_for_overwrite<int32_t[]>(num_unique + 1), std::make_unique_for_overwrite<int32_t[]>(in.num_positions),
                 scaled_ ? std::make_unique_for_overwrite<T[]>(in.num_positions) : nullptr, in.num_positions},
-        next_(std::make_unique_for_overwrite<int32_t[]>(num_unique)),
+        parts_(num_parts),
         before_(num_parts + 1, 0) {}
 
   void count(int64_t part) {
-    const int64_t begin = part_begin(part), end = part_begin(part + 1);
-    std::fill(next_.get() + begin, next_.get() + end, 0);
-    for (int64_t i = 0; i < in_.num_positions; ++i)
-      if (in_.inverse[i] >= begin && in_.inverse[i] < end) ++next_[in_.inverse[i]];
-    int32_t total = 0;
-    for (int64_t row = begin; row < end; ++row) {
-      sorted_.first[row] = total;
-      total += next_[row];
+    Part& own = parts_[part];
+    const int64_t first = part_begin(part), last = part_begin(part + 1);
+    int32_t low = INT32_MAX, high = -1;
+    for (int64_t i = first; i < last; ++i) {
+      low = std::min(low, in_.inverse[i]);
+      high = std::max(high, in_.inverse[i]);
     }
-    before_[part + 1] = total;
+    if (high < 0) return;
+    own.begin = low, own.end = int64_t{high} + 1;
+    own.next = std::make_unique<int32_t[]>(own.end - own.begin);
+    int32_t* counts = own.next.get() - low;
+    for (int64_t i = first; i < last; ++i) ++counts[in_.inverse[i]];
   }
 
-  void sum_parts() {
-    for (int64_t part = 0; part < num_parts_; ++part) before_[part + 1] += before_[part];
-    sorted_.first[num_unique_] = static_cast<int32_t>(in_.num_positions);
+  // Pieces are runs of rows, as many as there are parts.
+  void total(int64_t piece) {
+    int32_t total = 0;
+    for_rows(piece, [&](int64_t begin, int64_t end, Part& part) {
+      for (int64_t row = begin; row < end; ++row) total += part.next[row - part.begin];
+    });
+    before_[piece + 1] = total;
+  }
+
+  void sum() {
+    for (size_t piece = 0; piece < parts_.size(); ++piece) before_[piece + 1] += before_[piece];
+    sorted_.first[num_unique_] = before_.back();
+  }
+
+  void begin(int64_t piece) {
+    const int64_t first = piece_begin(piece), last = piece_begin(piece + 1);
+    int32_t* own = sorted_.first.get();
+    std::fill(own + first, own + last, 0);
+    for_rows(piece, [&](int64_t begin, int64_t end, Part& part) {
+      for (int64_t row = begin; row < end; ++row) own[row] += part.next[row - part.begin];
+    });
+    int32_t next = before_[piece];
+    for (int64_t row = first; row < last; ++row) next += std::exchange(own[row], next);
+    // The occurrences of a part go behind those of the parts before it.
+    std::vector<int32_t> cursor(own + first, own + last);
+    for_rows(piece, [&](int64_t begin, int64_t end, Part& part) {
+      for (int64_t row = begin; row < end; ++row) {
+        const int32_t count = std::exchange(part.next[row - part.begin], cursor[row - first]);
+        cursor[row - first] += count;
+      }
+    });
   }
 
   void place(int64_t part) {
-    const int64_t begin = part_begin(part), end = part_begin(part + 1);
-    for (int64_t row = begin; row < end; ++row) next_[row] = sorted_.first[row] += before_[part];
-    scaled_ ? place_scaled(begin, end) : place_plain(begin, end);
+    Part& own = parts_[part];
+    if (own.begin == own.end) return;
+    int32_t* next = own.next.get() - own.begin;
+    for_segments(part_begin(part), part_begin(part + 1),
+                 [&](int32_t source, int64_t combiner, int64_t segment, int64_t first, int64_t last) {
+                   if (!scaled_) {
+                     for (int64_t position = first; position < last; ++position) sorted_.source[next[in_.inverse[position]]++] = source;
+                     return;
+                   }
+                   const T by = divisor<T>(combiner, in_.position_weights, in_.offsets[segment], in_.offsets[segment + 1]);
+                   for (int64_t position = first; position < last; ++position) {
+                     const int32_t place = next[in_.inverse[position]]++;
+                     const T weight = in_.position_weights == nullptr ? T(1) : static_cast<T>(in_.position_weights[position]);
+                     sorted_.factor[place] = by == T(0) ? T(0) : weight / by;
+                     sorted_.source[place] = source;
+                   }
+                 });
   }
 
   const Occurrences<T>& sorted() const { return sorted_; }
 
  private:
-  int64_t part_begin(int64_t part) const { return num_unique_ * part / num_parts_; }
+  // The rows that a part's positions name lie in [begin, end).
+  struct Part {
+    int64_t begin = 0, end = 0;
+    std::unique_ptr<int32_t[]> next;  // of each of them: how often it occurs in the part, then where its next occurrence goes
+  };
 
-  void place_plain(int64_t begin, int64_t end) {
-    for_segments([&](int32_t source, int64_t, int64_t first, int64_t last) {
-      for (int64_t position = first; position < last; ++position) {
-        const int32_t row = in_.inverse[position];
-        if (row >= begin && row < end) sorted_.source[next_[row]++] = source;
-      }
-    });
-  }
+  int64_t part_begin(int64_t part) const { return in_.num_positions * part / static_cast<int64_t>(parts_.size()); }
+  int64_t piece_begin(int64_t piece) const { return num_unique_ * piece / static_cast<int64_t>(parts_.size()); }
 
-  void place_scaled(int64_t begin, int64_t end) {
-    for_segments([&](int32_t source, int64_t combiner, int64_t first, int64_t last) {
-      const T by = divisor<T>(combiner, in_.position_weights, first, last);
-      for (int64_t position = first; position < last; ++position) {
-        const int32_t row = in_.inverse[position];
-        if (row < begin || row >= end) continue;
-        const T own = in_.position_weights == nullptr ? T(1) : static_cast<T>(in_.position_weights[position]);
-        sorted_.factor[next_[row]] = by == T(0) ? T(0) : own / by;
-        sorted_.source[next_[row]++] = source;
-      }
-    });
-  }
-
+  // Calls visit(begin, end, part) for the rows of a piece that each part names, part by part.
   template <typename Visit>
-  [[gnu::always_inline]] void for_segments(Visit visit) const {
-    const int64_t* offset = in_.offsets;
-    for (int64_t feature = 0; feature < in_.num_features; ++feature)
-      for (int64_t sample = 0; sample < in_.num_samples; ++sample, ++offset)
-        visit(static_cast<int32_t>(sample * in_.num_features + feature), in_.combiners[feature], offset[0], offset[1]);
+  void for_rows(int64_t piece, Visit visit) {
+    for (Part& part : parts_) {
+      const int64_t begin = std::max(piece_begin(piece), part.begin), end = std::min(piece_begin(piece + 1), part.end);
+      if (begin < end) visit(begin, end, part);
+    }
+  }
+
+  // Calls visit(source, combiner, segment, begin, end) for the positions of each segment that lie in [first, last).
+  template <typename Visit>
+  [[gnu::always_inline]] void for_segments(int64_t first, int64_t last, Visit visit) const {
+    const int64_t* offsets = in_.offsets;
+    const int64_t num_segments = in_.num_features * in_.num_samples;
+    int64_t segment = std::upper_bound(offsets, offsets + num_segments, first) - offsets - 1;
+    int64_t feature = segment / in_.num_samples, sample = segment % in_.num_samples;
+    for (; segment < num_segments && offsets[segment] < last; ++segment) {
+      visit(static_cast<int32_t>(sample * in_.num_features + feature), in_.combiners[feature], segment, std::max(first, offsets[segment]),
+            std::min(last, offsets[segment + 1]));
+      if (++sample == in_.num_samples) sample = 0, ++feature;
+    }
   }
 
   const PoolInput<T>& in_;
-  const int64_t num_unique_, num_parts_;
+  const int64_t num_unique_;
   const bool scaled_;
   Occurrences<T> sorted_;
-  std::unique_ptr<int32_t[]> next_;  // [U]: where the next occurrence of a row goes
-  std::vector<int32_t> before_;      // [parts + 1]: occurrences of all parts before
+  std::vector<Part> parts_;
+  std::vector<int32_t> before_;  // [pieces + 1]: occurrences of all pieces before
 };
 
 // Returns the end of piece `piece` of `num_pieces`: distinct rows cut so that pieces hold about as many rows and occurrences together.

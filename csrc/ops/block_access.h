@@ -47,12 +47,15 @@ void check_covers(const Blocks<T>& slots, const Blocks<W>& weights, const char* 
                   " must cover every row of weights, in blocks of as many rows");
 }
 
-// Whether data[0, count) lie in [begin, end). Never leaves the loop, so that it vectorises.
+// Whether data[0, count) lie in [begin, end).
 inline bool all_within(const int32_t* data, int64_t count, int64_t begin, int64_t end) {
-  const auto low = static_cast<int32_t>(begin), high = static_cast<int32_t>(std::min<int64_t>(end - 1, INT32_MAX));
-  bool outside = false;
-  for (int64_t i = 0; i < count; ++i) outside |= (data[i] < low) | (data[i] > high);
-  return !outside;
+  if (end <= begin) return count == 0;
+  const auto low = static_cast<uint32_t>(begin), most = static_cast<uint32_t>(std::min<int64_t>(end - 1, INT32_MAX)) - low;
+  return all_runs(count, [=](int64_t first, int64_t last) {
+    uint32_t largest = 0;  // never leaves the loop, so that it vectorises
+    for (int64_t i = first; i < last; ++i) largest = std::max(largest, static_cast<uint32_t>(data[i]) - low);
+    return largest <= most;
+  });
 }
 
 // Read pointer of int32 rows, the first `count` (all when negative) checked to be -1 or inside the blocks.

@@ -10,9 +10,9 @@ namespace sparrow {
 
 template <typename T>
 OccurrenceSort<T> sort_occurrences(const PoolInput<T>& in, int64_t num_unique) {
-  constexpr int64_t kWorthSharing = 8192, kMostParts = 12;
-  // A few thousand positions are one thread's; beyond a dozen threads looking at all positions would cost more than it saves.
-  const int64_t num_parts = in.num_positions < kWorthSharing ? 1 : std::min<int64_t>(kMostParts, torch::stable::get_num_threads());
+  constexpr int64_t kPositionsPerThread = 4096, kMostParts = 12;
+  const int64_t num_parts =
+      std::clamp<int64_t>(in.num_positions / kPositionsPerThread, 1, std::min<int64_t>(kMostParts, torch::stable::get_num_threads()));
   OccurrenceSort<T> sort(in, num_unique, num_parts);
   const auto each_part = [num_parts](auto phase) {
     torch::stable::parallel_for(0, num_parts, 1, [&](int64_t first, int64_t last) {
@@ -20,7 +20,9 @@ OccurrenceSort<T> sort_occurrences(const PoolInput<T>& in, int64_t num_unique) {
     });
   };
   each_part([&](int64_t part) { sort.count(part); });
-  sort.sum_parts();
+  each_part([&](int64_t piece) { sort.total(piece); });
+  sort.sum();
+  each_part([&](int64_t piece) { sort.begin(piece); });
   each_part([&](int64_t part) { sort.place(part); });
   return sort;
 }

@@ -33,10 +33,12 @@ PoolInput<W> segments_of(int64_t num_unique, const Tensor& inverse, const Tensor
     STD_TORCH_CHECK(position_weights->numel() == in.num_positions, "position_weights must hold one value an id: ", in.num_positions,
                     ", holds ", position_weights->numel());
   }
-  in.one_id_each = !position_weights && in.num_positions == in.num_features * num_samples;
-  bool in_order = true;
-  for (int64_t i = 0; in.one_id_each && i < in.num_positions; ++i) in_order &= in.offsets[i] == i;
-  in.one_id_each &= in_order;
+  in.one_id_each = !position_weights && in.num_positions == in.num_features * num_samples &&
+                   all_runs(in.num_positions, [&in](int64_t first, int64_t last) {
+                     int64_t others = 0;
+                     for (int64_t i = first; i < last; ++i) others += in.offsets[i] != i;
+                     return others == 0;
+                   });
   return in;
 }
 

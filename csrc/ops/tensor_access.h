@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <atomic>
 #include <cstdint>
 
 #include "core/half.h"
@@ -76,14 +77,29 @@ Tensor empty(std::initializer_list<int64_t> shape, const Tensor& like) {
 // Steps are stored in int32 metadata.
 inline void check_step(int64_t step) { STD_TORCH_CHECK(step >= 0 && step <= INT32_MAX, "step must be from 0 to 2^31 - 1, got ", step); }
 
+// Whether holds(first, last) for runs that make up [0, count), asked by all threads.
+template <typename F>
+bool all_runs(int64_t count, F holds) {
+  constexpr int64_t kGrain = 32768;
+  if (count <= kGrain) return holds(int64_t{0}, count);
+  std::atomic<bool> all = true;
+  torch::stable::parallel_for(0, count, kGrain, [&](int64_t first, int64_t last) {
+    if (!holds(first, last)) all = false;
+  });
+  return all;
+}
+
 // Checks that `offsets` [n + 1] cuts [0, num_elements) into n non-negative pieces, and returns its read pointer.
 inline const int64_t* offsets_of(const Tensor& offsets, int64_t num_elements, const char* name) {
   const int64_t* data = input<int64_t>(offsets, name);
   const int64_t last = offsets.numel() - 1;
   STD_TORCH_CHECK(last >= 0 && data[0] == 0 && data[last] == num_elements, name, " must start at 0 and end at ", num_elements);
-  bool decreases = false;  // without leaving the loop, so that it vectorises
-  for (int64_t i = 0; i < last; ++i) decreases |= data[i] > data[i + 1];
-  for (int64_t i = 0; decreases && i < last; ++i) STD_TORCH_CHECK(data[i] <= data[i + 1], name, " must never decrease, does at ", i);
+  const bool never_decrease = all_runs(last, [=](int64_t begin, int64_t end) {
+    int64_t falls = 0;  // counted without leaving the loop, so that it vectorises
+    for (int64_t i = begin; i < end; ++i) falls += data[i] > data[i + 1];
+    return falls == 0;
+  });
+  for (int64_t i = 0; !never_decrease && i < last; ++i) STD_TORCH_CHECK(data[i] <= data[i + 1], name, " must never decrease, does at ", i);
   return data;
 }
 

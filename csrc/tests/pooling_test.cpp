@@ -121,8 +121,10 @@ void test_both_directions(std::mt19937_64& random, int64_t num_features, int64_t
   const int64_t num_parts = static_cast<int64_t>(random() % 4) + 1;
   OccurrenceSort<double> sort(in, num_unique, num_parts);
   for (int64_t part = num_parts - 1; part >= 0; --part) sort.count(part);
-  sort.sum_parts();
-  for (int64_t part = 0; part < num_parts; ++part) sort.place(part);
+  for (int64_t piece = 0; piece < num_parts; ++piece) sort.total(piece);
+  sort.sum();
+  for (int64_t piece = 0; piece < num_parts; ++piece) sort.begin(piece);
+  for (int64_t part = num_parts - 1; part >= 0; --part) sort.place(part);
   const Occurrences<double>& occurrences = sort.sorted();
   constexpr int64_t kPieces = 5;
   int64_t begin = 0;
