@@ -13,12 +13,12 @@ from sparrow.ops.dedup_ids.op import dedup_ids
 
 def run(options: Options) -> Iterable[Result]:
     batch = zipf_batch()
-    unique_ids, unique_offsets, inverse, _ = dedup_ids(batch, offsets(batch))
+    unique_ids, unique_offsets, inverse, _ = dedup_ids([batch], offsets(batch))
     num_unique = int(unique_offsets[-1])
     assert torch.equal(unique_ids[inverse.long()], batch)
     assert torch.equal(unique_ids[:num_unique].sort().values, batch.unique())
     functions = {
-        "sparrow": lambda: dedup_ids(batch, offsets(batch)),
+        "sparrow": lambda: dedup_ids([batch], offsets(batch)),
         "torch.unique": lambda: torch.unique(batch, return_inverse=True, return_counts=True),
     }
     yield rate("262,144 Zipf ids", batch.numel(), interleaved(functions, options.runs), must_move_bytes=batch.numel() * 24)

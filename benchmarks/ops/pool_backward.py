@@ -14,7 +14,7 @@ from sparrow.ops.pool_backward.op import pool_backward
 
 def run(options: Options) -> Iterable[Result]:
     batch = zipf_batch()
-    _, unique_offsets, inverse, _ = dedup_ids(batch, offsets(batch))
+    _, unique_offsets, inverse, _ = dedup_ids([batch], offsets(batch))
     num_unique = int(unique_offsets[-1])
     rows = torch.arange(num_unique, dtype=torch.int32)
     grad = torch.randn(BATCH_IDS, 1, DIM)

@@ -14,6 +14,40 @@
 
 namespace sparrow {
 
+// Ids in columns, one after the other.
+struct IdColumns {
+  std::vector<const int64_t*> data;
+  std::vector<int64_t> begins{0};  // [columns + 1]
+
+  void add(const int64_t* ids, int64_t num_ids) {
+    data.push_back(ids);
+    begins.push_back(begins.back() + num_ids);
+  }
+  int64_t num_ids() const { return begins.back(); }
+  // The column of a position that is not the end.
+  size_t column_of(int64_t position) const { return std::upper_bound(begins.begin(), begins.end(), position) - begins.begin() - 1; }
+};
+
+// Reads ids in order, from `begin` on.
+class IdCursor {
+ public:
+  IdCursor(const IdColumns& columns, int64_t begin) : columns_(columns), next_(begin), column_(columns.column_of(begin)) {}
+
+  // Returns the next ids, at most `most` of them and at least one, which must be left; writes how many.
+  const int64_t* take(int64_t most, int64_t& count) {
+    while (columns_.begins[column_ + 1] <= next_) ++column_;
+    const int64_t* ids = columns_.data[column_] + (next_ - columns_.begins[column_]);
+    count = std::min(most, columns_.begins[column_ + 1] - next_);
+    next_ += count;
+    return ids;
+  }
+
+ private:
+  const IdColumns& columns_;
+  int64_t next_;
+  size_t column_;
+};
+
 // Ids looked at together: their slots are prefetched while the block before them is looked up.
 struct DedupBlock {
   static constexpr int64_t kIds = 64;
@@ -106,20 +140,23 @@ class DedupSlots {
   uint64_t capacity_ = 0, mask_ = 0, num_used_ = 0, most_slots_ = 0;
 };
 
-// Calls look(block, next) for each block of ids[0, num_ids) whose hash belongs to part `part` of num_parts, and the one after it.
+// Calls look(block) for each block of the num_ids ids from `begin` on whose hash belongs to part `part` of num_parts.
 template <typename Look>
-[[gnu::always_inline]] inline void for_blocks(const int64_t* ids, int64_t num_ids, int64_t part, int64_t num_parts, DedupSlots& slots,
-                                              Look look) {
+[[gnu::always_inline]] inline void for_blocks(const IdColumns& columns, int64_t begin, int64_t num_ids, int64_t part, int64_t num_parts,
+                                              DedupSlots& slots, Look look) {
+  if (num_ids == 0) return;
   DedupBlock blocks[2];
+  IdCursor cursor(columns, begin);
   int64_t next = 0;
   const auto fill = [&](DedupBlock& block) {
     block.count = 0;
     while (next < num_ids && block.count < DedupBlock::kIds) {
-      const int64_t count = std::min(DedupBlock::kIds, num_ids - next);
+      int64_t count;
+      const int64_t* ids = cursor.take(std::min(DedupBlock::kIds, num_ids - next), count);
       uint64_t hashes[DedupBlock::kIds];
-      for (int64_t i = 0; i < count; ++i) hashes[i] = DedupSlots::hash(ids[next + i]);
+      for (int64_t i = 0; i < count; ++i) hashes[i] = DedupSlots::hash(ids[i]);
       for (int64_t i = 0; i < count; ++i) {
-        block.ids[block.count] = ids[next + i];
+        block.ids[block.count] = ids[i];
         block.hashes[block.count] = hashes[i];
         block.positions[block.count] = static_cast<int32_t>(next + i);
         // The bits above those that find the slot; the highest is always set.
@@ -137,12 +174,13 @@ template <typename Look>
   }
 }
 
-// Writes the distinct ids of ids[0, num_ids) to unique_ids, their numbers of occurrences to counts, and to inverse, per id, its index
-// in unique_ids. Returns how many are distinct.
-inline int64_t dedup_ids(const int64_t* ids, int64_t num_ids, DedupSlots& slots, int64_t* unique_ids, int32_t* inverse, int32_t* counts) {
+// Writes the distinct ones of the num_ids ids from `begin` on to unique_ids, their numbers of occurrences to counts, and to inverse, per
+// id, its index in unique_ids. Returns how many are distinct.
+inline int64_t dedup_ids(const IdColumns& columns, int64_t begin, int64_t num_ids, DedupSlots& slots, int64_t* unique_ids, int32_t* inverse,
+                         int32_t* counts) {
   int64_t num_unique = 0;
   slots.reset(num_ids, num_ids);
-  for_blocks(ids, num_ids, 0, 1, slots, [&](DedupBlock& block) {
+  for_blocks(columns, begin, num_ids, 0, 1, slots, [&](DedupBlock& block) {
     slots.reserve(unique_ids);
     slots.look_up(block, unique_ids, [&](int64_t i) {
       unique_ids[num_unique] = block.ids[i];
@@ -158,11 +196,11 @@ inline int64_t dedup_ids(const int64_t* ids, int64_t num_ids, DedupSlots& slots,
 }
 
 // The same of one part of the ids, by their hashes, before the parts know of each other: an index is the position of the first occurrence.
-// first[i] is written for the ids of this part, counts[p] for positions p of first occurrences.
-inline void dedup_part(const int64_t* ids, int64_t num_ids, int64_t part, int64_t num_parts, DedupSlots& slots, int32_t* first,
-                       int32_t* counts) {
+// first[i] is written for the ids of this part, counts[p] for positions p of first occurrences. `ids` are those of `columns` in one piece.
+inline void dedup_part(const IdColumns& columns, int64_t begin, const int64_t* ids, int64_t num_ids, int64_t part, int64_t num_parts,
+                       DedupSlots& slots, int32_t* first, int32_t* counts) {
   slots.reset(num_ids, num_ids / num_parts);
-  for_blocks(ids, num_ids, part, num_parts, slots, [&](DedupBlock& block) {
+  for_blocks(columns, begin, num_ids, part, num_parts, slots, [&](DedupBlock& block) {
     slots.reserve(ids);
     slots.look_up(block, ids, [&](int64_t i) {
       counts[block.positions[i]] = 0;
@@ -197,13 +235,14 @@ inline std::vector<std::vector<int32_t>> balanced_parts(const std::vector<int64_
 class Dedup {
  public:
   // inverse: [N]. table_offsets: [T + 1].
-  Dedup(const int64_t* ids, const int64_t* table_offsets, int64_t num_tables, int64_t num_parts, int32_t* inverse)
-      : ids_(ids),
+  Dedup(const IdColumns& columns, const int64_t* table_offsets, int64_t num_tables, int64_t num_parts, int32_t* inverse)
+      : columns_(columns),
         offsets_(table_offsets),
         num_tables_(num_tables),
         num_parts_(num_parts),
         num_ids_(table_offsets[num_tables]),
         inverse_(inverse),
+        ids_of_shared_(num_tables, nullptr),
         is_shared_(num_tables, 0),
         unique_ids_(num_ids_),
         counts_(num_ids_),
@@ -218,7 +257,10 @@ class Dedup {
         pieces_.push_back({table, begin, std::min(begin + kPieceIds, offsets_[table + 1]), 0});
     }
     parts_ = balanced_parts(own, num_parts);
-    if (any_shared_) order_ = std::make_unique<Scratch<int32_t>>(num_ids_);
+    if (!any_shared_) return;
+    order_ = std::make_unique<Scratch<int32_t>>(num_ids_);
+    for (int64_t table = 0; table < num_tables; ++table)
+      if (is_shared_[table]) ids_of_shared_[table] = in_one_piece(offsets_[table], offsets_[table + 1]);
   }
 
   bool any_shared() const { return any_shared_; }
@@ -228,12 +270,13 @@ class Dedup {
     DedupSlots slots;
     for (const int32_t table : parts_[part]) {
       const int64_t begin = offsets_[table], size = offsets_[table + 1] - begin;
-      num_unique_[table] = dedup_ids(ids_ + begin, size, slots, unique_ids_.get() + begin, inverse_ + begin, counts_.get() + begin);
+      num_unique_[table] = dedup_ids(columns_, begin, size, slots, unique_ids_.get() + begin, inverse_ + begin, counts_.get() + begin);
     }
     for (int64_t table = 0; table < num_tables_; ++table) {
       const int64_t begin = offsets_[table];
       if (is_shared_[table])
-        dedup_part(ids_ + begin, offsets_[table + 1] - begin, part, num_parts_, slots, inverse_ + begin, counts_.get() + begin);
+        dedup_part(columns_, begin, ids_of_shared_[table], offsets_[table + 1] - begin, part, num_parts_, slots, inverse_ + begin,
+                   counts_.get() + begin);
     }
   }
 
@@ -263,7 +306,7 @@ class Dedup {
     for (int64_t i = own.begin; i < own.end; ++i) {
       if (inverse_[i] != i - offsets_[own.table]) continue;
       (*order_)[i] = static_cast<int32_t>(unique);
-      unique_ids[unique] = ids_[i];
+      unique_ids[unique] = ids_of_shared_[own.table][i - offsets_[own.table]];
       counts[unique++] = counts_[i];
     }
   }
@@ -297,10 +340,25 @@ class Dedup {
   static constexpr int64_t kPieceIds = int64_t{1} << 13;
   static constexpr int64_t kWorthSharing = int64_t{1} << 15;
 
-  const int64_t* ids_;
+  // The ids of positions [begin, end): where they lie, or, where several columns hold them, a copy.
+  const int64_t* in_one_piece(int64_t begin, int64_t end) {
+    const size_t column = columns_.column_of(begin);
+    if (end <= columns_.begins[column + 1]) return columns_.data[column] + (begin - columns_.begins[column]);
+    copies_.push_back(std::make_unique<Scratch<int64_t>>(end - begin));
+    IdCursor cursor(columns_, begin);
+    for (int64_t done = 0, count = 0; done < end - begin; done += count) {
+      const int64_t* ids = cursor.take(end - begin - done, count);
+      std::copy(ids, ids + count, copies_.back()->get() + done);
+    }
+    return copies_.back()->get();
+  }
+
+  const IdColumns& columns_;
   const int64_t* offsets_;
   const int64_t num_tables_, num_parts_, num_ids_;
   int32_t* inverse_;
+  std::vector<const int64_t*> ids_of_shared_;
+  std::vector<std::unique_ptr<Scratch<int64_t>>> copies_;
   std::vector<char> is_shared_;
   bool any_shared_ = false;
   Scratch<int64_t> unique_ids_;  // of a table that is not shared, from its offset on

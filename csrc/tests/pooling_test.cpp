@@ -51,7 +51,12 @@ void test_distinct_ids(std::mt19937_64& random) {
         std::vector<int64_t> ids(num_ids), unique_ids(num_ids, -7), unique_offsets(num_tables + 1);
         std::vector<int32_t> inverse(num_ids), counts(num_ids, -7);
         for (int64_t& id : ids) id = static_cast<int64_t>(((random() % num_values) << (num_values == 200 ? 56 : 0)) - 5);
-        Dedup dedup(ids.data(), offsets.data(), num_tables, num_parts, inverse.data());
+        IdColumns columns;  // cut anywhere, some of them empty
+        for (int64_t begin = 0, end; begin < num_ids; begin = end) {
+          end = std::min<int64_t>(num_ids, begin + static_cast<int64_t>(random() % (num_ids / 2 + 1)));
+          columns.add(ids.data() + begin, end - begin);
+        }
+        Dedup dedup(columns, offsets.data(), num_tables, num_parts, inverse.data());
         for (int64_t part = num_parts - 1; part >= 0; --part) dedup.find(part);
         for (int64_t piece = 0; dedup.any_shared() && piece < dedup.num_pieces(); ++piece) dedup.count(piece);
         dedup.sum(unique_offsets.data());

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 from torch.library import opcheck
 
 from sparrow.ops.dedup_ids import reference
@@ -13,12 +14,13 @@ BODIES = {"reference": reference.dedup_ids, "cpu": dedup_ids}
 
 
 @pytest.mark.parametrize("body", BODIES)
-@given(first=id_lists(60), second=id_lists(60))
-def test_distinct_pairs_in_order_of_first_appearance(body: str, first: list[int], second: list[int]) -> None:
+@given(first=id_lists(60), second=id_lists(60), cuts=st.lists(st.integers(0, 120), max_size=4))
+def test_distinct_pairs_in_order_of_first_appearance(body: str, first: list[int], second: list[int], cuts: list[int]) -> None:
     pairs = [*(("a", id) for id in first), *(("b", id) for id in second)]
     distinct = list(dict.fromkeys(pairs))
     offsets = torch.tensor([0, len(first), len(pairs)])
-    unique_ids, unique_offsets, inverse, counts = BODIES[body](torch.tensor([id for _, id in pairs], dtype=torch.int64), offsets)
+    columns = list(torch.tensor([id for _, id in pairs], dtype=torch.int64).tensor_split(sorted(cuts)))
+    unique_ids, unique_offsets, inverse, counts = BODIES[body](columns, offsets)
     tail = len(pairs) - len(distinct)
     assert unique_offsets.tolist() == [0, sum(table == "a" for table, _ in distinct), len(distinct)]
     assert unique_ids.tolist() == [id for _, id in distinct] + [0] * tail
@@ -30,7 +32,7 @@ def test_distinct_pairs_in_order_of_first_appearance(body: str, first: list[int]
 def test_compiled_equals_reference(num_ids: int) -> None:
     ids = torch.randint(0, max(1, num_ids // 3), (num_ids,), generator=torch.Generator().manual_seed(num_ids))
     offsets = torch.tensor([0, num_ids // 4, num_ids // 4, num_ids])
-    for mine, theirs in zip(dedup_ids(ids, offsets), reference.dedup_ids(ids, offsets), strict=True):
+    for mine, theirs in zip(dedup_ids([ids], offsets), reference.dedup_ids([ids], offsets), strict=True):
         assert torch.equal(mine, theirs)
 
 
@@ -38,7 +40,7 @@ def test_compiled_equals_reference(num_ids: int) -> None:
 def test_ids_that_differ_in_their_high_bits_only(shift: int) -> None:
     # A scratch table where these met in a few slots would compare each with all others: hours, not milliseconds.
     ids = torch.arange(1 << 20) << shift
-    unique_ids, unique_offsets, inverse, counts = dedup_ids(ids, offsets := torch.tensor([0, ids.numel()]))
+    unique_ids, unique_offsets, inverse, counts = dedup_ids([ids], offsets := torch.tensor([0, ids.numel()]))
     distinct = ids.unique().numel()
     assert unique_offsets.tolist() == [0, distinct]
     assert torch.equal(unique_ids[inverse.long()], ids)
@@ -51,7 +53,7 @@ def test_result_does_not_depend_on_the_number_of_threads() -> None:
     results = []
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
-        results.append(dedup_ids(ids, offsets))
+        results.append(dedup_ids([ids], offsets))
     for other in results[1:]:
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(results[0], other, strict=True))
     assert torch.equal(results[0][0][results[0][2].long()], ids)
@@ -69,7 +71,7 @@ def test_one_giant_table_is_shared_by_all_threads(num_values: int) -> None:
     rank = is_new.cumsum(0) - 1
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
-        unique_ids, unique_offsets, inverse, counts = dedup_ids(ids, offsets)
+        unique_ids, unique_offsets, inverse, counts = dedup_ids(list(ids.split([5, 0, 100_005, 99_990])), offsets)
         num_unique = int(unique_offsets[-1])
         assert torch.equal(unique_ids[:num_unique], ids[is_new])
         assert torch.equal(inverse.long(), rank[first])
@@ -80,11 +82,11 @@ def test_one_giant_table_is_shared_by_all_threads(num_values: int) -> None:
 
 
 def test_opcheck() -> None:
-    opcheck(torch.ops.sparrow.dedup_ids.default, (torch.tensor([3, 3, 1, 3]), torch.tensor([0, 2, 4])))
+    opcheck(torch.ops.sparrow.dedup_ids.default, ([torch.tensor([3, 3]), torch.tensor([1, 3])], torch.tensor([0, 2, 4])))
 
 
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(RuntimeError, match="ids"):
-        dedup_ids(torch.zeros(2), torch.tensor([0, 2]))
+        dedup_ids([torch.zeros(2)], torch.tensor([0, 2]))
     with pytest.raises(RuntimeError, match="table_offsets"):
-        dedup_ids(torch.arange(2), torch.tensor([0, 3]))
+        dedup_ids([torch.arange(2)], torch.tensor([0, 3]))

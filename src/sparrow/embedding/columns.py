@@ -42,12 +42,16 @@ class Apart:
         return vectors.reshape(*self.shape, vectors.shape[1])
 
 
-def concatenate(plan: Plan, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Return (ids [N], table_offsets [T + 1], segments [F * rows + 1], weights [N] or None) of the plan's features, end to end."""
+def concatenate(plan: Plan, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor, Tensor | None]:
+    """Return (ids, table_offsets [T + 1], segments [F * rows + 1], weights [N] or None) of the plan's features.
+
+    ids: int64 columns, N ids in all: those of the batch, not copied, which stand for one after the other.
+    """
     group = batch.groups[plan.batch_group]
     columns = [group.columns[feature] for feature in plan.features]
-    if all(isinstance(column, Tensor) and column.dim() == 1 and column.dtype == torch.int64 for column in columns):
-        return torch.cat(columns), *_one_id_each(plan.tables, len(plan.group.tables), group.num_rows), None  # type: ignore[arg-type]
+    plain = [column.contiguous() for column in columns if isinstance(column, Tensor) and column.dim() == 1 and column.dtype == torch.int64]
+    if len(plain) == len(columns):
+        return plain, *_one_id_each(plan.tables, len(plan.group.tables), group.num_rows), None
     values, segments, weights = [], [], []
     ends_of_tables = [0] * len(plan.group.tables)
     base = 0
@@ -64,11 +68,11 @@ def concatenate(plan: Plan, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tenso
         all_weights = torch.cat(
             [torch.ones(ids.numel()) if weight is None else weight.float() for ids, weight in zip(values, weights, strict=True)]
         )
-    return torch.cat(values), _running_offsets(ends_of_tables), torch.cat(segments), all_weights
+    return values, _running_offsets(ends_of_tables), torch.cat(segments), all_weights
 
 
-def one_by_one(plan: Plan, batch: Batch, options: Mapping[str, EmbeddingOption]) -> tuple[Tensor, Tensor, Tensor, list[Apart]]:
-    """Return (ids [N], table_offsets [T + 1], segments [S + 1], parts) of features that are not pooled: each id a segment of its own.
+def one_by_one(plan: Plan, batch: Batch, options: Mapping[str, EmbeddingOption]) -> tuple[list[Tensor], Tensor, Tensor, list[Apart]]:
+    """Return (columns of ids, table_offsets [T + 1], segments [S + 1], parts) of features not pooled, each id a segment of its own.
 
     Combiner "tile" has `tile_len` segments a row, empty beyond its ids; ids beyond `tile_len` are left out.
     """
@@ -90,7 +94,7 @@ def one_by_one(plan: Plan, batch: Batch, options: Mapping[str, EmbeddingOption])
         parts.append(part)
         base += ids.numel()
         ends_of_tables[table] = base
-    return torch.cat(values), _running_offsets(ends_of_tables), torch.cat(segments), parts
+    return values, _running_offsets(ends_of_tables), torch.cat(segments), parts
 
 
 def _tiled(ids: Tensor, offsets: Tensor, tile_len: int) -> tuple[Tensor, Tensor, Apart]:
@@ -132,8 +136,8 @@ def _ids_of(feature: str, column: Column) -> tuple[Tensor, Tensor, Tensor | None
             raise DataError(
                 f"feature {feature!r}: offsets run from {int(offsets[0])} to {int(offsets[-1])}, expected 0 to {values.numel()}"
             )
-        return column.values.long(), offsets[:-1], column.weights
+        return column.values.long().contiguous(), offsets[:-1], column.weights
     if column.dim() not in (1, 2):
         raise DataError(f"feature {feature!r}: dense ids must be [rows] or [rows, width], got {list(column.shape)}")
     width = 1 if column.dim() == 1 else column.shape[1]
-    return column.reshape(-1).long(), torch.arange(column.shape[0]) * width, None
+    return column.reshape(-1).long().contiguous(), torch.arange(column.shape[0]) * width, None

@@ -104,11 +104,11 @@ class TableGroup:
 
     # The step.
 
-    def lookup(self, ids: Tensor, table_offsets: Tensor, *, insert: bool, tables: tuple[int, ...] | None = None) -> Lookup:
+    def lookup(self, ids: Tensor | list[Tensor], table_offsets: Tensor, *, insert: bool, tables: tuple[int, ...] | None = None) -> Lookup:
         """Return the rows of `ids`, inserting unknown ids where `insert`, else giving them row -1.
 
         Args:
-            ids: int64 [N]; table 0's ids first, then table 1's, ...; any values, any duplicates.
+            ids: int64 [N], or columns that hold them end to end; table 0's ids first, then table 1's, ...; any values, any duplicates.
             table_offsets: int64 [T + 1].
             insert: whether unknown ids get a row and their first values. Also stamps `last_used` and counts occurrences; with grad mode
                 on, stamps `last_changed` too, as the rows are about to be trained.
@@ -116,7 +116,7 @@ class TableGroup:
 
         Cost: one pass to find duplicates, then one random cache line a distinct id (two where it is new).
         """
-        unique_ids, unique_offsets, inverse, counts = dedup_ids(ids, table_offsets)
+        unique_ids, unique_offsets, inverse, counts = dedup_ids([ids] if isinstance(ids, Tensor) else ids, table_offsets)
         unique_ids = unique_ids[: int(unique_offsets[-1])]
         stamps = insert and torch.is_grad_enabled()
         if insert:
@@ -228,7 +228,7 @@ class TableGroup:
             self.sinks.add(sink)
         return out
 
-    def prefetch(self, ids: Tensor, table_offsets: Tensor) -> None:
+    def prefetch(self, ids: list[Tensor], table_offsets: Tensor) -> None:
         """Tell the group that a later step will look up `ids`. A no-op while all rows live in memory; it changes no state."""
 
     def update(self, lookup: Lookup, grad: Tensor, hyper: Tensor) -> None:

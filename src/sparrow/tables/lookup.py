@@ -140,7 +140,7 @@ def _merged(sinks: list[Sink]) -> Sink:
     rows = torch.cat([sink.lookup.rows for sink in sinks]).long()
     grads = torch.cat([sink.grad for sink in sinks if sink.grad is not None])
     num_rows = rows.numel()
-    unique, offsets, inverse, _ = dedup_ids(rows, torch.tensor([0, num_rows]))
+    unique, offsets, inverse, _ = dedup_ids([rows], torch.tensor([0, num_rows]))
     distinct = unique[: int(offsets[-1])].int()
     segments = torch.arange(num_rows + 1)
     summed = pool_backward(grads.unsqueeze(1), distinct, inverse, segments, None, torch.zeros(1, dtype=torch.int64))

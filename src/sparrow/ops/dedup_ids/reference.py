@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 
-def dedup_ids(ids: Tensor, table_offsets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def dedup_ids(columns: list[Tensor], table_offsets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ids = torch.cat([*columns, torch.empty(0, dtype=torch.int64)])
     index_of: dict[tuple[int, int], int] = {}
     unique_ids, counts = torch.zeros_like(ids), torch.zeros(ids.numel(), dtype=torch.int32)
     unique_offsets, inverse = torch.zeros_like(table_offsets), torch.empty(ids.numel(), dtype=torch.int32)
