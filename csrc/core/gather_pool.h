@@ -51,13 +51,10 @@ class RowStream {
   // To be called before rows of positions below `end` are asked for, of the last kChunkRows of them.
   [[gnu::always_inline]] void will_read(int64_t end) {
     const int64_t wanted = std::min(end + kRowPrefetchAhead, end_);
-    while (next_ < wanted) {
-      const int64_t stop = std::min(next_ + kRowPrefetchAhead, end_);
-      for (; next_ < stop; ++next_) {
-        const W* row = in_.row(next_);
-        rows_[next_ % kSize] = row;
-        prefetch_bytes(row, (kDim == 0 ? in_.dim : kDim) * static_cast<int64_t>(sizeof(W)));
-      }
+    for (; next_ < wanted; ++next_) {
+      const W* row = in_.row(next_);
+      rows_[next_ % kSize] = row;
+      prefetch_bytes(row, (kDim == 0 ? in_.dim : kDim) * static_cast<int64_t>(sizeof(W)));
     }
   }
 
@@ -65,7 +62,7 @@ class RowStream {
 
  private:
   static constexpr uint64_t kSize = 512;
-  static_assert(kSize >= kChunkRows + 2 * kRowPrefetchAhead);
+  static_assert(kSize >= kChunkRows + kRowPrefetchAhead);
 
   const PoolInput<W>& in_;
   int64_t next_, end_;

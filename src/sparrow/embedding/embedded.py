@@ -41,9 +41,9 @@ class Embedded(Mapping[str, Any]):
         for name in names:
             if name in self._apart:
                 raise ConfigError(f"feature {name!r} is not pooled to one vector a row and cannot be stacked; use embedded[{name!r}]")
-        vectors = [self[name] for name in names]
-        places = [self._places[name] for name in names]
-        first = places[0][1]
-        if all(pooled is places[0][0] and index == first + offset for offset, (pooled, index) in enumerate(places)):
-            return places[0][0][:, first : first + len(names)]
-        return torch.stack(vectors, dim=1)
+        if all(name in self._places for name in names):
+            places = [self._places[name] for name in names]
+            pooled, first = places[0]
+            if all(other is pooled and index == first + offset for offset, (other, index) in enumerate(places)):
+                return pooled[:, first : first + len(names)]
+        return torch.stack([self[name] for name in names], dim=1)
