@@ -53,7 +53,7 @@ void test_distinct_ids(std::mt19937_64& random) {
         for (int64_t& id : ids) id = static_cast<int64_t>(((random() % num_values) << (num_values == 200 ? 56 : 0)) - 5);
         IdColumns columns;  // cut anywhere, some of them empty
         for (int64_t begin = 0, end; begin < num_ids; begin = end) {
-          end = std::min<int64_t>(num_ids, begin + static_cast<int64_t>(random() % (num_ids / 2 + 1)));
+          end = std::min<int64_t>(num_ids, begin + static_cast<int64_t>(random() % (num_ids / 2 + 2)));
           columns.add(ids.data() + begin, end - begin);
         }
         Dedup dedup(columns, offsets.data(), num_tables, num_parts, inverse.data());
