@@ -25,15 +25,15 @@ from sparrow.types import Column, Ragged
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What an error names: the file, the column, and the rows an array was read from."""
+    """What an error names: the file, the column, and the piece (such as "stripe 3") and rows an array was read from."""
 
     path: str
     column: str
-    stripe: int
+    piece: str
     first_row: int
 
     def error(self, what: str, row: int | None = None) -> DataError:
-        place = f"stripe {self.stripe}" if row is None else f"row {self.first_row + row}"
+        place = self.piece if row is None else f"row {self.first_row + row}"
         return DataError(f"{self.path}: column {self.column!r}, {place}: {what}")
 
 

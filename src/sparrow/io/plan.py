@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.io.cast import BadValueError, cast
+from sparrow.io.formats.format import FileTypes
 from sparrow.types import ColumnSpec
 from sparrow.types.schema import ColumnKind
 
@@ -39,23 +39,6 @@ _WANTED_DTYPES = frozenset(
         torch.float64,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FileTypes:
-    """The columns of a file: name -> Arrow type, and the names that stand there more than once."""
-
-    of_column: dict[str, Any]
-    repeated: frozenset[str]
-
-    @staticmethod
-    def of(schema: Any) -> FileTypes:
-        """Take an Arrow schema apart, now: a damaged file may fail at any name."""
-        names = list(schema.names)
-        types = {field.name: field.type for field in schema}
-        for file_type in types.values():
-            str(file_type)
-        return FileTypes(types, frozenset(name for name, count in Counter(names).items() if count > 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,93 @@
+"""What a file format must tell and do for the reader: one module a format implements this."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class FileTypes:
+    """The columns of a file: name -> Arrow type, and the names that stand there more than once."""
+
+    of_column: dict[str, Any]
+    repeated: frozenset[str]
+
+    @staticmethod
+    def of(schema: Any) -> FileTypes:
+        """Take an Arrow schema apart, now: a damaged file may fail at any name."""
+        names = list(schema.names)
+        types = {field.name: field.type for field in schema}
+        for file_type in types.values():
+            str(file_type)
+        return FileTypes(types, frozenset(name for name, count in Counter(names).items() if count > 1))
+
+
+class OpenFile(Protocol):
+    """An open file, cut into pieces that decode on their own: stripes, row groups, record batches, blocks.
+
+    Methods may raise anything where the file is damaged: the reader says which file and piece it was.
+    """
+
+    @property
+    def types(self) -> FileTypes:
+        """The columns of the file."""
+        ...
+
+    @property
+    def num_pieces(self) -> int | None:
+        """Number of pieces; None where only reading to the end tells."""
+        ...
+
+    def rows_of(self, piece: int) -> int | None:
+        """Return the rows of a piece without decoding it; None where only reading tells, for any piece then."""
+        ...
+
+    def read(self, piece: int, names: Sequence[str]) -> Any | None:
+        """Return the columns `names` of a piece as an Arrow table or record batch of exactly its rows, None after the last piece.
+
+        Where `num_pieces` is None, pieces are asked for from 0 on, in order, all with the same names. The names are columns of `types`.
+        """
+        ...
+
+    def count_rows(self) -> int:
+        """Return the number of rows of the file. Cost: where `num_pieces` is None, it reads the file; nothing can be read from it then."""
+        ...
+
+
+class Format(Protocol):
+    """A file format.
+
+    name:     as in messages, such as "ORC".
+    piece:    the word for a piece, such as "stripe".
+    suffixes: how names of such files end; the content decides, these choose the files of a folder.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def piece(self) -> str: ...
+
+    @property
+    def suffixes(self) -> tuple[str, ...]: ...
+
+    def matches(self, head: bytes) -> bool:
+        """Return whether a file that begins with `head` (at most 64 bytes) is one of this format, as far as its beginning tells."""
+        ...
+
+    def open(self, source: Any, known: FileTypes | None) -> OpenFile:
+        """Open a file.
+
+        source: pyarrow's random-access file, which the caller closes.
+        known:  the columns of the first file, None for that file itself: a format that infers types keeps to these.
+
+        Raises anything where the file is damaged; what the message says is shown.
+        """
+        ...
+
+    def diagnose(self, head: bytes, tail: bytes) -> str | None:
+        """Return what is wrong with a file that does not open, by its first and last bytes (at most 64), in words; None where unknown."""
+        ...

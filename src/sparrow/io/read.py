@@ -1,0 +1,176 @@
+"""Files, piece by piece: open, check, decode."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from sparrow.errors import DataError
+from sparrow.io.decode import Where, decode
+from sparrow.io.files import SourceFile
+from sparrow.io.formats.format import FileTypes, Format
+from sparrow.io.opening import Opened, first_line, open_file, require_unchanged
+from sparrow.io.plan import ColumnPlan, plan_columns, replan
+from sparrow.types import Column, ColumnSpec
+
+
+class Position(NamedTuple):
+    """The next row to read: a place in the list of files, and a row of that file. `(number of files, 0)` is the end."""
+
+    file: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Decoded rows of one piece of a file: a stripe, a row group, a record batch, a block.
+
+    path, first_row, num_rows: the rows of the file these are.
+    after:   where reading continues once `num_rows` are consumed.
+    file:    place of the file in the list.
+    columns: name -> column of `num_rows` rows.
+    """
+
+    path: str
+    file: int
+    first_row: int
+    num_rows: int
+    after: Position
+    columns: dict[str, Column]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What to read: files, the columns asked for, and what they become in the first file that has rows.
+
+    format: of all files; None where the first bytes of each decide.
+    """
+
+    files: tuple[SourceFile, ...]
+    specs: tuple[ColumnSpec, ...]
+    format: Format | None
+    plans: tuple[ColumnPlan, ...]
+    first_path: str
+    types: FileTypes
+
+    @staticmethod
+    def of(files: tuple[SourceFile, ...], specs: tuple[ColumnSpec, ...], wanted: Format | None) -> Source:
+        """Plan the columns by the first file that has rows. Raises `DataError` where none has, or a column cannot be had."""
+        for file in files:
+            with open_file(file, wanted) as opened:
+                if _has_rows(file, opened):
+                    plans = plan_columns(specs, opened.file.types, file.path)
+                    return Source(files, specs, wanted, plans, file.path, opened.file.types)
+        others = f" and the other {len(files) - 1} files" if len(files) > 1 else ""
+        raise DataError(f"{files[0].path}{others}: no rows at all; name files that hold some")
+
+    def plans_of(self, file: SourceFile, opened: Opened) -> tuple[ColumnPlan, ...]:
+        """Return how the columns of an open file are decoded. Raises `DataError` where one would come out otherwise than in the first."""
+        if file.path == self.first_path:
+            return self.plans
+        return replan(self.specs, self.plans, self.first_path, opened.file.types, file.path)
+
+    def num_rows_of(self, file: SourceFile) -> int:
+        """Return the number of rows of a file. Raises `DataError` where it cannot be read."""
+        with open_file(file, self.format, self.types) as opened, _damage(file, "its rows cannot be counted"):
+            return opened.file.count_rows()
+
+
+def read_pieces(source: Source, start: Position) -> Generator[Piece, None, None]:
+    """Yield the rows from `start` on, a piece at a time. Pieces are decoded when asked for, one file open at a time."""
+    for index in range(start.file, len(source.files)):
+        yield from _read_file(source, index, start.row if index == start.file else 0)
+
+
+def _read_file(source: Source, index: int, begin: int) -> Iterator[Piece]:
+    file = source.files[index]
+    with open_file(file, source.format, source.types) as opened:
+        plans: tuple[ColumnPlan, ...] | None = None
+        row = 0
+        for piece in _piece_numbers(opened):
+            rows = _rows_of(file, opened, piece, row)
+            if rows is not None and row + rows <= begin:
+                row += rows
+                continue
+            # Only now: a file without rows may have any columns.
+            plans = plans or source.plans_of(file, opened)
+            table = _read_piece(file, opened, piece, row, [plan.name for plan in plans])
+            if table is None:
+                break
+            for batch in _batches(table):
+                skip = max(0, begin - row)
+                if skip < batch.num_rows:
+                    where = Where(file.path, "", _named(opened, piece), row + skip)
+                    yield _decode(index, plans, where, batch.slice(skip))
+                row += batch.num_rows
+        require_unchanged(file)
+    if row < begin:
+        raise DataError(f"{file.path}: the saved position is row {begin}, but the file has {row}; the state belongs to another file")
+
+
+def _has_rows(file: SourceFile, opened: Opened) -> bool:
+    """Whether a file just opened holds a row; where lengths are unknown it is read up to the first."""
+    names = list(opened.file.types.of_column)[:1]
+    for piece in _piece_numbers(opened):
+        rows = _rows_of(file, opened, piece, 0)
+        if rows is None:
+            table = _read_piece(file, opened, piece, 0, names)
+            if table is None:
+                return False
+            rows = table.num_rows
+        if rows:
+            return True
+    return False
+
+
+def _piece_numbers(opened: Opened) -> Iterable[int]:
+    num_pieces = opened.file.num_pieces
+    return itertools.count() if num_pieces is None else range(num_pieces)
+
+
+def _rows_of(file: SourceFile, opened: Opened, piece: int, row: int) -> int | None:
+    with _damage(file, f"{_named(opened, piece)} (from row {row}) cannot be found"):
+        return opened.file.rows_of(piece)
+
+
+def _read_piece(file: SourceFile, opened: Opened, piece: int, row: int, names: Sequence[str]) -> Any | None:
+    with _damage(file, f"{_named(opened, piece)} (from row {row}) cannot be decoded"):
+        table = opened.file.read(piece, names)
+        if table is None:
+            return None
+        table.validate()
+        if set(table.schema.names) != set(names):
+            raise ValueError(f"columns {table.schema.names} came back")
+        rows = opened.file.rows_of(piece)
+        if rows is not None and rows != table.num_rows:
+            raise ValueError(f"{table.num_rows} rows came where the file announces {rows}")
+        return table
+
+
+def _batches(table: Any) -> list[Any]:
+    """Return a table as record batches: its chunks, usually one."""
+    return table.to_batches() if hasattr(table, "to_batches") else [table]
+
+
+def _decode(index: int, plans: Sequence[ColumnPlan], where: Where, batch: Any) -> Piece:
+    columns = {plan.name: decode(batch.column(plan.name), plan, replace(where, column=plan.name)) for plan in plans}
+    after = Position(index, where.first_row + batch.num_rows)
+    return Piece(where.path, index, where.first_row, batch.num_rows, after, columns)
+
+
+def _named(opened: Opened, piece: int) -> str:
+    return f"{opened.format.piece} {piece}"
+
+
+@contextmanager
+def _damage(file: SourceFile, what: str) -> Iterator[None]:
+    """Turn any exception into a `DataError` that says what cannot be done with the file, or that it was changed."""
+    try:
+        yield
+    except Exception as error:
+        require_unchanged(file)
+        reason = first_line(error)
+        raise DataError(f"{file.path}: {what} ({reason}); the file is damaged, write or copy it again") from error
