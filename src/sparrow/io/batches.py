@@ -25,7 +25,7 @@ def cut(pieces: Iterable[Piece], batch_size: int, *, drop_last: bool) -> Iterato
             span = RowSpan(piece.path, piece.first_row + begin, end - begin)
             parts.append((span, rows.between(begin, end)))
             num_rows, begin = num_rows + end - begin, end
-            after = piece.after if end == piece.num_rows else Position(piece.file, piece.first_row + end)
+            after = Position(piece.file, piece.first_row + end)
             if num_rows == batch_size:
                 yield _join(parts), after
                 parts, num_rows = [], 0

@@ -8,7 +8,8 @@ from typing import Any, final
 
 from sparrow.errors import CheckpointError, ConfigError, DataError
 from sparrow.io.batches import cut
-from sparrow.io.files import Paths, difference, find_files, fingerprint
+from sparrow.io.files import Paths, find_files
+from sparrow.io.fingerprint import difference, fingerprint
 from sparrow.io.formats.format import Format
 from sparrow.io.formats.known import as_format
 from sparrow.io.plan import as_specs
@@ -30,6 +31,7 @@ class Dataset:
         prefetch: pieces a reader thread decodes ahead; 0 decodes in the calling thread. Memory: at most `prefetch + 1` decoded pieces,
             and those that batches still in use were cut from.
         drop_last: leave a short last batch out.
+        filesystem: of `pyarrow.fs` or fsspec, for all paths. Default: the local disk, and for URLs what they name.
         format: what the files are: a name such as `"orc"`, or a `Format` with its options. Default: what each file's first bytes say.
 
     `iter(dataset)` yields the rest of the current epoch and then moves to the start of the next. One iteration runs at a time: a newer
@@ -49,11 +51,12 @@ class Dataset:
         prefetch: int = 2,
         drop_last: bool = False,
         format: str | Format | None = None,
+        filesystem: Any = None,
     ) -> None:
         _require_int("batch_size", batch_size, 1)
         _require_int("prefetch", prefetch, 0)
         specs, wanted = as_specs(columns), as_format(format)
-        self._source = Source.of(find_files(paths, wanted), specs, wanted)
+        self._source = Source.of(find_files(paths, wanted, filesystem), specs, wanted)
         self._batch_size = batch_size
         self._prefetch = prefetch
         self._drop_last = drop_last
@@ -83,8 +86,8 @@ class Dataset:
 
     @property
     def schema(self) -> dict[str, str]:
-        """Name -> Arrow type of every column of the first file that has rows, read or not."""
-        return {name: str(file_type) for name, file_type in self._source.types.of_column.items()}
+        """Name -> Arrow type of every column of the first file that has rows, read or not, and of its partition keys."""
+        return {name: str(file_type) for name, file_type in self._source.schema.of_column.items()}
 
     @functools.cached_property
     def num_rows(self) -> int:

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from sparrow.errors import DataError
 from sparrow.io.decode import Where, decode
 from sparrow.io.files import SourceFile
 from sparrow.io.formats.format import FileTypes, Format
 from sparrow.io.opening import Opened, first_line, open_file, require_unchanged
+from sparrow.io.partitions import values_of, with_keys
 from sparrow.io.plan import ColumnPlan, plan_columns, replan
 from sparrow.types import Column, ColumnSpec
 
@@ -29,7 +32,6 @@ class Piece:
     """Decoded rows of one piece of a file: a stripe, a row group, a record batch, a block.
 
     path, first_row, num_rows: the rows of the file these are.
-    after:   where reading continues once `num_rows` are consumed.
     file:    place of the file in the list.
     columns: name -> column of `num_rows` rows.
     """
@@ -38,8 +40,24 @@ class Piece:
     file: int
     first_row: int
     num_rows: int
-    after: Position
     columns: dict[str, Column]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoding:
+    """How the columns of one file are made: a plan each, the columns to read from it, and the values of its partition keys."""
+
+    plans: tuple[ColumnPlan, ...]
+    names: list[str]
+    values: dict[str, Any]
+
+    def columns_of(self, batch: Any, where: Where) -> dict[str, Column]:
+        """Decode a record batch, the first row of which is `where.first_row`."""
+        return {plan.name: decode(self._array(batch, plan.name), plan, replace(where, column=plan.name)) for plan in self.plans}
+
+    def _array(self, batch: Any, name: str) -> Any:
+        value = self.values.get(name)
+        return batch.column(name) if value is None else pa.repeat(value, batch.num_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +80,27 @@ class Source:
         for file in files:
             with open_file(file, wanted) as opened:
                 if _has_rows(file, opened):
-                    plans = plan_columns(specs, opened.file.types, file.path)
+                    values = values_of(file.place.path, file.path, opened.file.types, specs)
+                    plans = plan_columns(specs, with_keys(opened.file.types, values), file.path)
                     return Source(files, specs, wanted, plans, file.path, opened.file.types)
         others = f" and the other {len(files) - 1} files" if len(files) > 1 else ""
         raise DataError(f"{files[0].path}{others}: no rows at all; name files that hold some")
 
-    def plans_of(self, file: SourceFile, opened: Opened) -> tuple[ColumnPlan, ...]:
+    @property
+    def schema(self) -> FileTypes:
+        """The columns of the first file that has rows, and its partition keys."""
+        first = next(file for file in self.files if file.path == self.first_path)
+        return with_keys(self.types, values_of(first.place.path, first.path, self.types, self.specs))
+
+    def decoding_of(self, file: SourceFile, opened: Opened) -> _Decoding:
         """Return how the columns of an open file are decoded. Raises `DataError` where one would come out otherwise than in the first."""
-        if file.path == self.first_path:
-            return self.plans
-        return replan(self.specs, self.plans, self.first_path, opened.file.types, file.path)
+        values = values_of(file.place.path, file.path, opened.file.types, self.specs)
+        plans = self.plans
+        if file.path != self.first_path:
+            plans = replan(self.specs, plans, self.first_path, with_keys(opened.file.types, values), file.path)
+        names = [plan.name for plan in plans if plan.name not in values]
+        # Where only partition keys are read, any column tells the number of rows.
+        return _Decoding(plans, names or list(opened.file.types.of_column)[:1], values)
 
     def num_rows_of(self, file: SourceFile) -> int:
         """Return the number of rows of a file. Raises `DataError` where it cannot be read."""
@@ -88,7 +117,7 @@ def read_pieces(source: Source, start: Position) -> Generator[Piece, None, None]
 def _read_file(source: Source, index: int, begin: int) -> Iterator[Piece]:
     file = source.files[index]
     with open_file(file, source.format, source.types) as opened:
-        plans: tuple[ColumnPlan, ...] | None = None
+        decoding: _Decoding | None = None
         row = 0
         for piece in _piece_numbers(opened):
             rows = _rows_of(file, opened, piece, row)
@@ -96,15 +125,16 @@ def _read_file(source: Source, index: int, begin: int) -> Iterator[Piece]:
                 row += rows
                 continue
             # Only now: a file without rows may have any columns.
-            plans = plans or source.plans_of(file, opened)
-            table = _read_piece(file, opened, piece, row, [plan.name for plan in plans])
+            decoding = decoding or source.decoding_of(file, opened)
+            table = _read_piece(file, opened, piece, row, decoding.names)
             if table is None:
                 break
             for batch in _batches(table):
                 skip = max(0, begin - row)
                 if skip < batch.num_rows:
                     where = Where(file.path, "", _named(opened, piece), row + skip)
-                    yield _decode(index, plans, where, batch.slice(skip))
+                    columns = decoding.columns_of(batch.slice(skip), where)
+                    yield Piece(file.path, index, row + skip, batch.num_rows - skip, columns)
                 row += batch.num_rows
         require_unchanged(file)
     if row < begin:
@@ -153,12 +183,6 @@ def _read_piece(file: SourceFile, opened: Opened, piece: int, row: int, names: S
 def _batches(table: Any) -> list[Any]:
     """Return a table as record batches: its chunks, usually one."""
     return table.to_batches() if hasattr(table, "to_batches") else [table]
-
-
-def _decode(index: int, plans: Sequence[ColumnPlan], where: Where, batch: Any) -> Piece:
-    columns = {plan.name: decode(batch.column(plan.name), plan, replace(where, column=plan.name)) for plan in plans}
-    after = Position(index, where.first_row + batch.num_rows)
-    return Piece(where.path, index, where.first_row, batch.num_rows, after, columns)
 
 
 def _named(opened: Opened, piece: int) -> str:
