@@ -42,7 +42,7 @@ def test_paths_that_stand_for_nothing(tmp_path):
     _refused(
         rf"{tmp_path}/no/part-0.orc: no such file or folder; the nearest folder that exists is {tmp_path}$", tmp_path / "no" / "part-0.orc"
     )
-    _refused("the folder has no files of a known suffix .it holds no files; known: .*[*].orc", tmp_path / "empty")
+    _refused("the folder has no files of a known suffix .it holds no files; known: .orc, ", tmp_path / "empty")
     _refused("the folder has no files of a known suffix .it holds 1 other files, such as a.log", tmp_path / "log")
     _refused("no file matches this pattern", str(tmp_path / "*.orc"))
     _refused("paths is empty", [], kind=ConfigError)

@@ -125,8 +125,9 @@ def _is_data(name: str) -> bool:
 
 def _choose(folder: str, names: list[str], wanted: Format | None) -> list[str]:
     """Return the names of files that are data: those with a format's suffix, or, where none has one, those without any suffix."""
-    formats = list(FORMATS.values()) if wanted is None else [wanted]
-    chosen = [name for name in names if has_suffix(name, formats)]
+    formats = FORMATS.values() if wanted is None else [wanted]
+    suffixes = list(dict.fromkeys(suffix for one in formats for suffix in one.suffixes))
+    chosen = [name for name in names if has_suffix(name, suffixes)]
     found = {format_of_name(name): name for name in reversed(chosen)}
     if wanted is None and len(found) > 1:
         examples = " and ".join(sorted(found.values()))
@@ -134,8 +135,9 @@ def _choose(folder: str, names: list[str], wanted: Format | None) -> list[str]:
     chosen = chosen or [name for name in names if "." not in os.path.basename(name)]
     if not chosen:
         held = f"it holds {len(names)} other files, such as {names[0]}" if names else "it holds no files"
-        suffixes = ", ".join(f"*{suffix}" for one in formats for suffix in one.suffixes)
-        raise DataError(f"{folder}: the folder has no files of a known suffix ({held}; known: {suffixes}); name one that has, or a glob")
+        raise DataError(
+            f"{folder}: the folder has no files of a known suffix ({held}; known: {', '.join(suffixes)}); name one that has, or a glob"
+        )
     return chosen
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sparrow.errors import DataError
 from sparrow.io.files import SourceFile
-from sparrow.io.formats.format import FileTypes, Format, OpenFile
+from sparrow.io.formats.format import FileTypes, Format, FormatError, OpenFile
 from sparrow.io.formats.known import FORMATS, article, describe, format_of_content, format_of_name
 
 _HEAD_BYTES = 64
@@ -74,9 +74,12 @@ def _read_at(source: Any, begin: int, num_bytes: int) -> bytes:
     return data
 
 
+_EMPTY = "the file is empty (0 bytes); write or copy it again"
+
+
 def _unknown(head: bytes) -> str:
     if not head:
-        return "the file is empty (0 bytes); write or copy it again"
+        return _EMPTY
     found = describe(head)
     what = f"is {found}" if found else f"is of no format that is known (it begins with {head[:8]!r})"
     return f"{what}, expected {', '.join(one.name for one in FORMATS.values())}; convert it, or say format="
@@ -85,12 +88,15 @@ def _unknown(head: bytes) -> str:
 def _diagnose(source: Any, expected: Format, head: bytes, error: Exception) -> str:
     num_bytes = source.size()
     if num_bytes == 0:
-        return "the file is empty (0 bytes); write or copy it again"
-    found = describe(head)
-    if not expected.matches(head):
+        return _EMPTY
+    other = format_of_content(head)
+    if expected.matches(head) is False or (other is not None and other.name != expected.name):
+        found = describe(head)
         if found is not None:
             return f"is {found}, expected {expected.name}; convert it, or leave format= out"
         return f"is not {article(expected)} {expected.name} file (it begins with {head[:8]!r}); name {expected.name} files, or convert it"
+    if isinstance(error, FormatError):
+        return str(error)
     what = expected.diagnose(head, _read_at(source, max(0, num_bytes - _HEAD_BYTES), _HEAD_BYTES))
     if what is not None:
         return f"{what} after {num_bytes} bytes; write or copy it again"

@@ -140,6 +140,10 @@ def _plan_column(spec: ColumnSpec, file_type: Any, path: str) -> ColumnPlan:
     num_lists, inner = 0, file_type
     while pa.types.is_list(inner) or pa.types.is_large_list(inner):
         num_lists, inner = num_lists + 1, inner.value_type
+    if pa.types.is_null(inner):
+        raise DataError(
+            f"{where}; it holds nulls alone where types are decided: give its type, such as Csv(types=...), or write it with one"
+        )
     is_bytes = any(test(inner) for test in (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary))
     if not is_bytes and inner not in _FILE_DTYPES:
         raise DataError(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from sparrow.errors import DataError
 from sparrow.io.decode import Where, decode
 from sparrow.io.files import SourceFile
-from sparrow.io.formats.format import FileTypes, Format
+from sparrow.io.formats.format import FileTypes, Format, FormatError
 from sparrow.io.opening import Opened, first_line, open_file, require_unchanged
 from sparrow.io.partitions import values_of, with_keys
 from sparrow.io.plan import ColumnPlan, plan_columns, replan
@@ -194,6 +194,9 @@ def _damage(file: SourceFile, what: str) -> Iterator[None]:
     """Turn any exception into a `DataError` that says what cannot be done with the file, or that it was changed."""
     try:
         yield
+    except FormatError as error:
+        require_unchanged(file)
+        raise DataError(f"{file.path}: {what}: {error}") from error
     except Exception as error:
         require_unchanged(file)
         reason = first_line(error)

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 
+class FormatError(Exception):
+    """What is wrong with a file, and what to do about it, in words that follow the file's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileTypes:
     """The columns of a file: name -> Arrow type, and the names that stand there more than once."""
@@ -74,8 +78,8 @@ class Format(Protocol):
     @property
     def suffixes(self) -> tuple[str, ...]: ...
 
-    def matches(self, head: bytes) -> bool:
-        """Return whether a file that begins with `head` (at most 64 bytes) is one of this format, as far as its beginning tells."""
+    def matches(self, head: bytes) -> bool | None:
+        """Return whether a file that begins with `head` (at most 64 bytes) is one of this format, None where a beginning never tells."""
         ...
 
     def open(self, source: Any, known: FileTypes | None) -> OpenFile:
@@ -84,7 +88,7 @@ class Format(Protocol):
         source: pyarrow's random-access file, which the caller closes.
         known:  the columns of the first file, None for that file itself: a format that infers types keeps to these.
 
-        Raises anything where the file is damaged; what the message says is shown.
+        Raises anything where the file is damaged; a `FormatError` where it has better words for it than that.
         """
         ...
 

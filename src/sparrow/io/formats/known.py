@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterable
 
 from sparrow.errors import ConfigError, did_you_mean
+from sparrow.io.formats.csv import Csv
 from sparrow.io.formats.format import Format
 from sparrow.io.formats.ipc import Ipc
 from sparrow.io.formats.orc import Orc
 from sparrow.io.formats.parquet import Parquet
 
 # By the name that `format=` takes.
-FORMATS: dict[str, Format] = {"orc": Orc(), "parquet": Parquet(), "ipc": Ipc()}
+FORMATS: dict[str, Format] = {"orc": Orc(), "parquet": Parquet(), "ipc": Ipc(), "csv": Csv(), "tsv": Csv(delimiter="\t")}
+# How names of files end, where it is not what the format says.
+_SUFFIXES = {"csv": (".csv", ".txt"), "tsv": (".tsv",)}
 # What is often found where data is expected.
 _OTHERS = {b"\x1f\x8b": "gzip data", b"PK\x03\x04": "a zip archive", b"Obj\x01": "an Avro file"}
 # Writers number the parts of a set behind the suffix: train.tfrecord-00000-of-00010.
@@ -28,15 +31,15 @@ def as_format(wanted: str | Format | None) -> Format | None:
     return FORMATS[wanted]
 
 
-def has_suffix(name: str, formats: Iterable[Format]) -> bool:
-    """Return whether the name of a file ends as one of `formats` does, whatever its case, numbered parts included."""
-    plain = _PART.sub("", name.lower())
-    return any(plain.endswith(one.suffixes) for one in formats)
+def has_suffix(name: str, suffixes: Iterable[str]) -> bool:
+    """Return whether the name of a file ends with one of `suffixes`, whatever its case; ".gz" and the numbers of parts may follow."""
+    plain = _PART.sub("", name.lower().removesuffix(".gz"))
+    return plain.endswith(tuple(suffixes))
 
 
 def format_of_name(name: str) -> str | None:
     """Return the key of `FORMATS` whose suffix the name of a file has, None where none has."""
-    return next((key for key, one in FORMATS.items() if has_suffix(name, [one])), None)
+    return next((key for key, one in FORMATS.items() if has_suffix(name, _SUFFIXES.get(key, one.suffixes))), None)
 
 
 def format_of_content(head: bytes) -> Format | None:
