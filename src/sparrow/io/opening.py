@@ -9,9 +9,12 @@ from typing import Any
 
 from sparrow.errors import DataError
 from sparrow.io.files import SourceFile
+from sparrow.io.formats.compressed import plain_head
 from sparrow.io.formats.format import FileTypes, Format, FormatError, OpenFile
 from sparrow.io.formats.known import FORMATS, article, describe, format_of_content, format_of_name
 
+# Enough of a compressed file for the first bytes of what it holds.
+_RAW_HEAD_BYTES = 1024
 _HEAD_BYTES = 64
 
 
@@ -30,8 +33,11 @@ def open_file(file: SourceFile, wanted: Format | None, known: FileTypes | None =
     wanted: its format; None lets its first bytes decide. known: the columns of the first file, for formats that infer types.
     """
     with open_source(file) as source:
-        head = _read_at(source, 0, _HEAD_BYTES)
-        chosen = wanted or format_of_content(head) or FORMATS.get(format_of_name(file.name) or "")
+        raw = _read_at(source, 0, _RAW_HEAD_BYTES)
+        head, plain = raw[:_HEAD_BYTES], plain_head(raw, _HEAD_BYTES)
+        chosen = wanted or format_of_content(head) or format_of_content(plain) or FORMATS.get(format_of_name(file.name) or "")
+        if chosen is not None and chosen.reads_compressed:
+            head = plain
         if chosen is None:
             raise DataError(f"{file.path}: {_unknown(head)}")
         try:

@@ -45,7 +45,7 @@ def values_of(path: str, shown: str, types: FileTypes, specs: Iterable[ColumnSpe
 
 def with_keys(types: FileTypes, values: dict[str, Any]) -> FileTypes:
     """Return the columns of a file and those of its partition keys."""
-    return FileTypes({**types.of_column, **{key: value.type for key, value in values.items()}}, types.repeated)
+    return FileTypes({**types.of_column, **{key: value.type for key, value in values.items()}}, types.repeated, types.note)
 
 
 def _scalar(key: str, value: str | None, spec: ColumnSpec | None, shown: str) -> Any:

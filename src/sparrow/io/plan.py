@@ -111,7 +111,9 @@ def plan_columns(specs: Sequence[ColumnSpec], types: FileTypes, path: str) -> tu
     plans = []
     for spec in specs:
         if spec.name not in types.of_column:
-            raise DataError(f"{path}: no column {spec.name!r}{did_you_mean(spec.name, filter(str.isprintable, types.of_column))}")
+            raise DataError(
+                f"{path}: no column {spec.name!r}{types.note}{did_you_mean(spec.name, filter(str.isprintable, types.of_column))}"
+            )
         if spec.name in types.repeated:
             raise DataError(f"{path}: column {spec.name!r} stands there more than once; write the file with distinct names")
         plans.append(_plan_column(spec, types.of_column[spec.name], path))

@@ -8,3 +8,4 @@ from sparrow.io.formats.format import OpenFile as OpenFile
 from sparrow.io.formats.ipc import Ipc as Ipc
 from sparrow.io.formats.orc import Orc as Orc
 from sparrow.io.formats.parquet import Parquet as Parquet
+from sparrow.io.formats.tfrecord import TFRecord as TFRecord

@@ -24,6 +24,16 @@ def is_compressed(head: bytes) -> bool:
     return True
 
 
+def plain_head(head: bytes, num_bytes: int) -> bytes:
+    """Return the first bytes of a file that begins with `head`, decompressed where it is compressed; at most `num_bytes`."""
+    if not is_compressed(head):
+        return head[:num_bytes]
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(head, num_bytes)
+    except zlib.error:
+        return b""
+
+
 def plain_stream(source: Any, head_bytes: int = 64) -> Any:
     """Return an open file from its beginning, decompressed where it is compressed. A truncated one raises `OSError` when read."""
     source.seek(0)

@@ -147,6 +147,7 @@ class Csv:
     name: ClassVar[str] = "CSV"
     piece: ClassVar[str] = "block"
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".txt")
+    reads_compressed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for what, value in (("delimiter", self.delimiter), ("quote", self.quote)):

@@ -14,10 +14,14 @@ class FormatError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FileTypes:
-    """The columns of a file: name -> Arrow type, and the names that stand there more than once."""
+    """The columns of a file: name -> Arrow type, and the names that stand there more than once.
+
+    note: what to say behind the name of a column that is not there.
+    """
 
     of_column: dict[str, Any]
     repeated: frozenset[str]
+    note: str = ""
 
     @staticmethod
     def of(schema: Any) -> FileTypes:
@@ -67,6 +71,7 @@ class Format(Protocol):
     name:     as in messages, such as "ORC".
     piece:    the word for a piece, such as "stripe".
     suffixes: how names of such files end; the content decides, these choose the files of a folder.
+    reads_compressed: whether a whole file may be gzip or zlib data.
     """
 
     @property
@@ -77,6 +82,9 @@ class Format(Protocol):
 
     @property
     def suffixes(self) -> tuple[str, ...]: ...
+
+    @property
+    def reads_compressed(self) -> bool: ...
 
     def matches(self, head: bytes) -> bool | None:
         """Return whether a file that begins with `head` (at most 64 bytes) is one of this format, None where a beginning never tells."""

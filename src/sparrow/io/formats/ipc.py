@@ -107,6 +107,7 @@ class Ipc:
     name: ClassVar[str] = "Arrow IPC"
     piece: ClassVar[str] = "record batch"
     suffixes: ClassVar[tuple[str, ...]] = (".arrow", ".arrows", ".feather", ".ipc")
+    reads_compressed: ClassVar[bool] = False
 
     def matches(self, head: bytes) -> bool:
         return head.startswith((_FILE_MAGIC, _CONTINUATION))

@@ -11,9 +11,17 @@ from sparrow.io.formats.format import Format
 from sparrow.io.formats.ipc import Ipc
 from sparrow.io.formats.orc import Orc
 from sparrow.io.formats.parquet import Parquet
+from sparrow.io.formats.tfrecord import TFRecord
 
 # By the name that `format=` takes.
-FORMATS: dict[str, Format] = {"orc": Orc(), "parquet": Parquet(), "ipc": Ipc(), "csv": Csv(), "tsv": Csv(delimiter="\t")}
+FORMATS: dict[str, Format] = {
+    "orc": Orc(),
+    "parquet": Parquet(),
+    "ipc": Ipc(),
+    "csv": Csv(),
+    "tsv": Csv(delimiter="\t"),
+    "tfrecord": TFRecord(),
+}
 # How names of files end, where it is not what the format says.
 _SUFFIXES = {"csv": (".csv", ".txt"), "tsv": (".tsv",)}
 # What is often found where data is expected.

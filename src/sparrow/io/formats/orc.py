@@ -41,6 +41,7 @@ class Orc:
     name: ClassVar[str] = "ORC"
     piece: ClassVar[str] = "stripe"
     suffixes: ClassVar[tuple[str, ...]] = (".orc",)
+    reads_compressed: ClassVar[bool] = False
 
     def matches(self, head: bytes) -> bool:
         return head.startswith(_MAGIC)

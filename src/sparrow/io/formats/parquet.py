@@ -44,6 +44,7 @@ class Parquet:
     name: ClassVar[str] = "Parquet"
     piece: ClassVar[str] = "row group"
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".parq", ".pq")
+    reads_compressed: ClassVar[bool] = False
 
     def matches(self, head: bytes) -> bool:
         return head.startswith((_MAGIC, _ENCRYPTED))
