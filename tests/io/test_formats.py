@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import orc
 
 from sparrow.errors import DataError
 from sparrow.io import Dataset
@@ -46,6 +47,12 @@ def _tables(draw):
         rows = {name: draw(st.lists(value, min_size=num_rows, max_size=num_rows)) for name, value in values.items()}
         tables.append(pa.table({name: pa.array(rows[name], types[name]) for name in types}))
     return tables
+
+
+def test_the_writer_of_orc_makes_the_stripes_it_is_asked_for(tmp_path):
+    (path,) = _write(tmp_path, "orc", [pa.table({"x": list(range(10))})], 3)
+    file = orc.ORCFile(path)
+    assert [file.read_stripe(stripe).num_rows for stripe in range(file.nstripes)] == [3, 3, 3, 1]
 
 
 def _write(folder, suffix, tables, piece_rows):

@@ -17,62 +17,7 @@ from sparrow.io import Dataset
 from sparrow.io.formats import TFRecord
 from sparrow.io.formats.crc32c import crc32c
 from sparrow.types import ColumnSpec
-
-
-def _crc(data):
-    """Bit by bit, by the definition."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def _masked(data):
-    crc = _crc(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def _record(data):
-    length = struct.pack("<Q", len(data))
-    return length + _masked(length) + data + _masked(data)
-
-
-def _varint(number):
-    number &= 2**64 - 1
-    out = b""
-    while number >= 128:
-        out += bytes([number & 127 | 128])
-        number >>= 7
-    return out + bytes([number])
-
-
-def _field(number, data):
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
-
-
-def _list(kind, values, packed=True):
-    if kind == "bytes":
-        return _field(1, b"".join(_field(1, value) for value in values))
-    if kind == "float":
-        if packed:
-            return _field(2, _field(1, b"".join(struct.pack("<f", value) for value in values)) if values else b"")
-        return _field(2, b"".join(b"\x0d" + struct.pack("<f", value) for value in values))
-    if packed:
-        return _field(3, _field(1, b"".join(map(_varint, values))) if values else b"")
-    return _field(3, b"".join(b"\x08" + _varint(value) for value in values))
-
-
-def _example(features, packed=True):
-    """features: name -> (kind, values)."""
-    entries = [_field(1, _field(1, name.encode()) + _field(2, _list(kind, values, packed))) for name, (kind, values) in features.items()]
-    return _field(1, b"".join(entries))
-
-
-def _write(path, rows, packed=True, compress=bytes):
-    path.write_bytes(compress(b"".join(_record(_example(row, packed)) for row in rows)))
-    return path
+from tfrecord_writer import crc_of, example_of, feature_of, field_of, mask_of, record_of, write_examples
 
 
 @pytest.mark.parametrize(
@@ -90,7 +35,7 @@ def _write(path, rows, packed=True, compress=bytes):
 )
 def test_published_checksums(data, crc):
     assert crc32c(b"x" + data + b"y", [1], [len(data)]).tolist() == [crc]
-    assert _crc(data) == crc
+    assert crc_of(data) == crc
 
 
 @given(data=st.binary(min_size=1, max_size=700), cuts=st.lists(st.tuples(st.integers(0, 700), st.integers(0, 700)), max_size=5))
@@ -98,7 +43,7 @@ def test_published_checksums(data, crc):
 def test_checksums_of_many_pieces_at_once(data, cuts):
     begins = [min(begin, len(data)) for begin, _ in cuts]
     lengths = [min(length, len(data) - begin) for begin, (_, length) in zip(begins, cuts, strict=True)]
-    expected = [_crc(data[begin : begin + length]) for begin, length in zip(begins, lengths, strict=True)]
+    expected = [crc_of(data[begin : begin + length]) for begin, length in zip(begins, lengths, strict=True)]
     assert crc32c(data, begins, lengths).tolist() == expected
 
 
@@ -131,7 +76,7 @@ def _files(draw):
 )
 def test_the_rows_of_the_files_from_any_batch_on(tmp_path, rows_of, files, packed, compress, block_bytes, batch_size, stop):
     names, rows_of_files = files
-    paths = [_write(tmp_path / f"{index}.tfrecord", rows, packed, compress) for index, rows in enumerate(rows_of_files)]
+    paths = [write_examples(tmp_path / f"{index}.tfrecord", rows, packed, compress) for index, rows in enumerate(rows_of_files)]
     rows = list(itertools.chain.from_iterable(rows_of_files))
     file_format = TFRecord(names, block_bytes=block_bytes)
     if not rows:
@@ -162,7 +107,7 @@ _ROWS = [
 
 
 def test_kinds_are_found_in_the_first_block(tmp_path, rows_of):
-    path = _write(tmp_path / "a", _ROWS)  # found by content
+    path = write_examples(tmp_path / "a", _ROWS)  # found by content
     dataset = Dataset(path, ["id", "score", "name", ColumnSpec("label", kind="dense")], batch_size=100)
     assert dataset.schema == {
         "id": "list<item: int64>",
@@ -177,7 +122,7 @@ def test_kinds_are_found_in_the_first_block(tmp_path, rows_of):
 
 
 def test_a_feature_that_comes_later_is_named_by_the_caller(tmp_path, rows_of):
-    path = _write(tmp_path / "a.tfrecord", [*_ROWS, {"late": ("int64", [7])}])
+    path = write_examples(tmp_path / "a.tfrecord", [*_ROWS, {"late": ("int64", [7])}])
     columns = TFRecord({"late": "int64"}, block_bytes=100)
     (batch,) = Dataset(path, ["late"], batch_size=100, format=columns)
     assert rows_of(batch["late"]) == [[]] * 40 + [[7]]
@@ -190,39 +135,39 @@ def test_messages_in_unusual_orders(tmp_path, rows_of):
     """Everything protobuf allows: a key twice, kinds twice, lists in parts, fields that mean nothing, several Features."""
 
     def entry(name, feature):
-        return _field(1, _field(1, name) + _field(2, feature))
+        return field_of(1, field_of(1, name) + field_of(2, feature))
 
-    unknown = _field(9, b"zz") + b"\x50\x05" + b"\x5d1234" + b"\x591234567\x08"
-    last_key = entry(b"a", _list("int64", [1])) + entry(b"a", _list("int64", [2]))
-    last_kind = entry(b"a", _list("float", [1.0]) + _list("int64", [3]))
-    joined = entry(b"a", _list("int64", [4]) + _list("int64", [5, 6], packed=False))
-    parts = entry(b"a", _field(3, _field(1, b"\x07") + b"\x08\x08" + _field(1, b"\x09\x0a")))
-    value_first = _field(1, _field(2, _list("int64", [11])) + _field(1, b"a"))
-    empties = [_field(1, entry(b"a", b"")), _field(1, _field(1, b"")), b"", _field(1, entry(b"a", _list("bytes", [])))]
+    unknown = field_of(9, b"zz") + b"\x50\x05" + b"\x5d1234" + b"\x591234567\x08"
+    last_key = entry(b"a", feature_of("int64", [1])) + entry(b"a", feature_of("int64", [2]))
+    last_kind = entry(b"a", feature_of("float", [1.0]) + feature_of("int64", [3]))
+    joined = entry(b"a", feature_of("int64", [4]) + feature_of("int64", [5, 6], packed=False))
+    parts = entry(b"a", field_of(3, field_of(1, b"\x07") + b"\x08\x08" + field_of(1, b"\x09\x0a")))
+    value_first = field_of(1, field_of(2, feature_of("int64", [11])) + field_of(1, b"a"))
+    empties = [field_of(1, entry(b"a", b"")), field_of(1, field_of(1, b"")), b"", field_of(1, entry(b"a", feature_of("bytes", [])))]
     noisy = (
         unknown
-        + _field(1, unknown + entry(b"b", _list("float", [1.0])) + unknown)
-        + _field(1, entry(b"a", unknown + _list("int64", [12]) + unknown))
+        + field_of(1, unknown + entry(b"b", feature_of("float", [1.0])) + unknown)
+        + field_of(1, entry(b"a", unknown + feature_of("int64", [12]) + unknown))
     )
-    inside = _field(1, entry(b"a", _field(3, _field(9, b"z") + b"\x08\x0d" + b"\x50\x05" + b"\x5d1234")))
+    inside = field_of(1, entry(b"a", field_of(3, field_of(9, b"z") + b"\x08\x0d" + b"\x50\x05" + b"\x5d1234")))
     messages = [
-        _field(1, last_key),
-        _field(1, last_kind),
-        _field(1, joined),
-        _field(1, parts),
-        _field(1, value_first),
+        field_of(1, last_key),
+        field_of(1, last_kind),
+        field_of(1, joined),
+        field_of(1, parts),
+        field_of(1, value_first),
         *empties,
         noisy,
         inside,
     ]
-    (tmp_path / "a.tfrecord").write_bytes(b"".join(map(_record, messages)))
+    (tmp_path / "a.tfrecord").write_bytes(b"".join(map(record_of, messages)))
     (batch,) = Dataset(tmp_path, ["a"], batch_size=100)
     assert rows_of(batch["a"]) == [[2], [3], [4, 5, 6], [7, 8, 9, 10], [11], [], [], [], [], [12], [13]]
 
 
 def test_types_stay_those_of_the_first_file(tmp_path):
-    _write(tmp_path / "0.tfrecord", [{"a": ("int64", [1])}])
-    _write(tmp_path / "1.tfrecord", [{}, {"a": ("float", [1.0])}])
+    write_examples(tmp_path / "0.tfrecord", [{"a": ("int64", [1])}])
+    write_examples(tmp_path / "1.tfrecord", [{}, {"a": ("float", [1.0])}])
     with pytest.raises(
         DataError, match=r"1.tfrecord: block 0 .*: row 1: feature 'a' is no tf.Example \(it is a list of float, .* say int64\)"
     ):
@@ -232,9 +177,9 @@ def test_types_stay_those_of_the_first_file(tmp_path):
 
 
 def test_damage_is_named_by_its_row(tmp_path):
-    path = _write(tmp_path / "a.tfrecord", _ROWS)
+    path = write_examples(tmp_path / "a.tfrecord", _ROWS)
     whole = path.read_bytes()
-    sizes = [len(_record(_example(row))) for row in _ROWS]
+    sizes = [len(record_of(example_of(row))) for row in _ROWS]
     begin = sum(sizes[:20])
 
     def refused(place, message, **options):
@@ -257,18 +202,18 @@ def test_damage_is_named_by_its_row(tmp_path):
 
 def test_a_length_that_would_fill_the_memory(tmp_path):
     length = struct.pack("<Q", 2**40)
-    (tmp_path / "a.tfrecord").write_bytes(_record(_example(_ROWS[0])) + length + _masked(length) + b"x" * 100)
+    (tmp_path / "a.tfrecord").write_bytes(record_of(example_of(_ROWS[0])) + length + mask_of(length) + b"x" * 100)
     with pytest.raises(DataError, match=f"row 1 has {2**40} bytes; expected at most"):
         list(Dataset(tmp_path, ["id"], batch_size=1))
     length = struct.pack("<Q", 2**29)
-    (tmp_path / "a.tfrecord").write_bytes(length + _masked(length) + b"x" * 100)
+    (tmp_path / "a.tfrecord").write_bytes(length + mask_of(length) + b"x" * 100)
     with pytest.raises(DataError, match="is truncated: row 0 is cut off"):
         list(Dataset(tmp_path, ["id"], batch_size=1))
 
 
 def test_a_long_record(tmp_path, rows_of):
     rows = [{"a": ("int64", [1])}, {"a": ("int64", list(range(5000)))}, {"a": ("int64", [2])}]
-    _write(tmp_path / "a.tfrecord", rows)
+    write_examples(tmp_path / "a.tfrecord", rows)
     (batch,) = Dataset(tmp_path, ["a"], batch_size=10, format=TFRecord(block_bytes=16))
     assert rows_of(batch["a"]) == [row["a"][1] for row in rows]
 
@@ -287,9 +232,9 @@ def _read_ids(path):
 @pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_a_file_cut_anywhere_gives_an_error_or_its_first_rows(tmp_path, compress):
     """Nothing marks the end: a cut between two records cannot be noticed. In gzip it always is."""
-    path = _write(tmp_path / "a.tfrecord", _ROWS, compress=compress)
+    path = write_examples(tmp_path / "a.tfrecord", _ROWS, compress=compress)
     whole = path.read_bytes()
-    boundaries = {0, *np.cumsum([len(_record(_example(row))) for row in _ROWS]).tolist()}
+    boundaries = {0, *np.cumsum([len(record_of(example_of(row))) for row in _ROWS]).tolist()}
     for num_bytes in sorted({*range(0, len(whole), 11), *boundaries} - {len(whole)}):
         path.write_bytes(whole[: min(num_bytes, len(whole) - 1)])
         rows = _read_ids(path)
@@ -302,7 +247,7 @@ def test_a_file_cut_anywhere_gives_an_error_or_its_first_rows(tmp_path, compress
 @settings(max_examples=200)
 @given(seed=st.integers(0, 2**32), compress=st.sampled_from([bytes, gzip.compress]))
 def test_damaged_bytes_are_always_noticed(tmp_path, seed, compress):
-    path = _write(tmp_path / "a.tfrecord", _ROWS, compress=compress)
+    path = write_examples(tmp_path / "a.tfrecord", _ROWS, compress=compress)
     damaged = bytearray(path.read_bytes())
     chance = random.Random(seed)
     place = chance.randrange(len(damaged))
@@ -320,10 +265,10 @@ def test_damaged_messages_behind_right_checksums(tmp_path, seed):
     chance = random.Random(seed)
     records = []
     for row in _ROWS[:10]:
-        message = bytearray(_example(row))
+        message = bytearray(example_of(row))
         for _ in range(chance.choice([0, 1, 3])):
             message[chance.randrange(len(message))] = chance.choice([0, 1, 8, 10, 13, 18, 26, 127, 128, 255, chance.randrange(256)])
-        records.append(_record(bytes(message[: chance.choice([None, None, chance.randrange(len(message))])])))
+        records.append(record_of(bytes(message[: chance.choice([None, None, chance.randrange(len(message))])])))
     path = tmp_path / "a.tfrecord"
     path.write_bytes(b"".join(records))
     kinds = TFRecord({"id": "int64", "score": "float", "name": "bytes", "label": "float"})

@@ -62,7 +62,8 @@ def _elements(column: Ragged, outer: Tensor, begin: int, end: int) -> Ragged:
         here = offsets[begin : end + 1]
         begin, end = int(here[0]), int(here[-1])
         levels.append(here - begin)
-    return Ragged(column.values[begin:end], tuple(levels))
+    weights = None if column.weights is None else column.weights[begin:end]
+    return Ragged(column.values[begin:end], tuple(levels), weights)
 
 
 def _join(parts: list[tuple[RowSpan, dict[str, Column]]]) -> Batch:
@@ -79,7 +80,8 @@ def _concatenate(parts: list[Column]) -> Column:
         return torch.cat(dense)
     ragged = [part for part in parts if isinstance(part, Ragged)]
     levels = [_concatenate_offsets([part.offsets[level] for part in ragged]) for level in range(len(ragged[0].offsets))]
-    return Ragged(torch.cat([part.values for part in ragged]), tuple(levels))
+    weights = [part.weights for part in ragged if part.weights is not None]
+    return Ragged(torch.cat([part.values for part in ragged]), tuple(levels), torch.cat(weights) if weights else None)
 
 
 def _concatenate_offsets(parts: list[Tensor]) -> Tensor:

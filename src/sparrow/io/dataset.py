@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, final
+from typing import Any, Literal, final, get_args
 
-from sparrow.errors import CheckpointError, ConfigError, DataError
+from sparrow.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from sparrow.io.batches import cut
 from sparrow.io.files import Paths, find_files
 from sparrow.io.fingerprint import difference, fingerprint
@@ -15,9 +16,12 @@ from sparrow.io.formats.known import as_format
 from sparrow.io.plan import as_specs
 from sparrow.io.prefetch import Prefetcher
 from sparrow.io.read import Position, Source, read_pieces
+from sparrow.io.skipped import SkipLog, Skipped
 from sparrow.types import Batch, ColumnSpec
 
 _STATE_VERSION = 2
+
+OnError = Literal["error", "skip"]
 
 
 @final
@@ -31,6 +35,8 @@ class Dataset:
         prefetch: pieces a reader thread decodes ahead; 0 decodes in the calling thread. Memory: at most `prefetch + 1` decoded pieces,
             and those that batches still in use were cut from.
         drop_last: leave a short last batch out.
+        on_error: what to do with a file or piece that is damaged, cut off, missing, or not as declared: `"error"`, or `"skip"`: leave it
+            out and note it in `skipped`. Files that changed since the dataset was made are always an error.
         filesystem: of `pyarrow.fs` or fsspec, for all paths. Default: the local disk, and for URLs what they name.
         format: what the files are: a name such as `"orc"`, or a `Format` with its options. Default: what each file's first bytes say.
 
@@ -52,11 +58,16 @@ class Dataset:
         drop_last: bool = False,
         format: str | Format | None = None,
         filesystem: Any = None,
+        on_error: OnError = "error",
     ) -> None:
         _require_int("batch_size", batch_size, 1)
         _require_int("prefetch", prefetch, 0)
         specs, wanted = as_specs(columns), as_format(format)
-        self._source = Source.of(find_files(paths, wanted, filesystem), specs, wanted)
+        if on_error not in get_args(OnError):
+            raise ConfigError(f"on_error is {on_error!r}{did_you_mean(str(on_error), get_args(OnError))}")
+        self._skips = SkipLog()
+        skips = self._skips if on_error == "skip" else None
+        self._source = Source.of(find_files(paths, wanted, filesystem, skips), specs, wanted, skips)
         self._batch_size = batch_size
         self._prefetch = prefetch
         self._drop_last = drop_last
@@ -91,8 +102,21 @@ class Dataset:
 
     @functools.cached_property
     def num_rows(self) -> int:
-        """Rows of an epoch. Cost: opens every file once, for its footer (files without one are read through); then kept."""
+        """Rows of an epoch. Cost: opens every file once, for its footer (files without one are read through); then kept.
+
+        Files that are left out count nothing, pieces that are left out count.
+        """
         return sum(self._source.num_rows_of(file) for file in self._source.files)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What `on_error="skip"` left out so far, in the order it was met, what was read ahead included: path, piece, reason."""
+        return self._skips.found
+
+    @property
+    def num_skipped(self) -> Counter[str]:
+        """How many `"files"` and `"pieces"` were left out so far, and how many `"rows"` these pieces had, where that is known."""
+        return self._skips.counts
 
     def __iter__(self) -> Iterator[Batch]:
         self._iteration = current = object()

@@ -16,8 +16,13 @@ from sparrow.io.filesystems import Locator, Place
 from sparrow.io.formats.format import Format
 from sparrow.io.formats.known import FORMATS, format_of_name, has_suffix
 from sparrow.io.partitions import is_partition
+from sparrow.io.skipped import SkipLog
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+class MissingError(DataError):
+    """A path stands for no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class SourceFile:
         return None if info.mtime_ns == self.changed_ns else "it was written to since"
 
 
-def find_files(paths: Paths, wanted: Format | None = None, filesystem: Any = None) -> tuple[SourceFile, ...]:
+def find_files(paths: Paths, wanted: Format | None = None, filesystem: Any = None, skips: SkipLog | None = None) -> tuple[SourceFile, ...]:
     """Return the files `paths` stands for, in reading order.
 
     paths: a file (whatever its name), a folder (its files with the suffix of a format, sorted by name; names that start with `.` or `_`
@@ -62,8 +67,9 @@ def find_files(paths: Paths, wanted: Format | None = None, filesystem: Any = Non
     the order of the list. Each may be a URL.
     wanted: the format of all files; None takes the files of any format from a folder, but of one.
     filesystem: pyarrow's or fsspec's, for all paths; None: the local disk, or what the URL says.
+    skips: where to note paths that stand for nothing, while others stand for something; None makes that an error.
 
-    Raises `DataError` where one stands for nothing, `ConfigError` where a file would be read twice or a folder mixes formats.
+    Raises `DataError` where one stands for nothing, or a folder mixes formats, `ConfigError` where a file would be read twice.
     Cost: one listing a folder; no file is opened.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
@@ -72,13 +78,24 @@ def find_files(paths: Paths, wanted: Format | None = None, filesystem: Any = Non
     locator = Locator(filesystem)
     found: list[SourceFile] = []
     seen: set[object] = set()
+    missing: MissingError | None = None
     for one in given:
-        for file in _expand(locator.place(os.fspath(one)), wanted):
+        place = locator.place(os.fspath(one))
+        try:
+            files = _expand(place, wanted)
+        except MissingError as error:
+            if skips is None:
+                raise
+            skips.add(place.shown, None, error)
+            missing, files = missing or error, []
+        for file in files:
             identity = _identity(file.place)
             if identity in seen:
                 raise ConfigError(f"paths names {file.path} twice, so its rows would be read twice; name it once")
             seen.add(identity)
             found.append(file)
+    if missing is not None and not found:
+        raise missing
     return tuple(found)
 
 
@@ -98,10 +115,10 @@ def _expand(place: Place, wanted: Format | None) -> list[SourceFile]:
     if glob.has_magic(place.path):
         matches = place.matches()
         if not matches:
-            raise DataError(f"{place.shown}: no file matches this pattern; check the folder and the pattern")
+            raise MissingError(f"{place.shown}: no file matches this pattern; check the folder and the pattern")
         fixed = re.split(r"[*?\[]", place.path)[0].rpartition("/")[0]
         return [_source_file(place.at(match.path), match, match.path[len(fixed) :].lstrip("/")) for match in matches]
-    raise DataError(f"{place.shown}: no such file or folder{_nearest(place)}")
+    raise MissingError(f"{place.shown}: no such file or folder{_nearest(place)}")
 
 
 def _source_file(place: Place, info: Any, name: str) -> SourceFile:

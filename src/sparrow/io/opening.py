@@ -18,6 +18,10 @@ _RAW_HEAD_BYTES = 1024
 _HEAD_BYTES = 64
 
 
+class StaleError(DataError):
+    """The files are not those that the dataset was made with, or its state saved with: never to be skipped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An open file and its format."""
@@ -63,10 +67,10 @@ def open_source(file: SourceFile) -> Iterator[Any]:
 
 
 def require_unchanged(file: SourceFile) -> None:
-    """Raise `DataError` where the file has another size or time of change than when the dataset was made; not where it is gone."""
+    """Raise `StaleError` where the file has another size or time of change than when the dataset was made; not where it is gone."""
     change = file.change()
     if change is not None:
-        raise DataError(f"{file.path}: changed while in use, {change}; make the dataset anew")
+        raise StaleError(f"{file.path}: changed while in use, {change}; make the dataset anew")
 
 
 def first_line(error: BaseException) -> str:

@@ -14,9 +14,10 @@ from sparrow.errors import DataError
 from sparrow.io.decode import Where, decode
 from sparrow.io.files import SourceFile
 from sparrow.io.formats.format import FileTypes, Format, FormatError
-from sparrow.io.opening import Opened, first_line, open_file, require_unchanged
+from sparrow.io.opening import Opened, StaleError, first_line, open_file, require_unchanged
 from sparrow.io.partitions import values_of, with_keys
 from sparrow.io.plan import ColumnPlan, plan_columns, replan
+from sparrow.io.skipped import SkipLog
 from sparrow.types import Column, ColumnSpec
 
 
@@ -65,24 +66,28 @@ class Source:
     """What to read: files, the columns asked for, and what they become in the first file that has rows.
 
     format: of all files; None where the first bytes of each decide.
+    skips:  where to note what cannot be read; None makes it an error.
     """
 
     files: tuple[SourceFile, ...]
     specs: tuple[ColumnSpec, ...]
     format: Format | None
+    skips: SkipLog | None
     plans: tuple[ColumnPlan, ...]
     first_path: str
     types: FileTypes
 
     @staticmethod
-    def of(files: tuple[SourceFile, ...], specs: tuple[ColumnSpec, ...], wanted: Format | None) -> Source:
+    def of(files: tuple[SourceFile, ...], specs: tuple[ColumnSpec, ...], wanted: Format | None, skips: SkipLog | None) -> Source:
         """Plan the columns by the first file that has rows. Raises `DataError` where none has, or a column cannot be had."""
         for file in files:
-            with open_file(file, wanted) as opened:
+            with skipping(file, skips), open_file(file, wanted) as opened:
                 if _has_rows(file, opened):
                     values = values_of(file.place.path, file.path, opened.file.types, specs)
                     plans = plan_columns(specs, with_keys(opened.file.types, values), file.path)
-                    return Source(files, specs, wanted, plans, file.path, opened.file.types)
+                    return Source(files, specs, wanted, skips, plans, file.path, opened.file.types)
+        if skips is not None and skips.found:
+            raise _nothing_left(skips)
         others = f" and the other {len(files) - 1} files" if len(files) > 1 else ""
         raise DataError(f"{files[0].path}{others}: no rows at all; name files that hold some")
 
@@ -103,19 +108,46 @@ class Source:
         return _Decoding(plans, names or list(opened.file.types.of_column)[:1], values)
 
     def num_rows_of(self, file: SourceFile) -> int:
-        """Return the number of rows of a file. Raises `DataError` where it cannot be read."""
-        with open_file(file, self.format, self.types) as opened, _damage(file, "its rows cannot be counted"):
+        """Return the number of rows of a file, 0 where it is left out. Raises `DataError` where it cannot be read."""
+        with skipping(file, self.skips), open_file(file, self.format, self.types) as opened, _damage(file, "its rows cannot be counted"):
             return opened.file.count_rows()
+        return 0
+
+
+@contextmanager
+def skipping(file: SourceFile, skips: SkipLog | None) -> Iterator[None]:
+    """Note a file that cannot be read in `skips` and go on behind it; where `skips` is None, or the file was changed, raise."""
+    try:
+        yield
+    except StaleError:
+        raise
+    except DataError as error:
+        if skips is None:
+            raise
+        skips.add(file.path, None, error)
+
+
+def _nothing_left(skips: SkipLog) -> DataError:
+    first = skips.found[0]
+    place = first.path if first.piece is None else f"{first.path}, {first.piece}"
+    return DataError(f"{place}: {first.reason}; nothing is left to read, {len(skips.found)} files and pieces were left out like this one")
 
 
 def read_pieces(source: Source, start: Position) -> Generator[Piece, None, None]:
     """Yield the rows from `start` on, a piece at a time. Pieces are decoded when asked for, one file open at a time."""
+    is_empty = True
     for index in range(start.file, len(source.files)):
-        yield from _read_file(source, index, start.row if index == start.file else 0)
+        with skipping(source.files[index], source.skips):
+            for piece in _read_file(source, index, start.row if index == start.file else 0):
+                is_empty = False
+                yield piece
+                del piece
+    if is_empty and start == (0, 0) and source.skips is not None:
+        raise _nothing_left(source.skips)
 
 
 def _read_file(source: Source, index: int, begin: int) -> Iterator[Piece]:
-    file = source.files[index]
+    file, skips = source.files[index], source.skips
     with open_file(file, source.format, source.types) as opened:
         decoding: _Decoding | None = None
         row = 0
@@ -126,19 +158,46 @@ def _read_file(source: Source, index: int, begin: int) -> Iterator[Piece]:
                 continue
             # Only now: a file without rows may have any columns.
             decoding = decoding or source.decoding_of(file, opened)
-            table = _read_piece(file, opened, piece, row, decoding.names)
-            if table is None:
+            try:
+                decoded, num_rows = _decode_piece(index, file, opened, decoding, piece, row, begin)
+            except StaleError:
+                raise
+            except DataError as error:
+                lost = None if skips is None else _rows_of(file, opened, piece, row)
+                if skips is None:
+                    raise
+                if lost is None:
+                    skips.add(file.path, f"{_named(opened, piece)} and what follows", error)
+                    return
+                skips.add(file.path, _named(opened, piece), error, lost)
+                row += lost
+                continue
+            if decoded is None:
                 break
-            for batch in _batches(table):
-                skip = max(0, begin - row)
-                if skip < batch.num_rows:
-                    where = Where(file.path, "", _named(opened, piece), row + skip)
-                    columns = decoding.columns_of(batch.slice(skip), where)
-                    yield Piece(file.path, index, row + skip, batch.num_rows - skip, columns)
-                row += batch.num_rows
+            yield from decoded
+            row += num_rows
+            del decoded
         require_unchanged(file)
     if row < begin:
-        raise DataError(f"{file.path}: the saved position is row {begin}, but the file has {row}; the state belongs to another file")
+        raise StaleError(f"{file.path}: the saved position is row {begin}, but the file has {row}; the state belongs to another file")
+
+
+def _decode_piece(
+    index: int, file: SourceFile, opened: Opened, decoding: _Decoding, piece: int, row: int, begin: int
+) -> tuple[list[Piece] | None, int]:
+    """Return the rows from `begin` on of a piece whose first is `row`, and how many rows it has. Returns None after the last piece."""
+    table = _read_piece(file, opened, piece, row, decoding.names)
+    if table is None:
+        return None, 0
+    decoded, end = [], row
+    for batch in _batches(table):
+        skip = max(0, begin - end)
+        if skip < batch.num_rows:
+            where = Where(file.path, "", _named(opened, piece), end + skip)
+            columns = decoding.columns_of(batch.slice(skip), where)
+            decoded.append(Piece(file.path, index, end + skip, batch.num_rows - skip, columns))
+        end += batch.num_rows
+    return decoded, end - row
 
 
 def _has_rows(file: SourceFile, opened: Opened) -> bool:

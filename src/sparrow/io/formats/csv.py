@@ -76,10 +76,11 @@ class _OpenCsv:
     first: bytes | None
     num_read: int = 0
     num_rows: int = 0
+    last_rows: int = 0
     num_pieces: None = None
 
-    def rows_of(self, piece: int) -> None:
-        return None
+    def rows_of(self, piece: int) -> int | None:
+        return self.last_rows if piece == self.num_read - 1 else None
 
     def read(self, piece: int, names: Sequence[str]) -> Any | None:
         if piece != self.num_read:
@@ -90,7 +91,7 @@ class _OpenCsv:
             return None
         types = {name: self.types.of_column[name] for name in names}
         table = parse(block, self.names, self.parsing, self.nulls, types, first_row=self.num_rows)
-        self.num_read, self.num_rows = self.num_read + 1, self.num_rows + table.num_rows
+        self.num_read, self.num_rows, self.last_rows = self.num_read + 1, self.num_rows + table.num_rows, table.num_rows
         return table
 
     def count_rows(self) -> int:

@@ -50,7 +50,10 @@ class OpenFile(Protocol):
         ...
 
     def rows_of(self, piece: int) -> int | None:
-        """Return the rows of a piece without decoding it; None where only reading tells, for any piece then."""
+        """Return the rows of a piece without decoding it; None where only reading tells.
+
+        Where `num_pieces` is None, those of the last piece asked for may be known, whether or not it could be read: reading can go on then.
+        """
         ...
 
     def read(self, piece: int, names: Sequence[str]) -> Any | None:

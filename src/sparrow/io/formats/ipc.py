@@ -74,10 +74,11 @@ class _OpenStream:
     reader: Any
     types: FileTypes
     num_read: int = 0
+    last_rows: int = 0
     num_pieces: None = None
 
-    def rows_of(self, piece: int) -> None:
-        return None
+    def rows_of(self, piece: int) -> int | None:
+        return self.last_rows if piece == self.num_read - 1 else None
 
     def read(self, piece: int, names: Sequence[str]) -> Any | None:
         if piece != self.num_read:
@@ -88,7 +89,7 @@ class _OpenStream:
             if self.source.tell() != self.source.size():
                 raise ValueError(f"the stream ends at byte {self.source.tell()}, the file has {self.source.size()}") from None
             return None
-        self.num_read += 1
+        self.num_read, self.last_rows = self.num_read + 1, batch.num_rows
         batch = batch.select(list(names))
         batch.validate(full=True)
         return batch

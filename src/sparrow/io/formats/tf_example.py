@@ -181,7 +181,10 @@ def _require_empty(data: bytes, kind: str | None, lists: list[tuple[int, int]], 
 
 
 def kinds_of(data: bytes, places: Iterable[tuple[int, int]], first_row: int) -> dict[str, str]:
-    """Return name -> kind of every feature of some Examples, where the first that has a kind decides. Raises `FormatError`."""
+    """Return name -> kind of every feature of some Examples, where the first that has a kind decides.
+
+    Ends at an Example that is damaged, which is an error when it is read; raises `FormatError` where nothing is found before it.
+    """
     kinds: dict[bytes, str] = {}
     for row, (begin, end) in enumerate(places, first_row):
         try:
@@ -191,5 +194,7 @@ def kinds_of(data: bytes, places: Iterable[tuple[int, int]], first_row: int) -> 
                     name.decode()
                     kinds[name] = kind
         except (WireError, IndexError, UnicodeDecodeError) as error:
+            if kinds:
+                break
             raise FormatError(f"row {row}: its message is no tf.Example ({error}); write the file again") from None
     return {name.decode(): kind for name, kind in kinds.items()}

@@ -42,6 +42,10 @@ class _Block:
     def places(self) -> list[tuple[int, int]]:
         return list(zip(self.begins, self.ends, strict=True))
 
+    def first_damaged(self) -> int | None:
+        """Return the first record whose data does not fit its checksum, None where all do."""
+        return _first_bad(self.data, self.begins, [end - begin for begin, end in self.places])
+
 
 class _Records:
     """The records of a stream of bytes, a block at a time, their lengths checked."""
@@ -136,7 +140,7 @@ class _OpenTFRecord:
         if block is None:
             return None
         if self.check:
-            bad = _first_bad(block.data, block.begins, [end - begin for begin, end in block.places])
+            bad = block.first_damaged()
             if bad is not None:
                 raise FormatError(f"the data of row {first_row + bad} is damaged: its checksum is another; write or copy it again")
         columns, num_rows = columns_of(block.data, block.places, {name: self.kinds[name] for name in names}, first_row)
@@ -194,7 +198,9 @@ class TFRecord:
         if known is not None:
             kinds = {name: _kind_of(file_type) for name, file_type in known.of_column.items()}
         else:
-            kinds = {**(kinds_of(first.data, first.places, 0) if first else {}), **self.features}
+            # What is damaged is an error when it is read.
+            whole = first.places[: first.first_damaged() if self.check else None] if first else []
+            kinds = {**(kinds_of(first.data, whole, 0) if first else {}), **self.features}
         types = FileTypes(
             {name: TYPES[kind] for name, kind in kinds.items()}, frozenset(), note=" in the first block; name it in TFRecord(features=...)"
         )
