@@ -29,8 +29,9 @@ class Dataset:
     """Batches of chosen columns of files, in file order, with exact resumption.
 
     Args:
-        paths: a file, a folder (its data files sorted by name), a glob, or a list of these.
-        columns: names, or `ColumnSpec`s that say what a column becomes. Only these are decoded.
+        paths: a file, a folder (its data files sorted by name, those of partition folders `key=value` in it too), a glob, a URL of one
+            of these, or a list of them.
+        columns: names, or `ColumnSpec`s that say what a column becomes. Only these are decoded. Keys of partition folders are columns too.
         batch_size: rows a batch, cut across pieces and files; the last batch of an epoch may be short.
         prefetch: pieces a reader thread decodes ahead; 0 decodes in the calling thread. Memory: at most `prefetch + 1` decoded pieces,
             and those that batches still in use were cut from.
@@ -42,7 +43,7 @@ class Dataset:
 
     `iter(dataset)` yields the rest of the current epoch and then moves to the start of the next. One iteration runs at a time: a newer
     one, or `load_state_dict`, ends the older with a `ConfigError` at its next batch. Tensors may be kept and written to; one small batch
-    that is kept keeps its whole stripe. Column dtypes: `docs/io.md`.
+    that is kept keeps its whole stripe. Column dtypes: `docs/data.md`.
 
     Raises `ConfigError` for arguments that can never be right, `DataError` naming file, column and row for anything wrong with the files:
     the first file that has rows is checked here, the others when they are reached.
