@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,8 @@ class Place:
         try:
             return self.filesystem.get_file_info(what)
         except (OSError, pa.ArrowException, ImportError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise DataError(f"{self.shown}: {os.strerror(error.errno)}; check the path and its permissions") from error
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(f"{self.shown}: cannot be listed ({reason}); check the path, the network and the credentials") from error
 
