@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from sparrow.errors import ConfigError, DataError
 from sparrow.io import Dataset
-from sparrow.io.formats import TFRecord
+from sparrow.io.formats import FormatError, TFRecord, tf_example
 from sparrow.io.formats.crc32c import crc32c
+from sparrow.io.formats.tf_example_lockstep import lockstep
 from sparrow.types import ColumnSpec
 from tfrecord_writer import crc_of, example_of, feature_of, field_of, mask_of, record_of, write_examples
 
@@ -281,3 +282,36 @@ def test_damaged_messages_behind_right_checksums(tmp_path, seed):
     for batch in batches:
         for name in batch:
             batch[name].check(name)
+
+
+@settings(max_examples=400)
+@given(seed=st.integers(0, 2**32), num_changes=st.integers(0, 3))
+def test_rows_parsed_at_once_are_those_parsed_one_by_one(monkeypatch, seed, num_changes):
+    """Whatever the bytes: the same lists, or an error both ways. Without a change, the fast way is taken."""
+    chance = random.Random(seed)
+    names = ["id", "score", "name", "label", "absent"]
+    messages = []
+    for row in chance.sample(_ROWS, 6):
+        message = bytearray(example_of({name: row[name] for name in chance.sample(list(row), chance.randrange(5))}))
+        for _ in range(num_changes if message else 0):
+            message[chance.randrange(len(message))] = chance.choice([0, 1, 8, 10, 13, 18, 26, 127, 128, 255, chance.randrange(256)])
+        messages.append(bytes(message))
+    ends = list(itertools.accumulate(map(len, messages), initial=5))
+    data, places = b"\x0a" * 5 + b"".join(messages) + b"\x80" * 3, list(itertools.pairwise(ends))
+    kinds = dict(zip(names, ["int64", "float", "bytes", "float", "int64"], strict=True))
+
+    def parsed():
+        try:
+            return {name: column.to_pylist() for name, column in tf_example.columns_of(data, places, kinds, 0).items()}
+        except FormatError:
+            return None
+
+    at_once = parsed()
+    taken = []
+    with monkeypatch.context() as patch:
+        patch.setattr(tf_example, "lockstep", lambda *arguments: taken.append(lockstep(*arguments)))
+        one_by_one = parsed()
+    assert str(one_by_one) == str(at_once)  # as text, where NaN equals NaN
+    if not num_changes:
+        assert taken[0] is not None
+        assert at_once is not None

@@ -7,7 +7,7 @@ A map entry is a message {key = 1, value = 2}. Where a key stands twice, the las
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from sparrow.io.formats.format import FormatError
 from sparrow.io.formats.protobuf import BYTES, FIXED32, VARINT, WireError, fields, varint
+from sparrow.io.formats.tf_example_lockstep import gather, lockstep
 
 # By field number of Feature.
 KINDS = {1: "bytes", 2: "float", 3: "int64"}
@@ -110,23 +111,26 @@ class _Column:
 
     def arrow(self, num_rows: int) -> Any:
         """Return the lists of all rows as an Arrow array."""
-        joined = b"".join(self.runs)
         sizes = np.fromiter(map(len, self.runs), dtype=np.int64, count=len(self.runs))
-        values: Any
-        if self.kind == "bytes":
-            counts = np.ones(len(sizes), dtype=np.int64)
-            offsets = pa.py_buffer(_offsets(sizes))
-            values = pa.Array.from_buffers(pa.binary(), len(sizes), [None, offsets, pa.py_buffer(joined)])
-        elif self.kind == "float":
-            counts = sizes // 4
-            values = pa.array(np.frombuffer(joined, dtype="<f4"))
-        else:
-            numbers, ends = _varints(np.frombuffer(joined, dtype=np.uint8))
-            counts = np.diff(np.searchsorted(ends, np.concatenate([[0], np.cumsum(sizes)]), side="left"))
-            values = pa.array(numbers)
-        lengths = np.bincount(np.asarray(self.rows, dtype=np.int64), weights=counts, minlength=num_rows).astype(np.int64)
-        offsets = pa.py_buffer(_offsets(lengths))
-        return pa.Array.from_buffers(TYPES[self.kind], num_rows, [None, offsets], children=[values])
+        joined = np.frombuffer(b"".join(self.runs), dtype=np.uint8)
+        return _lists(self.kind, num_rows, np.asarray(self.rows, dtype=np.int64), sizes, joined)
+
+
+def _lists(kind: str, num_rows: int, rows: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], joined: npt.NDArray[np.uint8]) -> Any:
+    """Return an Arrow array of lists from runs of value bytes, which lie end to end in `joined`: the row and the size of each."""
+    values: Any
+    if kind == "bytes":
+        counts = np.ones(len(sizes), dtype=np.int64)
+        values = pa.Array.from_buffers(pa.binary(), len(sizes), [None, pa.py_buffer(_offsets(sizes)), pa.py_buffer(joined)])
+    elif kind == "float":
+        counts = sizes // 4
+        values = pa.array(joined.view("<f4"))
+    else:
+        numbers, ends = _varints(joined)
+        counts = np.diff(np.searchsorted(ends, np.concatenate([[0], np.cumsum(sizes)]), side="left"))
+        values = pa.array(numbers)
+    lengths = np.bincount(rows, weights=counts, minlength=num_rows).astype(np.int64)
+    return pa.Array.from_buffers(TYPES[kind], num_rows, [None, pa.py_buffer(_offsets(lengths))], children=[values])
 
 
 def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
@@ -149,30 +153,52 @@ def _varints(data: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.ND
     return numbers.view(np.int64), ends
 
 
-def columns_of(data: bytes, places: Iterable[tuple[int, int]], kinds: dict[str, str], first_row: int) -> tuple[dict[str, Any], int]:
-    """Return name -> Arrow array of lists for the features `kinds`, and the number of rows: one for each Example at `places` of `data`.
+def columns_of(data: bytes, places: Sequence[tuple[int, int]], kinds: dict[str, str], first_row: int) -> dict[str, Any]:
+    """Return name -> Arrow array of lists for the features `kinds`: a row for each Example at `places` of `data`.
 
     A feature that an Example lacks is an empty list. Raises `FormatError` naming the row, counted from `first_row`.
     """
     columns = {name.encode(): _Column(kind) for name, kind in kinds.items()}
-    num_rows = 0
-    for begin, end in places:
-        name = b""
-        try:
-            found = features_of(data, begin, end)
-            for name, column in columns.items():
-                if name in found:
-                    kind, lists = lists_of(data, *found[name])
-                    if kind != column.kind:
-                        _require_empty(data, kind, lists, column.kind)
-                        continue
-                    for a, b in lists:
-                        column.add(data, num_rows, a, b)
-        except (WireError, IndexError) as error:
-            what = f"feature {name.decode('utf-8', 'replace')!r}" if name else "its message"
-            raise FormatError(f"row {first_row + num_rows}: {what} is no tf.Example ({error}); write the file again") from None
-        num_rows += 1
-    return {name: columns[name.encode()].arrow(num_rows) for name in kinds}, num_rows
+    array = np.frombuffer(data, dtype=np.uint8)
+    bounds = np.array(places, dtype=np.int64).reshape(-1, 2)
+    runs = lockstep(array, bounds[:, 0], bounds[:, 1], {name: column.kind for name, column in columns.items()})
+    if runs is not None and all(_are_whole(array, columns[name].kind, *run) for name, run in runs.items()):
+        return {name: _lists(kinds[name], len(places), *_joined(array, *runs[name.encode()])) for name in kinds}
+    for row, (begin, end) in enumerate(places):
+        _add_row(data, begin, end, columns, row, first_row)
+    return {name: columns[name.encode()].arrow(len(places)) for name in kinds}
+
+
+def _joined(data: npt.NDArray[np.uint8], rows: Any, begins: Any, sizes: Any) -> tuple[Any, Any, Any]:
+    return rows, sizes, gather(data, begins, sizes)
+
+
+def _are_whole(data: npt.NDArray[np.uint8], kind: str, rows: Any, begins: Any, sizes: Any) -> bool:
+    """Whether runs of numbers end with a number, and no number is too long; bytes always do."""
+    if kind == "float":
+        return not (sizes % 4).any()
+    if kind == "bytes":
+        return True
+    ends = np.flatnonzero(gather(data, begins, sizes) < 0x80)
+    last = np.cumsum(sizes)[sizes > 0] - 1
+    return bool(np.isin(last, ends).all()) and bool((np.diff(ends, prepend=-1) <= 10).all())
+
+
+def _add_row(data: bytes, begin: int, end: int, columns: dict[bytes, _Column], row: int, first_row: int) -> None:
+    name = b""
+    try:
+        found = features_of(data, begin, end)
+        for name, column in columns.items():
+            if name in found:
+                kind, lists = lists_of(data, *found[name])
+                if kind != column.kind:
+                    _require_empty(data, kind, lists, column.kind)
+                    continue
+                for a, b in lists:
+                    column.add(data, row, a, b)
+    except (WireError, IndexError) as error:
+        what = f"feature {name.decode('utf-8', 'replace')!r}" if name else "its message"
+        raise FormatError(f"row {first_row + row}: {what} is no tf.Example ({error}); write the file again") from None
 
 
 def _require_empty(data: bytes, kind: str | None, lists: list[tuple[int, int]], expected: str) -> None:

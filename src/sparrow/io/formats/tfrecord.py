@@ -143,8 +143,8 @@ class _OpenTFRecord:
             bad = block.first_damaged()
             if bad is not None:
                 raise FormatError(f"the data of row {first_row + bad} is damaged: its checksum is another; write or copy it again")
-        columns, num_rows = columns_of(block.data, block.places, {name: self.kinds[name] for name in names}, first_row)
-        return pa.table({**columns, "": pa.nulls(num_rows)}).select(list(names))
+        columns = columns_of(block.data, block.places, {name: self.kinds[name] for name in names}, first_row)
+        return pa.table({**columns, "": pa.nulls(len(block.begins))}).select(list(names))
 
     def count_rows(self) -> int:
         while self._next(self.num_read)[0] is not None:
