@@ -43,7 +43,7 @@ class Dataset:
 
     `iter(dataset)` yields the rest of the current epoch and then moves to the start of the next. One iteration runs at a time: a newer
     one, or `load_state_dict`, ends the older with a `ConfigError` at its next batch. Tensors may be kept and written to; one small batch
-    that is kept keeps its whole stripe. Column dtypes: `docs/data.md`.
+    that is kept keeps its whole piece. Column dtypes: `docs/data.md`.
 
     Raises `ConfigError` for arguments that can never be right, `DataError` naming file, column and row for anything wrong with the files:
     the first file that has rows is checked here, the others when they are reached.
