@@ -1,4 +1,4 @@
-"""ORC files to batches of tensors: `OrcDataset` beside a plain pyarrow loop, and beside pyarrow merely decoding.
+"""ORC files to batches of tensors: `Dataset` beside a plain pyarrow loop, and beside pyarrow merely decoding.
 
 All 40 columns of the Criteo parts (label and 13 numbers dense float32, 26 id columns ragged int64), batches of 1024 rows.
 """
@@ -15,7 +15,7 @@ from pyarrow import orc
 
 from benchmarks.harness import Options, Result, interleaved, rate
 from sparrow.errors import DataError
-from sparrow.io import OrcDataset
+from sparrow.io import Dataset
 from sparrow.types import ColumnSpec, Ragged
 
 _BATCH_SIZE = 1024
@@ -24,12 +24,12 @@ _IDS = tuple(f"c{index}" for index in range(1, 27))
 _MISSING = 0.0
 
 
-def dataset_of(paths: list[str], prefetch: int = 2) -> OrcDataset:
+def dataset_of(paths: list[str], prefetch: int = 2) -> Dataset:
     dense = [ColumnSpec(name, kind="dense", default=_MISSING, dtype=torch.float32) for name in _DENSE]
-    return OrcDataset(paths, [*dense, *_IDS], batch_size=_BATCH_SIZE, prefetch=prefetch)
+    return Dataset(paths, [*dense, *_IDS], batch_size=_BATCH_SIZE, prefetch=prefetch)
 
 
-def sparrow_totals(dataset: OrcDataset) -> tuple[int, int, float]:
+def sparrow_totals(dataset: Dataset) -> tuple[int, int, float]:
     """Read an epoch; return rows, a checksum of ids and offsets, and the sum of the numbers."""
     rows, ids, numbers = 0, 0, 0.0
     for batch in dataset:

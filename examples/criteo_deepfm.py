@@ -11,7 +11,7 @@ import torch
 
 from sparrow import knobs
 from sparrow.features import Feature
-from sparrow.io import OrcDataset
+from sparrow.io import Dataset
 from sparrow.models import DeepFM
 from sparrow.optim import CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines import Trainer, seed_everything
@@ -32,8 +32,8 @@ def train_and_evaluate(
     optimizer = CombinedOptimizer(torch.optim.Adam(model.parameters(), lr=1e-3), SparseOptimizer(model, lr=1e-3))
 
     columns = ["label", *model.columns]
-    train = OrcDataset(train_files, columns, batch_size=1024)
-    test = OrcDataset(test_files, columns, batch_size=4096)
+    train = Dataset(train_files, columns, batch_size=1024)
+    test = Dataset(test_files, columns, batch_size=4096)
 
     trainer = Trainer(model, optimizer, label="label", run_folder=run_folder, seed=seed, progress=progress)
     return trainer.fit(train, epochs=epochs, evaluate_on=test)

@@ -20,7 +20,7 @@ import torch
 
 from sparrow.errors import ConfigError
 from sparrow.features import Feature
-from sparrow.io import OrcDataset
+from sparrow.io import Dataset
 from sparrow.models import DeepFM
 from sparrow.optim import CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines import LearningRateSchedule, RunFolder, Trainer, seed_everything
@@ -97,8 +97,8 @@ def train(data: SynthReport, run_folder: Path) -> dict[str, Any]:
     # The last epoch at a tenth of the rate: it settles what the first has found.
     schedule = LearningRateSchedule(torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.1), each="epoch")
     columns = ["label", *model.columns]
-    rows = OrcDataset(data.train_folder, columns, batch_size=BATCH_SIZE)
-    held_out = OrcDataset(data.eval_folder, columns, batch_size=4096)
+    rows = Dataset(data.train_folder, columns, batch_size=BATCH_SIZE)
+    held_out = Dataset(data.eval_folder, columns, batch_size=4096)
     trainer = Trainer(model, optimizer, run_folder=run_folder, seed=SEED, log_every=250, save_every=1000, keep=1, hooks=[schedule])
     return trainer.fit(rows, epochs=EPOCHS, evaluate_on=held_out)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyarrow import orc
 
-from sparrow.io import OrcDataset
+from sparrow.io import Dataset
 from sparrow.knobs import data_folder
 from sparrow.types import ColumnSpec
 
@@ -26,7 +26,7 @@ _COLUMNS = [
 
 
 def test_every_value_of_two_parts(rows_of):
-    dataset = OrcDataset([_FOLDER / "part-2.orc", _FOLDER / "part-5.orc"], _COLUMNS, batch_size=1024)
+    dataset = Dataset([_FOLDER / "part-2.orc", _FOLDER / "part-5.orc"], _COLUMNS, batch_size=1024)
     batches = list(dataset)
     table = pa.concat_tables(orc.read_table(path) for path in dataset.files)
     assert dataset.num_rows == table.num_rows == sum(batch.num_samples for batch in batches)
@@ -38,12 +38,12 @@ def test_every_value_of_two_parts(rows_of):
 
 
 def test_resuming_in_the_middle_of_a_part(rows_of):
-    whole = OrcDataset(_FOLDER, ["c1", "label"], batch_size=777)
+    whole = Dataset(_FOLDER, ["c1", "label"], batch_size=777)
     rows = [row for batch in whole for row in rows_of(batch["c1"])]
-    dataset = OrcDataset(_FOLDER, ["c1", "label"], batch_size=777)
+    dataset = Dataset(_FOLDER, ["c1", "label"], batch_size=777)
     batches = iter(dataset)
     num_seen = sum(next(batches).num_samples for _ in range(20))
     state = json.loads(json.dumps(dataset.state_dict()))
-    resumed = OrcDataset(_FOLDER, ["label", "c1"], batch_size=1000, prefetch=0)
+    resumed = Dataset(_FOLDER, ["label", "c1"], batch_size=1000, prefetch=0)
     resumed.load_state_dict(state)
     assert [row for batch in resumed for row in rows_of(batch["c1"])] == rows[num_seen:]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from sparrow.errors import DataError
-from sparrow.io import OrcDataset
+from sparrow.io import Dataset
 from sparrow.io.prefetch import Prefetcher
 
 
@@ -105,7 +105,7 @@ def test_close_ends_the_generator_and_the_iteration(depth, started):
 
 @pytest.mark.parametrize("num_batches", [1, 7, 28, 29])
 def test_dropping_the_iterator_ends_the_thread_and_closes_the_file(folder, num_batches):
-    dataset = OrcDataset(folder, ["x"], batch_size=7)
+    dataset = Dataset(folder, ["x"], batch_size=7)
     batches = iter(dataset)
     for _ in range(num_batches):
         next(batches)
@@ -115,7 +115,7 @@ def test_dropping_the_iterator_ends_the_thread_and_closes_the_file(folder, num_b
 
 
 def test_leaving_a_loop_early_and_dropping_the_dataset_ends_the_thread(folder):
-    dataset = OrcDataset(folder, ["x"], batch_size=7)
+    dataset = Dataset(folder, ["x"], batch_size=7)
     for _ in dataset:
         break
     del dataset
@@ -124,7 +124,7 @@ def test_leaving_a_loop_early_and_dropping_the_dataset_ends_the_thread(folder):
 
 
 def test_an_iterator_in_a_reference_cycle_is_ended_by_the_collector(folder):
-    batches = iter(OrcDataset(folder, ["x"], batch_size=7))
+    batches = iter(Dataset(folder, ["x"], batch_size=7))
     next(batches)
     cycle = [batches]
     cycle.append(cycle)
@@ -134,7 +134,7 @@ def test_an_iterator_in_a_reference_cycle_is_ended_by_the_collector(folder):
 
 
 def test_an_error_ends_the_thread_and_closes_the_file(folder):
-    dataset = OrcDataset(folder, ["x"], batch_size=7)
+    dataset = Dataset(folder, ["x"], batch_size=7)
     with open(folder / "part-2.orc", "r+b") as file:
         file.truncate(100)
     with pytest.raises(DataError, match=r"part-2.orc: changed while in use"):
@@ -145,8 +145,8 @@ def test_an_error_ends_the_thread_and_closes_the_file(folder):
 
 _SCRIPT = """
 import sys
-from sparrow.io import OrcDataset
-dataset = OrcDataset(sys.argv[1], ["x"], batch_size=3, prefetch=1)
+from sparrow.io import Dataset
+dataset = Dataset(sys.argv[1], ["x"], batch_size=3, prefetch=1)
 batches = iter(dataset)
 next(batches)
 {ending}

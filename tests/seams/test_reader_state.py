@@ -9,7 +9,7 @@ import pytest
 from pyarrow import orc
 
 from sparrow.errors import ConfigError, DataError
-from sparrow.io import OrcDataset
+from sparrow.io import Dataset
 from sparrow.types import Stateful
 
 _FILE_ROWS = (7, 0, 12, 1, 10)
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 
 def _dataset(folder, batch_size=4, **options):
-    return OrcDataset(folder, ["x", "l", "s"], batch_size=batch_size, **options)
+    return Dataset(folder, ["x", "l", "s"], batch_size=batch_size, **options)
 
 
 def _rows(batches):
@@ -151,7 +151,7 @@ def test_a_state_of_other_files_or_columns_is_refused_by_name(folder, tmp_path):
     state = _saved(_dataset(folder))
 
     def refuse(paths, message, columns=("x", "l", "s"), kind=DataError):
-        dataset = OrcDataset(paths, list(columns), batch_size=4)
+        dataset = Dataset(paths, list(columns), batch_size=4)
         with pytest.raises(kind, match=message):
             dataset.load_state_dict(state)
         assert dataset.epoch == 0
@@ -169,7 +169,7 @@ def test_the_files_may_move_and_the_columns_be_reordered(folder, tmp_path):
     next(iter(dataset))
     for part in folder.iterdir():
         (tmp_path / part.name).write_bytes(part.read_bytes())
-    moved = OrcDataset(tmp_path, ["s", "l", "x"], batch_size=4)
+    moved = Dataset(tmp_path, ["s", "l", "x"], batch_size=4)
     moved.load_state_dict(_saved(dataset))
     assert _rows(moved) == list(range(4, sum(_FILE_ROWS)))
 

@@ -1,3 +1,3 @@
-"""Columns on disk -> batches of tensors. `docs/io.md` is the page for users."""
+"""Columns on disk -> batches of tensors. `docs/data.md` is the page for users."""
 
-from sparrow.io.dataset import OrcDataset as OrcDataset
+from sparrow.io.dataset import Dataset as Dataset

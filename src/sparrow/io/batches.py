@@ -1,4 +1,4 @@
-"""Cutting decoded stripes into batches of equal size."""
+"""Cutting decoded pieces into batches of equal size."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from sparrow.io.stripes import Position, Stripe
+from sparrow.io.read import Piece, Position
 from sparrow.types import Batch, Column, Ragged, RowSpan
 
 
-def cut(stripes: Iterable[Stripe], batch_size: int, *, drop_last: bool) -> Iterator[tuple[Batch, Position]]:
-    """Yield batches of `batch_size` rows across stripes and files, each with the position after its last row.
+def cut(pieces: Iterable[Piece], batch_size: int, *, drop_last: bool) -> Iterator[tuple[Batch, Position]]:
+    """Yield batches of `batch_size` rows across pieces and files, each with the position after its last row.
 
-    The last batch is short, or left out with `drop_last`. A batch that lies inside one stripe shares its memory.
+    The last batch is short, or left out with `drop_last`. A batch that lies inside one piece shares its memory.
     """
-    pieces: list[tuple[RowSpan, dict[str, Column]]] = []
+    parts: list[tuple[RowSpan, dict[str, Column]]] = []
     num_rows, after = 0, Position(0, 0)
-    for stripe in stripes:
-        begin, rows = 0, _Rows(stripe.columns)
-        while begin < stripe.num_rows:
-            end = min(stripe.num_rows, begin + batch_size - num_rows)
-            span = RowSpan(stripe.path, stripe.first_row + begin, end - begin)
-            pieces.append((span, rows.between(begin, end)))
+    for piece in pieces:
+        begin, rows = 0, _Rows(piece.columns)
+        while begin < piece.num_rows:
+            end = min(piece.num_rows, begin + batch_size - num_rows)
+            span = RowSpan(piece.path, piece.first_row + begin, end - begin)
+            parts.append((span, rows.between(begin, end)))
             num_rows, begin = num_rows + end - begin, end
-            after = stripe.after if end == stripe.num_rows else Position(stripe.file, stripe.first_row + end)
+            after = Position(piece.file, piece.first_row + end)
             if num_rows == batch_size:
-                yield _join(pieces), after
-                pieces, num_rows = [], 0
-        # The last stripe is let go before the next is asked for.
-        del stripe, rows
-    if pieces and not drop_last:
-        yield _join(pieces), after
+                yield _join(parts), after
+                parts, num_rows = [], 0
+        # The last piece is let go before the next is asked for.
+        del piece, rows
+    if parts and not drop_last:
+        yield _join(parts), after
 
 
 class _Rows:
-    """The columns of a stripe, cut at rows. The outermost offsets of all ragged columns lie in one tensor: one operation cuts them all."""
+    """The columns of a piece, cut at rows. The outermost offsets of all ragged columns lie in one tensor: one operation cuts them all."""
 
     def __init__(self, columns: dict[str, Column]) -> None:
         self._columns = columns
@@ -62,15 +62,16 @@ def _elements(column: Ragged, outer: Tensor, begin: int, end: int) -> Ragged:
         here = offsets[begin : end + 1]
         begin, end = int(here[0]), int(here[-1])
         levels.append(here - begin)
-    return Ragged(column.values[begin:end], tuple(levels))
+    weights = None if column.weights is None else column.weights[begin:end]
+    return Ragged(column.values[begin:end], tuple(levels), weights)
 
 
-def _join(pieces: list[tuple[RowSpan, dict[str, Column]]]) -> Batch:
-    if len(pieces) == 1:
-        span, columns = pieces[0]
+def _join(parts: list[tuple[RowSpan, dict[str, Column]]]) -> Batch:
+    if len(parts) == 1:
+        span, columns = parts[0]
         return Batch.of(columns, origin=(span,))
-    columns = {name: _concatenate([piece[name] for _, piece in pieces]) for name in pieces[0][1]}
-    return Batch.of(columns, origin=_merge([span for span, _ in pieces]))
+    columns = {name: _concatenate([part[name] for _, part in parts]) for name in parts[0][1]}
+    return Batch.of(columns, origin=_merge([span for span, _ in parts]))
 
 
 def _concatenate(parts: list[Column]) -> Column:
@@ -79,7 +80,8 @@ def _concatenate(parts: list[Column]) -> Column:
         return torch.cat(dense)
     ragged = [part for part in parts if isinstance(part, Ragged)]
     levels = [_concatenate_offsets([part.offsets[level] for part in ragged]) for level in range(len(ragged[0].offsets))]
-    return Ragged(torch.cat([part.values for part in ragged]), tuple(levels))
+    weights = [part.weights for part in ragged if part.weights is not None]
+    return Ragged(torch.cat([part.values for part in ragged]), tuple(levels), torch.cat(weights) if weights else None)
 
 
 def _concatenate_offsets(parts: list[Tensor]) -> Tensor:

@@ -35,7 +35,7 @@ def cast(values: Tensor, dtype: torch.dtype) -> Tensor:
     if source.is_floating_point and dtype.is_floating_point:
         out = values.to(dtype)
         if bool(out.isinf().any()):
-            _require(values, ~(out.isinf() & ~values.isinf()), f"is too large for {dtype}")
+            require(~(out.isinf() & ~values.isinf()), values, f"is too large for {dtype}")
         return out
     if source == torch.bool:
         return values.to(dtype)
@@ -43,7 +43,7 @@ def cast(values: Tensor, dtype: torch.dtype) -> Tensor:
         low, high = _RANGES[dtype]
         # -low is a power of two and exact where high is not, so the upper bound is written by it; NaN fails every comparison.
         inside = (values >= low) & ((values < -low) if low < 0 else (values <= high))
-        _require(values, inside & (values == values.floor()), f"is not a whole number within {dtype}")
+        require(inside & (values == values.floor()), values, f"is not a whole number within {dtype}")
         return values.to(dtype)
     if dtype.is_floating_point:
         low, high, why = -_EXACT_UP_TO[dtype], _EXACT_UP_TO[dtype], f"is not exact in {dtype}"
@@ -53,11 +53,12 @@ def cast(values: Tensor, dtype: torch.dtype) -> Tensor:
     source_low, source_high = _RANGES[source]
     if low > source_low or high < source_high:
         # A bound outside the source's range would wrap around in the comparison.
-        _require(values, (values >= max(low, source_low)) & (values <= min(high, source_high)), why)
+        require((values >= max(low, source_low)) & (values <= min(high, source_high)), values, why)
     return values.to(dtype)
 
 
-def _require(values: Tensor, fits: Tensor, why: str) -> None:
+def require(fits: Tensor, values: Tensor, why: str) -> None:
+    """Raise `BadValueError` for the first of `values` where `fits` is false."""
     if not bool(fits.all()):
         index = int((~fits).flatten().to(torch.uint8).argmax())
         raise BadValueError(index, f"{values.flatten()[index].item()} {why}")

@@ -1,48 +1,74 @@
-"""ORC files as an iterable of batches that can stop at any batch and continue with the next unseen row."""
+"""Files as an iterable of batches that can stop at any batch and continue with the next unseen row."""
 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, final
+from typing import Any, Literal, final, get_args
 
-from sparrow.errors import CheckpointError, ConfigError, DataError
+from sparrow.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from sparrow.io.batches import cut
-from sparrow.io.files import Paths, difference, find_files, fingerprint
+from sparrow.io.files import Paths, find_files
+from sparrow.io.fingerprint import difference, fingerprint
+from sparrow.io.formats.format import Format
+from sparrow.io.formats.known import as_format
 from sparrow.io.plan import as_specs
 from sparrow.io.prefetch import Prefetcher
-from sparrow.io.stripes import Position, Source, open_orc, read_stripes
+from sparrow.io.read import Position, Source, read_pieces
+from sparrow.io.skipped import SkipLog, Skipped
 from sparrow.types import Batch, ColumnSpec
 
-_STATE_VERSION = 1
+_STATE_VERSION = 2
+
+OnError = Literal["error", "skip"]
 
 
 @final
-class OrcDataset:
-    """Batches of chosen columns of ORC files, in file order, with exact resumption.
+class Dataset:
+    """Batches of chosen columns of files, in file order, with exact resumption.
 
     Args:
-        paths: a file, a folder (its `*.orc` files sorted by name), a glob, or a list of these.
-        columns: names, or `ColumnSpec`s that say what a column becomes. Only these are decoded.
-        batch_size: rows a batch, cut across stripes and files; the last batch of an epoch may be short.
-        prefetch: stripes a reader thread decodes ahead; 0 decodes in the calling thread. Memory: at most `prefetch + 1` decoded stripes,
+        paths: a file, a folder (its data files sorted by name, those of partition folders `key=value` in it too), a glob, a URL of one
+            of these, or a list of them.
+        columns: names, or `ColumnSpec`s that say what a column becomes. Only these are decoded. Keys of partition folders are columns too.
+        batch_size: rows a batch, cut across pieces and files; the last batch of an epoch may be short.
+        prefetch: pieces a reader thread decodes ahead; 0 decodes in the calling thread. Memory: at most `prefetch + 1` decoded pieces,
             and those that batches still in use were cut from.
         drop_last: leave a short last batch out.
+        on_error: what to do with a file or piece that is damaged, cut off, missing, or not as declared: `"error"`, or `"skip"`: leave it
+            out and note it in `skipped`. Files that changed since the dataset was made are always an error.
+        filesystem: of `pyarrow.fs` or fsspec, for all paths. Default: the local disk, and for URLs what they name.
+        format: what the files are: a name such as `"orc"`, or a `Format` with its options. Default: what each file's first bytes say.
 
     `iter(dataset)` yields the rest of the current epoch and then moves to the start of the next. One iteration runs at a time: a newer
     one, or `load_state_dict`, ends the older with a `ConfigError` at its next batch. Tensors may be kept and written to; one small batch
-    that is kept keeps its whole stripe. Column dtypes: `docs/io.md`.
+    that is kept keeps its whole piece. Column dtypes: `docs/data.md`.
 
     Raises `ConfigError` for arguments that can never be right, `DataError` naming file, column and row for anything wrong with the files:
     the first file that has rows is checked here, the others when they are reached.
     """
 
     def __init__(
-        self, paths: Paths, columns: Sequence[str | ColumnSpec], *, batch_size: int, prefetch: int = 2, drop_last: bool = False
+        self,
+        paths: Paths,
+        columns: Sequence[str | ColumnSpec],
+        *,
+        batch_size: int,
+        prefetch: int = 2,
+        drop_last: bool = False,
+        format: str | Format | None = None,
+        filesystem: Any = None,
+        on_error: OnError = "error",
     ) -> None:
         _require_int("batch_size", batch_size, 1)
         _require_int("prefetch", prefetch, 0)
-        self._source = Source.of(find_files(paths), as_specs(columns))
+        specs, wanted = as_specs(columns), as_format(format)
+        if on_error not in get_args(OnError):
+            raise ConfigError(f"on_error is {on_error!r}{did_you_mean(str(on_error), get_args(OnError))}")
+        self._skips = SkipLog()
+        skips = self._skips if on_error == "skip" else None
+        self._source = Source.of(find_files(paths, wanted, filesystem, skips), specs, wanted, skips)
         self._batch_size = batch_size
         self._prefetch = prefetch
         self._drop_last = drop_last
@@ -72,17 +98,26 @@ class OrcDataset:
 
     @property
     def schema(self) -> dict[str, str]:
-        """Name -> Arrow type of every column of the first file that has rows, read or not."""
-        return {name: str(file_type) for name, file_type in self._source.types.of_column.items()}
+        """Name -> Arrow type of every column of the first file that has rows, read or not, and of its partition keys."""
+        return {name: str(file_type) for name, file_type in self._source.schema.of_column.items()}
 
     @functools.cached_property
     def num_rows(self) -> int:
-        """Rows of an epoch. Cost: opens every file once, for its footer; then kept."""
-        total = 0
-        for file in self._source.files:
-            with open_orc(file) as opened:
-                total += opened.num_rows
-        return total
+        """Rows of an epoch. Cost: opens every file once, for its footer (files without one are read through); then kept.
+
+        Files that are left out count nothing, pieces that are left out count.
+        """
+        return sum(self._source.num_rows_of(file) for file in self._source.files)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What `on_error="skip"` left out so far, in the order it was met, what was read ahead included: path, piece, reason."""
+        return self._skips.found
+
+    @property
+    def num_skipped(self) -> Counter[str]:
+        """How many `"files"` and `"pieces"` were left out so far, and how many `"rows"` these pieces had, where that is known."""
+        return self._skips.counts
 
     def __iter__(self) -> Iterator[Batch]:
         self._iteration = current = object()
@@ -90,15 +125,15 @@ class OrcDataset:
 
     def _batches(self, current: object) -> Iterator[Batch]:
         self._require_current(current)
-        stripes = Prefetcher(functools.partial(read_stripes, self._source, self._position), self._prefetch)
+        pieces = Prefetcher(functools.partial(read_pieces, self._source, self._position), self._prefetch)
         try:
-            for batch, after in cut(stripes, self._batch_size, drop_last=self._drop_last):
+            for batch, after in cut(pieces, self._batch_size, drop_last=self._drop_last):
                 self._position = after
                 yield batch
                 del batch
                 self._require_current(current)
         finally:
-            stripes.close()
+            pieces.close()
         self._epoch, self._position, self._iteration = (self._epoch + 1, Position(0, 0), None)
 
     def _require_current(self, current: object) -> None:
@@ -147,7 +182,7 @@ def _require_int(name: str, value: int, least: int) -> None:
 
 def _parse(state: dict[str, Any], num_files: int) -> tuple[int, Position]:
     def fail(what: str) -> CheckpointError:
-        return CheckpointError(f"the reader's state {what}; load a state that OrcDataset.state_dict returned")
+        return CheckpointError(f"the reader's state {what}; load a state that Dataset.state_dict returned")
 
     if not isinstance(state, dict):
         raise fail(f"is a {type(state).__name__}, expected a dict")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -12,19 +11,12 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, DataError, did_you_mean
+from sparrow.io.arrow_types import NUMBER_DTYPES, UNITS, Parts, scale_of, take_apart
 from sparrow.io.cast import BadValueError, cast
+from sparrow.io.formats.format import FileTypes
 from sparrow.types import ColumnSpec
 from sparrow.types.schema import ColumnKind
 
-_FILE_DTYPES: dict[Any, torch.dtype] = {
-    pa.bool_(): torch.bool,
-    pa.int8(): torch.int8,
-    pa.int16(): torch.int16,
-    pa.int32(): torch.int32,
-    pa.int64(): torch.int64,
-    pa.float32(): torch.float32,
-    pa.float64(): torch.float64,
-}
 _WANTED_DTYPES = frozenset(
     {
         torch.bool,
@@ -42,23 +34,6 @@ _WANTED_DTYPES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class FileTypes:
-    """The columns of a file: name -> Arrow type, and the names that stand there more than once."""
-
-    of_column: dict[str, Any]
-    repeated: frozenset[str]
-
-    @staticmethod
-    def of(schema: Any) -> FileTypes:
-        """Take an Arrow schema apart, now: a damaged file may fail at any name."""
-        names = list(schema.names)
-        types = {field.name: field.type for field in schema}
-        for file_type in types.values():
-            str(file_type)
-        return FileTypes(types, frozenset(name for name, count in Counter(names).items() if count > 1))
-
-
-@dataclass(frozen=True, slots=True)
 class ColumnPlan:
     """How one column of one file is decoded.
 
@@ -69,6 +44,9 @@ class ColumnPlan:
     default:    0-d tensor of `dtype`, what a null reads; None makes a null an error.
     num_lists:  list levels in the file.
     wraps:      a scalar column handed out as rows of at most one value.
+    weighted:   the innermost list holds pairs, the second of which become weights.
+    unit:       of timestamps and dates as handed out, None for anything else.
+    scale:      factor and divisor from the file's unit to that one.
     """
 
     name: str
@@ -80,13 +58,18 @@ class ColumnPlan:
     default: Tensor | None = None
     num_lists: int = 0
     wraps: bool = False
+    weighted: bool = False
+    unit: str | None = None
+    scale: tuple[int, int] = (1, 1)
 
     @property
     def shape(self) -> str:
         """What is handed out, in words; equal words for two files mean equal tensors."""
+        unit = f" in {self.unit}" if self.unit else ""
         if self.is_dense:
-            return f"dense {self.dtype} [rows]" if self.width == 1 else f"dense {self.dtype} [rows, {self.width}]"
-        return f"ragged {'bytes' if self.is_bytes else self.dtype}, {self.num_lists + self.wraps + self.is_bytes} levels"
+            return f"dense {self.dtype}{unit} [rows]" if self.width == 1 else f"dense {self.dtype}{unit} [rows, {self.width}]"
+        values = f"{'bytes' if self.is_bytes else self.dtype}{unit}{' with weights' if self.weighted else ''}"
+        return f"ragged {values}, {self.num_lists + self.wraps + self.is_bytes} levels"
 
 
 def as_specs(columns: Sequence[str | ColumnSpec]) -> tuple[ColumnSpec, ...]:
@@ -121,6 +104,8 @@ def _check_spec(spec: ColumnSpec) -> None:
         raise ConfigError(f"{where}: dtype is {spec.dtype}; expected one of {', '.join(sorted(map(str, _WANTED_DTYPES)))}")
     if spec.kind == "bytes" and spec.dtype not in (None, torch.uint8):
         raise ConfigError(f"{where}: the bytes of strings are torch.uint8, got dtype={spec.dtype}; leave dtype out")
+    if spec.unit is not None and spec.unit not in UNITS:
+        raise ConfigError(f"{where}: unit is {spec.unit!r}; expected one of {', '.join(UNITS)}")
 
 
 def plan_columns(specs: Sequence[ColumnSpec], types: FileTypes, path: str) -> tuple[ColumnPlan, ...]:
@@ -128,7 +113,9 @@ def plan_columns(specs: Sequence[ColumnSpec], types: FileTypes, path: str) -> tu
     plans = []
     for spec in specs:
         if spec.name not in types.of_column:
-            raise DataError(f"{path}: no column {spec.name!r}{did_you_mean(spec.name, filter(str.isprintable, types.of_column))}")
+            raise DataError(
+                f"{path}: no column {spec.name!r}{types.note}{did_you_mean(spec.name, filter(str.isprintable, types.of_column))}"
+            )
         if spec.name in types.repeated:
             raise DataError(f"{path}: column {spec.name!r} stands there more than once; write the file with distinct names")
         plans.append(_plan_column(spec, types.of_column[spec.name], path))
@@ -154,31 +141,57 @@ def replan(
 def _plan_column(spec: ColumnSpec, file_type: Any, path: str) -> ColumnPlan:
     # The names inside a type are the file's, and may hold anything.
     where = f"{path}: column {spec.name!r} has type {' '.join(str(file_type).split())}"
-    num_lists, inner = 0, file_type
-    while pa.types.is_list(inner) or pa.types.is_large_list(inner):
-        num_lists, inner = num_lists + 1, inner.value_type
-    is_bytes = any(test(inner) for test in (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary))
-    if not is_bytes and inner not in _FILE_DTYPES:
-        raise DataError(
-            f"{where}; expected integers, floats, booleans, strings, or lists of these: convert it when writing, or do not read it"
-        )
-    if spec.kind == "bytes" and not is_bytes:
-        raise DataError(f'{where}; kind="bytes" expects strings: use kind="auto" for this column')
-    dtype = spec.dtype or (torch.uint8 if is_bytes else _FILE_DTYPES[inner])
-    if is_bytes and dtype != torch.uint8:
-        raise DataError(f"{where}; strings come as torch.uint8 bytes, not {dtype}: leave dtype out and hash or parse them in a feature")
-    is_dense = spec.kind == "dense" or (spec.kind == "auto" and num_lists == 0 and not is_bytes)
-    plan = ColumnPlan(spec.name, file_type, is_dense, is_bytes, dtype, num_lists=num_lists)
-    if is_dense:
-        if is_bytes or num_lists > 1 or (num_lists == 0 and spec.width > 1):
-            wanted = "numbers" if spec.width == 1 else f"lists of {spec.width} numbers"
-            raise DataError(f'{where}; a dense column of width {spec.width} expects {wanted}: ask for kind="auto" or another width')
-        return replace(plan, width=spec.width, default=_default(spec, dtype, where))
+    parts = take_apart(file_type)
+    dtype = _dtype_of(spec, parts, where)
+    width = _dense_width(spec, parts, where)
+    plan = ColumnPlan(spec.name, file_type, width is not None, parts.is_bytes, dtype, num_lists=parts.num_lists)
+    if parts.unit is not None:
+        unit = spec.unit or parts.unit
+        plan = replace(plan, unit=unit, scale=scale_of(parts.unit, unit))
+    elif spec.unit is not None:
+        raise DataError(f"{where}; unit={spec.unit!r} is for timestamps and dates: leave it out")
+    if width is not None:
+        return replace(plan, width=width, default=_default(spec, dtype, where))
     if spec.default is not None:
         raise DataError(f'{where}, so it is read ragged and takes no default; ask for kind="dense", or leave the default out')
-    if not is_bytes and dtype == torch.uint8:
+    if not parts.is_bytes and dtype == torch.uint8:
         raise DataError(f"{where}; torch.uint8 in a ragged column means the bytes of strings: ask for torch.int16 or wider")
-    return replace(plan, wraps=spec.kind == "ragged" and num_lists == 0)
+    return replace(plan, wraps=spec.kind == "ragged" and parts.num_lists == 0, weighted=parts.weight is not None)
+
+
+def _dtype_of(spec: ColumnSpec, parts: Parts, where: str) -> torch.dtype:
+    """Return the dtype of a column's values. Raises `DataError` where its type is not read, or not as asked for."""
+    if pa.types.is_null(parts.value):
+        raise DataError(f"{where}; it holds nulls alone where types are decided: give its type, as in Csv(types=...), or write it with one")
+    if pa.types.is_decimal(parts.value):
+        raise DataError(f"{where}; decimals are not read: write it as float64, or as int64 of its smallest unit")
+    if parts.dtype is None:
+        raise DataError(
+            f"{where}; expected integers, floats, booleans, strings, timestamps, dates, lists of these, or maps: "
+            "convert it when writing, or do not read it"
+        )
+    if parts.weight is not None and (parts.is_bytes or parts.weight not in NUMBER_DTYPES):
+        raise DataError(f"{where}; pairs must be of numbers, the second being the weight: hash strings when writing, or split the column")
+    if spec.kind == "bytes" and not parts.is_bytes:
+        raise DataError(f'{where}; kind="bytes" expects strings: use kind="auto" for this column')
+    if parts.is_bytes and spec.dtype not in (None, torch.uint8):
+        raise DataError(
+            f"{where}; strings come as torch.uint8 bytes, not {spec.dtype}: leave dtype out and hash or parse them in a feature"
+        )
+    return spec.dtype or parts.dtype
+
+
+def _dense_width(spec: ColumnSpec, parts: Parts, where: str) -> int | None:
+    """Return the width of a dense column, None where it is ragged. Raises `DataError` where it cannot be as asked for."""
+    if spec.kind == "auto" and not parts.is_bytes:
+        return 1 if parts.num_lists == 0 else parts.list_width or None
+    if spec.kind != "dense":
+        return None
+    wants_lists = parts.num_lists == 0 and spec.width > 1
+    if parts.is_bytes or parts.weight is not None or parts.num_lists > 1 or wants_lists or parts.list_width not in (None, spec.width):
+        wanted = "numbers" if spec.width == 1 else f"lists of {spec.width} numbers"
+        raise DataError(f'{where}; a dense column of width {spec.width} expects {wanted}: ask for kind="auto" or another width')
+    return spec.width
 
 
 def _default(spec: ColumnSpec, dtype: torch.dtype, where: str) -> Tensor | None:

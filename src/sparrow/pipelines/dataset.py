@@ -9,7 +9,7 @@ from sparrow.types import Batch, Stateful
 
 
 class Dataset(Stateful, Protocol):
-    """Batches with a position: `iter` yields the rest of the current epoch, then moves to the start of the next. `OrcDataset` is one."""
+    """Batches with a position: `iter` yields the rest of the current epoch, then moves to the start of the next. `Dataset` is one."""
 
     @property
     def epoch(self) -> int:

@@ -10,7 +10,7 @@ from torch import nn
 
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, expand_names, features_from_config
-from sparrow.io import OrcDataset
+from sparrow.io import Dataset
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines.model_configs import MODELS, ModelSection, Section
 from sparrow.pipelines.options import TrainerOptions
@@ -133,13 +133,13 @@ class RunConfig(Section):
         dense_half = _DENSE_OPTIMIZERS[dense.name](model.parameters(), lr=dense.lr, weight_decay=dense.weight_decay)
         return CombinedOptimizer(dense_half, SparseOptimizer(model, lr=sparse.lr, **sparse.hyper))
 
-    def build_dataset(self, paths: str | list[str], model: nn.Module, batch_size: int) -> OrcDataset:
+    def build_dataset(self, paths: str | list[str], model: nn.Module, batch_size: int) -> Dataset:
         """Return the batches of `paths`, of the columns that model and loss read. Raises `ConfigError` where the model reads the label."""
         read = cast(list[ColumnSpec], model.columns)
         if any(column.name == self.data.label for column in read):
             raise ConfigError(f"data.label is {self.data.label!r}, a column the model's features read; name the column of labels")
         columns: list[str | ColumnSpec] = [self.data.label, *read]
-        return OrcDataset(paths, columns, batch_size=batch_size, prefetch=self.data.prefetch)
+        return Dataset(paths, columns, batch_size=batch_size, prefetch=self.data.prefetch)
 
     def trainer_options(self, *, progress: bool = True) -> TrainerOptions:
         """Return the trainer's settings; it leaves this configuration in the run folder."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sparrow.errors import ConfigError, DataError
-from sparrow.io import OrcDataset
+from sparrow.io import Dataset
 from sparrow.metrics import AUC
 from sparrow.types import Column, ColumnSpec, Ragged
 
@@ -56,7 +56,7 @@ def fit_logistic_baseline(
     """Return how well logistic regression does: chosen and fitted on `train`, measured on `evaluation`, which nothing else looks at.
 
     Args:
-        train, evaluation: ORC files as `OrcDataset` takes them.
+        train, evaluation: ORC files as `Dataset` takes them.
         numerics: columns that enter as standardised log1p, 0 where missing, with an indicator of missing.
         ids: columns of int64 or string lists, one-hot over the values seen in training; a value occurring twice in a row counts twice.
         label: column of 0 and 1.
@@ -157,7 +157,7 @@ class _Encoder:
 
     def _read(self, paths: Any) -> list[_Part]:
         numerics = [ColumnSpec(name, kind="dense", default=math.nan) for name in self._numerics]
-        dataset = OrcDataset(paths, [ColumnSpec(self._label, kind="dense"), *numerics, *map(ColumnSpec, self._ids)], batch_size=_READ_ROWS)
+        dataset = Dataset(paths, [ColumnSpec(self._label, kind="dense"), *numerics, *map(ColumnSpec, self._ids)], batch_size=_READ_ROWS)
         parts = []
         for batch in dataset:
             labels = _dense(batch[self._label])
