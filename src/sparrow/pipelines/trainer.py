@@ -101,11 +101,11 @@ class Trainer:
         finished = self._open(parts, resume, is_over)
         if finished is not None:
             return {**finished, "already_finished": True}
-        total_samples = train.num_rows * epochs
+        total_samples = None if train.num_rows is None else train.num_rows * epochs
         try:
             for hook in self.hooks:
                 hook.on_fit_start(self, total_samples)
-            with StopRequest() as stop:
+            with StopRequest(wake=getattr(train, "interrupt", None)) as stop:
                 self._run_epochs(train, parts, epochs, max_steps, stop)
                 # In this order: the checkpoint keeps the window, so that after a resume it goes on as if nothing had been logged here.
                 self._save(parts)
@@ -148,6 +148,8 @@ class Trainer:
                             break
                         batch = next(batches, None)
                     if batch is None:
+                        if stop.requested and train.epoch == self.epoch:
+                            return  # interrupted while it waited
                         break
                     self._train_step(batch)
                     if self.step % self.options.log_every == 0:
@@ -294,7 +296,12 @@ def _is_over(summary: dict[str, Any], *, epochs: int, max_steps: int | None, wan
 
 
 def _epoch_ends(train: Dataset, batches: Iterator[Batch]) -> bool:
-    """Return whether the epoch has no further batch; `train` is then at the start of the next, else where it was."""
+    """Return whether the epoch has no further batch; `train` is then at the start of the next, else where it was.
+
+    A stream is not asked: its next batch may be hours away.
+    """
+    if train.num_rows is None:
+        return False
     position = train.state_dict()
     try:
         if next(batches, None) is None:
@@ -308,6 +315,8 @@ def _epoch_ends(train: Dataset, batches: Iterator[Batch]) -> bool:
 def _no_batch(train: Dataset) -> ConfigError:
     size = getattr(train, "batch_size", None)
     wanted = "" if size is None else f", batches of {size}"
+    if train.num_rows is None:
+        return ConfigError('the training data gave no batch: nothing had arrived; wait for rows with end="never", or start earlier')
     return ConfigError(
         f"the training data gave no batch: {train.num_rows} rows{wanted}; give more rows or a smaller batch_size, or keep the short last "
         f"batch (drop_last=False)"

@@ -151,8 +151,8 @@ class WatchedFolder(AbstractStream):
         for unit in found.doubtful:
             self._refuse(
                 DataError(
-                    f"{self._where(unit.key)}: landed since the state was saved, but was written more than {self._late_seconds:g} s before: "
-                    "it may be new, or consumed and touched since; move it away, under a new name if it is new, or raise late_seconds"
+                    f"{self._where(unit.key)}: landed since the state was saved, but was written over {self._late_seconds:g} s before: "
+                    "it may be new, or consumed and touched; move it away, under a new name if it is new, or raise late_seconds"
                 )
             )
         if found.look is not None and found.units:

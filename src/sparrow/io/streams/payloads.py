@@ -60,18 +60,18 @@ class AbstractPayloads(ABC):
     def columns(self, messages: Sequence[Parsed], path: str) -> dict[str, Column]:
         """Return the columns of messages of the same plans, end to end. Raises `PoisonError` where one of them is wrong."""
         plans = messages[0].plans
-        try:
-            columns = {
-                plan.name: decode(self._array(plan, index, messages), plan, Where(path, plan.name, 0, 0))
-                for index, plan in enumerate(plans)
-            }
-        except DataError as error:
-            raise PoisonError(str(error).removeprefix(f"{path}: ")) from None
-        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-            raise PoisonError(f"cannot be decoded ({first_line(error)})") from None
+        columns = {plan.name: self._column(plan, index, messages, path) for index, plan in enumerate(plans)}
         for plan in plans:
             self.shapes.setdefault(plan.name, plan.shape)
         return columns
+
+    def _column(self, plan: ColumnPlan, index: int, messages: Sequence[Parsed], path: str) -> Column:
+        try:
+            return decode(self._array(plan, index, messages), plan, Where(path, plan.name, 0, 0))
+        except DataError as error:
+            raise PoisonError(str(error).removeprefix(f"{path}: ")) from None
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            raise PoisonError(f"column {plan.name!r}: cannot be decoded ({first_line(error)})") from None
 
     def require_shapes(self, plans: Sequence[ColumnPlan]) -> None:
         """Raise `PoisonError` where a column would come out otherwise than before."""
@@ -154,8 +154,8 @@ class JsonPayloads(AbstractPayloads):
     def __init__(self, specs: Sequence[ColumnSpec], types: Mapping[str, Any]) -> None:
         super().__init__(specs)
         wanted = {spec.name: types.get(spec.name, None) or _json_type(spec) for spec in specs}
-        self._plans = plan_columns(specs, FileTypes(wanted, frozenset()), "JSON")
         self._checks = [(spec.name, check_of(wanted[spec.name])) for spec in specs]
+        self._plans = plan_columns(specs, FileTypes(wanted, frozenset()), "JSON")
         self._decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_distinct)
         for plan in self._plans:
             self.shapes[plan.name] = plan.shape
