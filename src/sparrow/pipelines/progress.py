@@ -94,4 +94,5 @@ def describe(fields: dict[str, Any]) -> str:
         parts.append(f"AUC {fields['auc']:.4f}")
     if fields.get("table_rows") is not None:
         parts.append(f"{fields['table_rows']:,} rows")
+    parts += [f"{value:,g} {name.replace('_', ' ')}" for name, value in fields.get("reader", {}).items()]
     return "  ".join(parts)

@@ -79,6 +79,7 @@ class Trainer:
         self._folder: RunFolder | None = None
         self._saver: Saver | None = None
         self._saved_step: int | None = None
+        self._reader: Dataset | None = None
 
     def fit(
         self, train: Dataset, *, epochs: int = 1, max_steps: int | None = None, evaluate_on: Dataset | None = None, resume: bool = False
@@ -101,6 +102,7 @@ class Trainer:
         finished = self._open(parts, resume, is_over)
         if finished is not None:
             return {**finished, "already_finished": True}
+        self._reader = train
         total_samples = None if train.num_rows is None else train.num_rows * epochs
         try:
             for hook in self.hooks:
@@ -251,11 +253,16 @@ class Trainer:
             return
         self.last_train = {"step": self.step, "epoch": self.epoch, "samples": self.num_samples, **self.running_metrics()}
         self._window.reset()
-        line = {**self.last_train, "seconds": self._watch.rounded()}
+        line = {**self.last_train, "seconds": self._watch.rounded(), **self._trouble()}
         if self._folder is not None:
             self._folder.append_metrics(line)
         for hook in self.hooks:
             hook.on_log(self, line)
+
+    def _trouble(self) -> dict[str, Any]:
+        """Return what the reader left out or waited for, where it counts that and it is not 0."""
+        counted = {name: value for name, value in getattr(self._reader, "counters", {}).items() if value}
+        return {"reader": counted} if counted else {}
 
     def running_metrics(self) -> dict[str, Any]:
         """Return the metrics of the steps since the last log, the speed and the table rows. Changes no result."""

@@ -54,7 +54,7 @@ def test_batches_are_the_rows_in_order_with_their_places(pieces: list[list[int]]
         total = sum(counts)
         batcher.add({"x": torch.arange(len(expected) - total, len(expected))} if total else {}, marks)
     while batcher.num_rows:
-        batch, after = batcher.take(min(batch_size, batcher.num_rows))
+        batch, after, _ = batcher.take(min(batch_size, batcher.num_rows))
         assert batch is not None
         values = batch["x"]
         assert isinstance(values, Tensor)
@@ -66,7 +66,7 @@ def test_batches_are_the_rows_in_order_with_their_places(pieces: list[list[int]]
         place = after["source"]
         assert begin_of[place.part] + (place.row if place.row is not None else sum(p == place.part for p, _ in expected)) == len(consumed)
     assert len(consumed) == len(expected)
-    rest, after = batcher.take(0)
+    rest, after, _ = batcher.take(0)
     assert rest is None
     # Parts without rows behind the last row are consumed with it, or now where there was no row at all.
     assert after == ({} if expected or not part else {"source": Place(part - 1, None)})

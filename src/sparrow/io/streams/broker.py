@@ -13,7 +13,7 @@ from sparrow.io.streams.partitions import Partition
 # Makes a consumer from librdkafka's settings. What it returns has the methods of confluent_kafka.Consumer used below.
 Connect = Callable[[dict[str, Any]], Any]
 
-_LOG = logging.getLogger("sparrow.io.streams.kafka")
+_LOG = logging.getLogger(__name__)
 
 # A position must never move by itself, nor be kept by the broker: the checkpoint is the one truth.
 _FIXED = {
@@ -79,7 +79,7 @@ def settings_of(servers: str | Sequence[str] | None, config: Mapping[str, Any] |
 
 
 def connect_confluent(settings: dict[str, Any]) -> Any:
-    """Return a `confluent_kafka.Consumer`. librdkafka's log goes to the logger `sparrow.io.streams.kafka`."""
+    """Return a `confluent_kafka.Consumer`. librdkafka's log goes to the logger of this module."""
     kafka = import_confluent()
     try:
         return kafka.Consumer(settings, logger=_LOG)

@@ -82,7 +82,6 @@ class WatchedFolder(AbstractStream):
         self._ledger = Ledger()
         self._shapes: dict[str, str] = {}
         self._liveness = Liveness()
-        self.skipped = 0
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
@@ -111,7 +110,7 @@ class WatchedFolder(AbstractStream):
             found = backlog.first(units)
             if part is not None and part.key not in {unit.key for unit in found.units} and not stopping.is_set():
                 self._refuse(DataError(f"{self._where(part.key)}: is gone, and only a part of it was read; put it back"))
-                batcher.add({}, [_end_of(part)])
+                batcher.add({}, [_end_of(part, num_skipped=1)])
             yield from self._consume(found, part, batcher, stopping)
             while not stopping.is_set():
                 found = backlog.next(units, began_ns)
@@ -149,6 +148,7 @@ class WatchedFolder(AbstractStream):
 
     def _consume(self, found: Found, part: PartRead | None, batcher: Batcher, stopping: threading.Event) -> Iterator[Handout]:
         for unit in found.doubtful:
+            batcher.add({}, [_end_of(None, num_skipped=1)])
             self._refuse(
                 DataError(
                     f"{self._where(unit.key)}: landed since the state was saved, but was written over {self._late_seconds:g} s before: "
@@ -162,37 +162,42 @@ class WatchedFolder(AbstractStream):
                 if stopping.is_set():
                     return
                 batcher.add(columns, [mark])
+                del columns
                 while batcher.num_rows >= self._batch_size:
                     yield batcher.take(self._batch_size)
 
     def _rows_of(self, unit: Unit, part: PartRead | None) -> Iterator[tuple[Mark, dict[str, Column]]]:
         """Yield the rows of a unit that are not consumed, and at its end a mark that says so."""
         is_ended = False
+        num_skipped = 0
         if part is not None and part.digest != unit.digest:
+            num_skipped += 1
             self._refuse(DataError(f"{self._where(unit.key)}: changed since a part of it was read; files must not change once they landed"))
         else:
             for file in unit.files:
                 first_row = part.row if part is not None and file.name == part.file else 0
                 if part is None or file.name >= part.file:
-                    for rows in self._rows_of_file(file, first_row):
-                        is_ended = rows.is_last and file is unit.files[-1]
-                        mark = Mark(unit, file.name, file.path, rows.first_row, rows.num_rows, is_ended, time.monotonic())
-                        yield mark, rows.columns
-                        del rows
+                    try:
+                        for rows in self._rows_of_file(file, first_row):
+                            is_ended = rows.is_last and file is unit.files[-1]
+                            mark = Mark(unit, file.name, file.path, rows.first_row, rows.num_rows, is_ended, time.monotonic(), num_skipped)
+                            num_skipped = 0
+                            yield mark, rows.columns
+                            del rows
+                    except DataError as error:
+                        self._refuse(error)
+                        num_skipped += 1
         if not is_ended:
-            yield _end_of(unit), {}
+            yield _end_of(unit, num_skipped), {}
 
     def _rows_of_file(self, file: LandedFile, first_row: int) -> Iterator[FileRows]:
-        try:
+        require_same(file)
+        shapes, pieces = read_file(file.path, file.identity.num_bytes, self._specs, first_row)
+        self._require_shapes(shapes, file.path)
+        for rows in pieces:
             require_same(file)
-            shapes, pieces = read_file(file.path, file.identity.num_bytes, self._specs, first_row)
-            self._require_shapes(shapes, file.path)
-            for rows in pieces:
-                require_same(file)
-                yield rows
-                del rows
-        except DataError as error:
-            self._refuse(error)
+            yield rows
+            del rows
 
     def _require_shapes(self, shapes: dict[str, str], path: str) -> None:
         for name, shape in shapes.items():
@@ -204,9 +209,9 @@ class WatchedFolder(AbstractStream):
                 )
 
     def _refuse(self, error: DataError) -> None:
+        """Raise `error` unless what is bad is left out."""
         if self._on_error == "error":
             raise DataError(f'{error}; or leave the rest of such files out with on_error="skip"') from error.__cause__
-        self.skipped += 1
 
     def _where(self, key: tuple[str, str]) -> str:
         return os.path.join(self._path, *filter(None, key))
@@ -215,6 +220,8 @@ class WatchedFolder(AbstractStream):
 
     def _advance(self, after: dict[Any, Place]) -> None:
         for source, (file, row) in after.items():
+            if source is None:
+                continue
             if isinstance(source, Look):
                 self._ledger.begin(source)
             elif isinstance(source, PartRead):
@@ -265,9 +272,9 @@ class WatchedFolder(AbstractStream):
         self._epoch, self._ledger, self._shapes = epoch, ledger, shapes
 
 
-def _end_of(source: Look | Unit | PartRead) -> Mark:
-    """Return a mark without rows that says a source is consumed."""
-    return Mark(source, "", "", 0, 0, True, time.monotonic())
+def _end_of(source: Look | Unit | PartRead | None, num_skipped: int = 0) -> Mark:
+    """Return a mark without rows that says a source is consumed; None moves nothing."""
+    return Mark(source, "", "", 0, 0, True, time.monotonic(), num_skipped)
 
 
 def _flush(batcher: Batcher) -> Iterator[Handout]:

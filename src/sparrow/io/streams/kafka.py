@@ -90,7 +90,6 @@ class KafkaDataset(AbstractStream):
         self._is_loaded = False
         self._liveness = Liveness()
         self._poller: Poller | None = None
-        self._num_skipped = 0
 
     def _list_partitions(self, timeout: float) -> dict[str, int]:
         broker = Broker(self._settings, self._connect)
@@ -111,11 +110,6 @@ class KafkaDataset(AbstractStream):
     def partitions(self) -> tuple[str, ...]:
         """What this rank reads, as `topic[partition]`."""
         return tuple(map(str, self._owned()))
-
-    @property
-    def skipped(self) -> int:
-        """Poison messages left out since this was made, read-ahead ones included."""
-        return self._num_skipped + (0 if self._poller is None else self._poller.num_skipped)
 
     @property
     def stalled_seconds(self) -> float:
@@ -142,8 +136,6 @@ class KafkaDataset(AbstractStream):
     def _read(self, stopping: threading.Event) -> Generator[Handout, None, None]:
         if self._start.needs_state and not self._is_loaded:
             raise ConfigError('start="checkpoint", and no state was loaded; call load_state_dict first, or begin with start="earliest"')
-        if self._poller is not None:
-            self._num_skipped += self._poller.num_skipped
         self._poller = poller = Poller(
             self._owned(),
             dict(self._positions),

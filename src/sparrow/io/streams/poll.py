@@ -21,6 +21,7 @@ from sparrow.io.streams.start import StartRule, require_held
 _POLL_SECONDS = 0.1
 # Between questions to a broker that is quiet, and to one that is away; and how long to wait for an answer.
 _PROBE_SECONDS = 5.0
+_BUSY_PROBE_SECONDS = 60.0
 _RETRY_SECONDS = 0.2
 _ANSWER_SECONDS = 1.0
 
@@ -35,7 +36,7 @@ class _Waiting:
 
 @final
 class Poller:
-    """One iteration over the partitions of a rank, in the reader's thread. The counts may be read from any."""
+    """One iteration over the partitions of a rank, in the reader's thread. The count may be read from any."""
 
     def __init__(
         self,
@@ -51,7 +52,6 @@ class Poller:
         skips: bool,
         num_partitions: Mapping[str, int],
     ) -> None:
-        self.num_skipped = 0
         self.num_unread_partitions = 0
         self._partitions, self._positions, self._start = partitions, positions, start
         self._payloads, self._liveness = payloads, liveness
@@ -62,7 +62,7 @@ class Poller:
         self._batcher = Batcher()
         self._waiting: list[_Waiting] = []
         self._num_waiting_rows = 0
-        self._probe_at = 0.0
+        self._probe_at = time.monotonic()
 
     def batches(self, broker: Broker, stopping: threading.Event) -> Iterator[Handout]:
         """Yield what to hand out, until the end or until `stopping`."""
@@ -145,8 +145,9 @@ class Poller:
             self._liveness.answered()
         elif broker.is_down:
             self._liveness.lost()
-        # Questions may take long, so only while no row waits.
-        if now >= self._probe_at and not messages and not self._num_rows:
+        # Questions may take long, so only while no row waits, but for one a minute.
+        is_idle = not messages and not self._num_rows
+        if now >= self._probe_at + (0.0 if is_idle else _BUSY_PROBE_SECONDS):
             self._probe(broker)
             self._probe_at = time.monotonic() + (_RETRY_SECONDS if self._liveness.is_lost else _PROBE_SECONDS)
         return messages
@@ -190,14 +191,14 @@ class Poller:
         path = f"{partition} offset {offset}"
         self._positions[partition] = Position(offset + 1, 0)
         first_row = self._first_row(partition, offset)
+        mark = Mark(partition, offset, path, first_row, 0, True, time.monotonic())
         try:
             parsed = self._parse(message, first_row)
         except PoisonError as error:
-            self._refuse(path, error)
-            parsed = None
-        num_rows = 0 if parsed is None else parsed.num_rows
-        self._waiting.append(_Waiting(Mark(partition, offset, path, first_row, num_rows, True, time.monotonic()), parsed))
-        self._num_waiting_rows += num_rows
+            self._waiting.append(_Waiting(self._refused(mark, error), None))
+            return
+        self._waiting.append(_Waiting(replace(mark, num_rows=parsed.num_rows), parsed))
+        self._num_waiting_rows += parsed.num_rows
 
     def _first_row(self, partition: Partition, offset: int) -> int:
         resumed = self._resumed.pop(partition, None)
@@ -218,10 +219,11 @@ class Poller:
             raise PoisonError(f"row {first_row} is wanted next, but it holds {parsed.num_rows}: it is not what it was; start anew")
         return parsed.since(first_row)
 
-    def _refuse(self, path: str, error: PoisonError) -> None:
+    def _refused(self, mark: Mark, error: PoisonError) -> Mark:
+        """Return the mark of a message that is left out; raise `DataError` where none is."""
         if not self._skips:
-            raise DataError(f'{path}: {error}; or leave such messages out with on_error="skip"') from None
-        self.num_skipped += 1
+            raise DataError(f'{mark.path}: {error}; or leave such messages out with on_error="skip"') from None
+        return replace(mark, num_rows=0, num_skipped=1)
 
     def _decode(self) -> None:
         """Make columns of all messages that wait."""
@@ -240,5 +242,4 @@ class Poller:
                 self._decode_together(group[: len(group) // 2])
                 self._decode_together(group[len(group) // 2 :])
                 return
-            self._refuse(path, error)
-            self._batcher.add({}, [replace(group[0].mark, num_rows=0)])
+            self._batcher.add({}, [self._refused(group[0].mark, error)])

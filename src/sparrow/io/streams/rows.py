@@ -30,6 +30,7 @@ class Mark:
     first_row: of the rows, counted within the part. num_rows may be 0: a part that was empty or left out.
     is_last:   whether the part ends with these rows.
     arrived:   when they were read, by the clock of the batcher's owner.
+    num_skipped: parts left out here, counted once the mark is consumed.
     """
 
     source: Hashable
@@ -39,13 +40,16 @@ class Mark:
     num_rows: int
     is_last: bool
     arrived: float
+    num_skipped: int = 0
 
 
 class Handout(NamedTuple):
-    """A batch, or None where only places moved; and for each source it moves, its place once the batch is consumed."""
+    """A batch, or None where only places moved; and for each source it moves, its place once the batch is consumed. num_skipped: parts left
+    out on the way."""
 
     batch: Batch | None
     after: dict[Any, Place]
+    num_skipped: int = 0
 
 
 @dataclass(slots=True)
@@ -80,11 +84,12 @@ class Batcher:
         parts: list[dict[str, Column]] = []
         spans: list[RowSpan] = []
         after: dict[Any, Place] = {}
-        wanted = num_rows
+        wanted, num_skipped = num_rows, 0
         while self._pieces:
             piece = self._pieces[0]
             begin = piece.num_used
-            wanted -= _consume(piece, wanted, spans, after)
+            num_skipped += _consume(piece, wanted, spans, after)
+            wanted -= piece.num_used - begin
             if piece.num_used > begin:
                 parts.append({name: between(column, begin, piece.num_used) for name, column in piece.columns.items()})
             if piece.marks:
@@ -93,14 +98,14 @@ class Batcher:
         assert wanted == 0, "more rows asked for than there are"
         self.num_rows -= num_rows
         if not parts:
-            return Handout(None, after)
+            return Handout(None, after, num_skipped)
         columns = parts[0] if len(parts) == 1 else {name: concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Handout(Batch.of(columns, origin=tuple(spans)), after)
+        return Handout(Batch.of(columns, origin=tuple(spans)), after, num_skipped)
 
 
 def _consume(piece: _Piece, wanted: int, spans: list[RowSpan], after: dict[Any, Place]) -> int:
-    """Use up to `wanted` rows of a piece; return how many. Notes their spans, and the places after them."""
-    used = 0
+    """Use up to `wanted` rows of a piece; return how many parts were skipped there. Notes the rows' spans, and the places after them."""
+    used = num_skipped = 0
     while piece.marks:
         mark = piece.marks[0]
         left = mark.num_rows - piece.used_of_mark
@@ -114,10 +119,11 @@ def _consume(piece: _Piece, wanted: int, spans: list[RowSpan], after: dict[Any, 
         used += now
         piece.used_of_mark += now
         if now == left:
+            num_skipped += mark.num_skipped
             piece.marks.popleft()
             piece.used_of_mark = 0
     piece.num_used += used
-    return used
+    return num_skipped
 
 
 def _extend(spans: list[RowSpan], span: RowSpan) -> None:

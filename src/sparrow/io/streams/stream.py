@@ -27,6 +27,7 @@ class AbstractStream(ABC):
         self._batch_size = batch_size
         self._prefetch = prefetch
         self._epoch = 0
+        self._num_skipped = 0
         self._reader: Reader[Handout] | None = None
 
     @abstractmethod
@@ -48,6 +49,11 @@ class AbstractStream(ABC):
         return self._batch_size
 
     @property
+    def skipped(self) -> int:
+        """Bad messages or files left out since this was made, up to the last batch handed out."""
+        return self._num_skipped
+
+    @property
     def num_rows(self) -> None:
         """None: how many rows will come is not known."""
         return None
@@ -59,9 +65,10 @@ class AbstractStream(ABC):
 
     def _batches(self, reader: Reader[Handout]) -> Iterator[Batch]:
         try:
-            for batch, after in reader:
+            for batch, after, num_skipped in reader:
                 self._require_current(reader)
                 self._advance(after)
+                self._num_skipped += num_skipped
                 if batch is not None:
                     yield batch
                     del batch
