@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import confluent_kafka
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -222,6 +223,39 @@ def test_a_position_that_retention_deleted_is_an_error_and_no_jump(kafka: MockKa
         all_ids(later)
     assert "keep messages longer" in str(gone.value)
     assert later.state_dict() == stream.state_dict()
+
+
+def test_retention_of_a_real_log(kafka: MockKafka, topic: str) -> None:
+    """The broker keeps 5 MB a partition."""
+    large = arrow_message(pa.table({"id": np.arange(50_000)}))
+    kafka.produce(topic, [(0, ids_message(range(8)))])
+    stream = dataset(kafka, topic)
+    assert all_ids(stream) == list(range(8))
+    kafka.produce(topic, [(0, large)] * 20)
+    later = dataset(kafka, topic)
+    later.load_state_dict(stream.state_dict())
+    with pytest.raises(
+        DataError, match=rf"{topic}\[0\]: offset 1 is wanted next, but the broker holds only offsets from \d+ on: retention"
+    ):
+        all_ids(later)
+
+
+def test_retention_that_overtakes_a_reader(kafka: MockKafka, topic: str) -> None:
+    """While nobody takes batches, the broker deletes what comes next: the broker's own refusal, in the middle of an iteration."""
+    large = arrow_message(pa.table({"id": np.arange(50_000)}))
+    kafka.produce(topic, [(0, large)] * 3)
+    config = {**FAST, "queued.max.messages.kbytes": 1, "fetch.message.max.bytes": 1000}
+    with dataset(kafka, topic, batch_size=50_000, prefetch=1, end="never", config=config) as stream:
+        batches = iter(stream)
+        seen = [next(batches).num_samples]
+        kafka.produce(topic, [(0, large)] * 40)
+        with pytest.raises(
+            DataError, match=rf"{topic}\[0\]: offset \d+ is wanted next, but the broker holds only offsets from \d+ on: retention"
+        ):
+            seen.extend(batch.num_samples for batch in batches)
+        (_, offset, row) = stream.state_dict()["positions"][topic][0]
+        assert (offset, row) == (len(seen), 0)
+        assert len(seen) < 30
 
 
 def test_a_position_gone_while_reading_is_the_same_error(kafka: MockKafka, topic: str) -> None:
