@@ -9,7 +9,11 @@ from sparrow.types import Batch, Stateful
 
 
 class Dataset(Stateful, Protocol):
-    """Batches with a position: `iter` yields the rest of the current epoch, then moves to the start of the next. `Dataset` is one."""
+    """Batches with a position: `iter` yields the rest of the current epoch, then moves to the start of the next.
+
+    A stream (`sparrow.io.streams`) is one too. It does not know its length, and its `iter` may wait: where there is a method `interrupt()`,
+    a requested stop calls it, and the iteration then ends at once without the epoch.
+    """
 
     @property
     def epoch(self) -> int:
@@ -17,8 +21,8 @@ class Dataset(Stateful, Protocol):
         ...
 
     @property
-    def num_rows(self) -> int:
-        """Rows of an epoch."""
+    def num_rows(self) -> int | None:
+        """Rows of an epoch, None where it is not known."""
         ...
 
     def __iter__(self) -> Iterator[Batch]: ...

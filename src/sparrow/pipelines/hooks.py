@@ -39,8 +39,9 @@ class Hook:
     changes in `after_step`, such as a learning rate, then continues where it was.
     """
 
-    def on_fit_start(self, trainer: RunningTrainer, total_samples: int) -> None:
-        """Before the first step, everything restored. total_samples: of the whole run, those already seen included."""
+    def on_fit_start(self, trainer: RunningTrainer, total_samples: int | None) -> None:
+        """Before the first step, everything restored. total_samples: of the whole run, those already seen included; None where the data
+        does not say."""
 
     def after_step(self, trainer: RunningTrainer) -> None:
         """After the optimizer's step, before logging and saving; `trainer.step` counts it."""

@@ -49,7 +49,7 @@ class BarProgress(LineProgress):
     def line(self, text: str) -> None:
         self._bar.console.print(text, highlight=False, markup=False)
 
-    def on_fit_start(self, trainer: RunningTrainer, total_samples: int) -> None:
+    def on_fit_start(self, trainer: RunningTrainer, total_samples: int | None) -> None:
         self._bar.start()
         self._bar.start_task(self._task)
         self._bar.update(self._task, total=total_samples, completed=trainer.num_samples)
@@ -94,4 +94,5 @@ def describe(fields: dict[str, Any]) -> str:
         parts.append(f"AUC {fields['auc']:.4f}")
     if fields.get("table_rows") is not None:
         parts.append(f"{fields['table_rows']:,} rows")
+    parts += [f"{value:,g} {name.replace('_', ' ')}" for name, value in fields.get("reader", {}).items()]
     return "  ".join(parts)

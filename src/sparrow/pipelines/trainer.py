@@ -79,6 +79,7 @@ class Trainer:
         self._folder: RunFolder | None = None
         self._saver: Saver | None = None
         self._saved_step: int | None = None
+        self._reader: Dataset | None = None
 
     def fit(
         self, train: Dataset, *, epochs: int = 1, max_steps: int | None = None, evaluate_on: Dataset | None = None, resume: bool = False
@@ -101,11 +102,12 @@ class Trainer:
         finished = self._open(parts, resume, is_over)
         if finished is not None:
             return {**finished, "already_finished": True}
-        total_samples = train.num_rows * epochs
+        self._reader = train
+        total_samples = None if train.num_rows is None else train.num_rows * epochs
         try:
             for hook in self.hooks:
                 hook.on_fit_start(self, total_samples)
-            with StopRequest() as stop:
+            with StopRequest(wake=getattr(train, "interrupt", None)) as stop:
                 self._run_epochs(train, parts, epochs, max_steps, stop)
                 # In this order: the checkpoint keeps the window, so that after a resume it goes on as if nothing had been logged here.
                 self._save(parts)
@@ -148,6 +150,8 @@ class Trainer:
                             break
                         batch = next(batches, None)
                     if batch is None:
+                        if stop.requested and train.epoch == self.epoch:
+                            return  # interrupted while it waited
                         break
                     self._train_step(batch)
                     if self.step % self.options.log_every == 0:
@@ -249,11 +253,16 @@ class Trainer:
             return
         self.last_train = {"step": self.step, "epoch": self.epoch, "samples": self.num_samples, **self.running_metrics()}
         self._window.reset()
-        line = {**self.last_train, "seconds": self._watch.rounded()}
+        line = {**self.last_train, "seconds": self._watch.rounded(), **self._trouble()}
         if self._folder is not None:
             self._folder.append_metrics(line)
         for hook in self.hooks:
             hook.on_log(self, line)
+
+    def _trouble(self) -> dict[str, Any]:
+        """Return what the reader left out or waited for, where it counts that and it is not 0."""
+        counted = {name: value for name, value in getattr(self._reader, "counters", {}).items() if value}
+        return {"reader": counted} if counted else {}
 
     def running_metrics(self) -> dict[str, Any]:
         """Return the metrics of the steps since the last log, the speed and the table rows. Changes no result."""
@@ -294,7 +303,12 @@ def _is_over(summary: dict[str, Any], *, epochs: int, max_steps: int | None, wan
 
 
 def _epoch_ends(train: Dataset, batches: Iterator[Batch]) -> bool:
-    """Return whether the epoch has no further batch; `train` is then at the start of the next, else where it was."""
+    """Return whether the epoch has no further batch; `train` is then at the start of the next, else where it was.
+
+    A stream is not asked: its next batch may be hours away.
+    """
+    if train.num_rows is None:
+        return False
     position = train.state_dict()
     try:
         if next(batches, None) is None:
@@ -308,6 +322,8 @@ def _epoch_ends(train: Dataset, batches: Iterator[Batch]) -> bool:
 def _no_batch(train: Dataset) -> ConfigError:
     size = getattr(train, "batch_size", None)
     wanted = "" if size is None else f", batches of {size}"
+    if train.num_rows is None:
+        return ConfigError('the training data gave no batch: nothing had arrived; wait for rows with end="never", or start earlier')
     return ConfigError(
         f"the training data gave no batch: {train.num_rows} rows{wanted}; give more rows or a smaller batch_size, or keep the short last "
         f"batch (drop_last=False)"

@@ -1,0 +1,56 @@
+"""The rows of one file: the only place where streams meet the readers of file formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sparrow.errors import DataError
+from sparrow.io.files import SourceFile, find_files
+from sparrow.io.opening import StaleError, open_file
+from sparrow.io.read import Position, Source, read_pieces
+from sparrow.types import Column, ColumnSpec
+
+
+class FileRows(NamedTuple):
+    """Some rows of a file: `num_rows` from `first_row` on. is_last: it ends with them."""
+
+    first_row: int
+    num_rows: int
+    columns: dict[str, Column]
+    is_last: bool
+
+
+def read_file(path: str, num_bytes: int, specs: Sequence[ColumnSpec], first_row: int) -> tuple[dict[str, str], Iterator[FileRows]]:
+    """Return the shapes of the columns, in words, and an iterator over the rows from `first_row` on; ({}, none) for a file without rows.
+
+    Raises `DataError` naming file, column and row for anything wrong, now or while iterating.
+    """
+    file = _found(path, num_bytes)
+    with open_file(file, None) as opened:
+        if opened.file.count_rows() == 0:
+            return {}, iter(())
+    source = Source.of((file,), tuple(specs), None, None)
+    return {plan.name: plan.shape for plan in source.plans}, _rows(source, first_row)
+
+
+def _found(path: str, num_bytes: int) -> SourceFile:
+    try:
+        (file,) = find_files(path)
+    except DataError:
+        raise DataError(f"{path}: the file is gone since it was found; put it back, or leave files alone once they have landed") from None
+    if file.num_bytes != num_bytes:
+        raise StaleError(f"{path}: changed while in use, {num_bytes} bytes before, {file.num_bytes} now; files must land whole")
+    return file
+
+
+def _rows(source: Source, first_row: int) -> Iterator[FileRows]:
+    # One piece is held back: only the next tells whether it was the last.
+    held: FileRows | None = None
+    for piece in read_pieces(source, Position(0, first_row)):
+        if held is not None:
+            yield held
+        held = FileRows(piece.first_row, piece.num_rows, piece.columns, False)
+        del piece
+    if held is not None:
+        yield held._replace(is_last=True)

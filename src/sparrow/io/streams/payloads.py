@@ -1,0 +1,216 @@
+"""Messages -> columns: Arrow IPC streams and JSON."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import pyarrow as pa
+import torch
+
+from sparrow.errors import ConfigError, DataError
+from sparrow.io.decode import Where, decode
+from sparrow.io.formats.format import FileTypes
+from sparrow.io.plan import ColumnPlan, plan_columns
+from sparrow.io.streams.json_values import check_of
+from sparrow.types import Column, ColumnSpec
+
+
+class PoisonError(Exception):
+    """A message is not what was asked for; the text says why, without naming the message."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parsed:
+    """The rows of one message, columns in the order of `plans`. content: pa.Table (Arrow) or a list of values a column (JSON)."""
+
+    plans: tuple[ColumnPlan, ...]
+    num_rows: int
+    content: Any
+
+    def since(self, row: int) -> Parsed:
+        """Return the rows from `row` on."""
+        if row == 0:
+            return self
+        rest = self.content.slice(row) if isinstance(self.content, pa.Table) else [values[row:] for values in self.content]
+        return Parsed(self.plans, self.num_rows - row, rest)
+
+
+class AbstractPayloads(ABC):
+    """Reads messages of one kind, for columns of fixed shapes.
+
+    shapes: column -> what it becomes, in words. What the columns asked for leave open, the first good message decides.
+    """
+
+    def __init__(self, specs: Sequence[ColumnSpec]) -> None:
+        self.specs = tuple(specs)
+        self.shapes: dict[str, str] = {}
+
+    @abstractmethod
+    def parse(self, value: bytes) -> Parsed:
+        """Return the rows of a message. Raises `PoisonError`."""
+
+    @abstractmethod
+    def _array(self, plan: ColumnPlan, index: int, messages: Sequence[Parsed]) -> Any:
+        """Return one Arrow array of column `index` of `messages`."""
+
+    def columns(self, messages: Sequence[Parsed], path: str) -> dict[str, Column]:
+        """Return the columns of messages of the same plans, end to end. Raises `PoisonError` where one of them is wrong."""
+        plans = messages[0].plans
+        columns = {plan.name: self._column(plan, index, messages, path) for index, plan in enumerate(plans)}
+        for plan in plans:
+            self.shapes.setdefault(plan.name, plan.shape)
+        return columns
+
+    def _column(self, plan: ColumnPlan, index: int, messages: Sequence[Parsed], path: str) -> Column:
+        try:
+            return decode(self._array(plan, index, messages), plan, Where(path, plan.name, "message", 0))
+        except DataError as error:
+            raise PoisonError(str(error).removeprefix(f"{path}: ")) from None
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            raise PoisonError(f"column {plan.name!r}: cannot be decoded ({first_line(error)})") from None
+
+    def require_shapes(self, plans: Sequence[ColumnPlan]) -> None:
+        """Raise `PoisonError` where a column would come out otherwise than before."""
+        for plan in plans:
+            expected = self.shapes.get(plan.name, plan.shape)
+            if plan.shape != expected:
+                raise PoisonError(
+                    f"column {plan.name!r} has type {plan.file_type} and would be {plan.shape}, but the messages before gave {expected}; "
+                    "produce all alike, or ask for one kind and dtype in a ColumnSpec"
+                )
+
+
+@final
+class ArrowPayloads(AbstractPayloads):
+    """Arrow IPC streams: a schema, record batches, the end marker, and nothing else."""
+
+    def __init__(self, specs: Sequence[ColumnSpec]) -> None:
+        super().__init__(specs)
+        self._last: tuple[Any, tuple[ColumnPlan, ...]] | None = None
+
+    def parse(self, value: bytes) -> Parsed:
+        table = self._read(value)
+        return Parsed(self._plans_for(table.schema), table.num_rows, table)
+
+    def _read(self, value: bytes) -> Any:
+        if not value:
+            raise PoisonError("the message is empty; expected an Arrow IPC stream")
+        names = [spec.name for spec in self.specs]
+        try:
+            source = pa.BufferReader(value)
+            reader = pa.ipc.open_stream(source)
+            self._plans_for(reader.schema)
+            batches, end_of_rows = [], source.tell()
+            for batch in _batches_of(reader):
+                chosen = batch.select(names)
+                chosen.validate(full=True)
+                batches.append(chosen)
+                end_of_rows = source.tell()
+            schema = batches[0].schema if batches else pa.schema([reader.schema.field(name) for name in names])
+            table = pa.Table.from_batches(batches, schema=schema)
+            end = source.tell()
+        # A hostile message may fail at any of pyarrow's layers.
+        except (pa.ArrowException, ValueError, TypeError, OverflowError, OSError, KeyError, MemoryError) as error:
+            raise PoisonError(f"is no Arrow IPC stream, or a damaged one ({first_line(error)}); produce it again") from None
+        if end == end_of_rows:
+            raise PoisonError("the Arrow IPC stream has no end marker, so it may be cut short; close the writer before taking its bytes")
+        if end != len(value):
+            raise PoisonError(f"{len(value) - end} bytes follow the end of the Arrow IPC stream; produce one stream a message")
+        return table
+
+    def _plans_for(self, schema: Any) -> tuple[ColumnPlan, ...]:
+        if self._last is None or not self._last[0].equals(schema):
+            try:
+                plans = plan_columns(self.specs, FileTypes.of(schema), "")
+            except DataError as error:
+                raise PoisonError(str(error).removeprefix(": ")) from None
+            self._last = schema, plans
+        self.require_shapes(self._last[1])
+        return self._last[1]
+
+    def _array(self, plan: ColumnPlan, index: int, messages: Sequence[Parsed]) -> Any:
+        chunks = [chunk for message in messages for chunk in message.content.column(index).chunks]
+        if len(chunks) == 1:
+            return chunks[0]
+        return pa.concat_arrays(chunks) if chunks else pa.array([], plan.file_type)
+
+
+def _batches_of(reader: Any) -> Iterator[Any]:
+    while True:
+        try:
+            yield reader.read_next_batch()
+        except StopIteration:
+            return
+
+
+@final
+class JsonPayloads(AbstractPayloads):
+    """JSON in UTF-8: one object a message, or an array of objects. Types are those of the columns asked for."""
+
+    def __init__(self, specs: Sequence[ColumnSpec], types: Mapping[str, Any]) -> None:
+        super().__init__(specs)
+        wanted = {spec.name: types.get(spec.name, None) or _json_type(spec) for spec in specs}
+        self._checks = [(spec.name, check_of(wanted[spec.name])) for spec in specs]
+        self._plans = plan_columns(specs, FileTypes(wanted, frozenset()), "JSON")
+        self._decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_distinct)
+        for plan in self._plans:
+            self.shapes[plan.name] = plan.shape
+
+    def parse(self, value: bytes) -> Parsed:
+        try:
+            rows = self._decoder.decode(value.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise PoisonError(f"is not UTF-8 ({first_line(error)}); produce JSON in UTF-8") from None
+        except (ValueError, RecursionError) as error:
+            raise PoisonError(f"is not JSON ({first_line(error)}); expected an object or an array of objects") from None
+        rows = rows if isinstance(rows, list) else [rows]
+        for index, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise PoisonError(f"row {index} is a JSON {type(row).__name__}; expected an object")
+        content = []
+        for name, check in self._checks:
+            values = [row.get(name) for row in rows]
+            for index, one in enumerate(values):
+                wrong = check(one)
+                if wrong is not None:
+                    raise PoisonError(f"column {name!r}, row {index}: {wrong}")
+            content.append(values)
+        return Parsed(self._plans, len(rows), content)
+
+    def _array(self, plan: ColumnPlan, index: int, messages: Sequence[Parsed]) -> Any:
+        return pa.array(list(itertools.chain.from_iterable(message.content[index] for message in messages)), plan.file_type)
+
+
+def _json_type(spec: ColumnSpec) -> Any:
+    """Return the Arrow type in which a column is gathered: the widest of its kind, so that the cast to its dtype can tell what is lost."""
+    if spec.kind == "bytes":
+        return pa.string()
+    if spec.dtype is None:
+        raise ConfigError(
+            f'column {spec.name!r}: JSON does not say what kind of number it holds; give ColumnSpec(dtype=...), kind="bytes" for strings, '
+            f"or types={{{spec.name!r}: an Arrow type}}"
+        )
+    leaf = pa.bool_() if spec.dtype == torch.bool else pa.float64() if spec.dtype.is_floating_point else pa.int64()
+    is_list = spec.kind == "ragged" or (spec.kind == "dense" and spec.width > 1)
+    return pa.list_(leaf) if is_list else leaf
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise ValueError("an object names a field twice")
+    return row
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
