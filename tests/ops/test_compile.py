@@ -1,0 +1,60 @@
+"""Functional operators inside a compiled function: one graph, any sizes, the values of eager mode."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from sparrow.ops.bucketize.op import bucketize
+from sparrow.ops.dedup_ids.op import dedup_ids
+from sparrow.ops.farm_hash.op import farm_hash
+from sparrow.ops.find.op import find
+from sparrow.ops.pool_backward.op import pool_backward
+from sparrow.ops.unsigned_mod.op import unsigned_mod
+from sparrow.tables.growth import IdMap
+
+
+def _map() -> IdMap:
+    ids = IdMap([7])
+    ids.find_or_insert(torch.arange(20), torch.tensor([0, 20]))
+    return ids
+
+
+MAP = _map()
+
+
+CASES: dict[str, tuple[Callable[..., Any], Callable[[int], tuple[Any, ...]]]] = {
+    "bucketize": (bucketize, lambda n: (torch.linspace(-2, 2, n), torch.tensor([-1.0, 0.0, 1.5], dtype=torch.float64))),
+    "dedup_ids": (lambda ids, offsets: dedup_ids([ids, ids], offsets), lambda n: (torch.arange(n) % 5, torch.tensor([0, n, 2 * n]))),
+    "farm_hash": (farm_hash, lambda n: (torch.arange(3 * n).to(torch.uint8), torch.arange(n + 1) * 3)),
+    "find": (
+        lambda ids, offsets: find(MAP.lines, MAP.headers, MAP.ranges, ids, offsets),
+        lambda n: (torch.arange(n) * 2, torch.tensor([0, n])),
+    ),
+    "pool_backward": (
+        lambda grad, inverse, offsets: pool_backward(
+            grad, torch.arange(5, dtype=torch.int32), inverse, offsets, None, torch.zeros(1, dtype=torch.int64)
+        ),
+        lambda n: (torch.randn(n, 1, 3, generator=torch.Generator().manual_seed(n)), torch.arange(n).int() % 5, torch.arange(n + 1)),
+    ),
+    "unsigned_mod": (lambda ids: unsigned_mod(ids, 7), lambda n: (torch.arange(n) - 3,)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_graph_of_any_size_gives_the_values_of_eager_mode(name: str) -> None:
+    function, arguments = CASES[name]
+    graphs = 0
+
+    def count(graph: torch.fx.GraphModule, _: object) -> Callable[..., Any]:
+        nonlocal graphs
+        graphs += 1
+        return graph.forward
+
+    compiled = torch.compile(lambda *given: function(*given), fullgraph=True, dynamic=True, backend=count)
+    for num_ids in (6, 11, 17):
+        expected, got = function(*arguments(num_ids)), compiled(*arguments(num_ids))
+        for one, two in zip(*((values if isinstance(values, tuple) else (values,)) for values in (expected, got)), strict=True):
+            assert torch.equal(one, two)
+    assert graphs == 1
