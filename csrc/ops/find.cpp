@@ -4,13 +4,14 @@
 #include <tuple>
 
 #include "ops/id_map_access.h"
+#include "ops/kept_output.h"
 
 namespace sparrow {
 
 std::tuple<Tensor, Tensor> find_cpu(Tensor lines, Tensor headers, Tensor ranges, Tensor ids, Tensor table_offsets) {
   const IdMap map = id_map_of(lines, headers, ranges);
   const Ids in = ids_of(ids, table_offsets, headers);
-  Tensor rows = empty<int32_t>({ids.numel()}, ids);
+  Tensor rows = empty_kept<int32_t>({ids.numel()}, ids);
   Tensor num_missing = empty<int64_t>({1}, ids);
   auto* row = output<int32_t>(rows, "rows");
   std::atomic<int64_t> missing = 0;

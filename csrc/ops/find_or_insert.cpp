@@ -6,6 +6,7 @@
 
 #include "core/insert_owners.h"
 #include "ops/id_map_access.h"
+#include "ops/kept_output.h"
 
 namespace sparrow {
 namespace {
@@ -47,8 +48,8 @@ std::tuple<Tensor, Tensor, Tensor> find_or_insert_cpu(Tensor lines, Tensor heade
   STD_TORCH_CHECK(counter.num_free >= 0 && counter.num_free <= free_rows.numel(), "free_rows holds ", free_rows.numel(),
                   " rows, counters say ", counter.num_free);
   const int64_t num_ids = ids.numel(), num_tables = headers.size(0);
-  Tensor rows = empty<int32_t>({num_ids}, ids);
-  Tensor new_positions = empty<int32_t>({num_ids}, ids);
+  Tensor rows = empty_kept<int32_t>({num_ids}, ids);
+  Tensor new_positions = empty_kept<int32_t>({num_ids}, ids);
   Tensor num_new = empty<int64_t>({1}, ids);
   auto* row = output<int32_t>(rows, "rows");
   auto* new_position = output<int32_t>(new_positions, "new_positions");

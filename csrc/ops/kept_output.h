@@ -17,7 +17,7 @@ extern "C" [[gnu::weak]] AOTITorchError torch_from_blob(void* data, int64_t ndim
 namespace sparrow {
 
 // Smaller ones are left to torch: the allocator of the process keeps their pages itself, and huge pages would waste more than they save.
-constexpr int64_t kKeptOutputBytes = int64_t{1} << 22;
+constexpr int64_t kKeptOutputBytes = int64_t{1} << 20;
 
 // Returns an uninitialised contiguous CPU tensor of T.
 template <typename T>
