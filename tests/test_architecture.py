@@ -178,6 +178,8 @@ def test_command_line_options_are_pinned() -> None:
     from sparrow.cli.main import command_options
 
     assert command_options() == {
+        "sparrow data head": ["--columns", "--debug", "--json", "--rows"],
+        "sparrow data schema": ["--debug", "--json"],
         "sparrow data synth": ["--debug", "--eval-rows", "--rows", "--seed"],
         "sparrow eval": ["--data", "--debug", "--json"],
         "sparrow inspect": ["--debug", "--json"],

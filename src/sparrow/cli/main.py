@@ -32,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     help="Train and inspect recommendation models with dynamic embedding tables.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Make data.")
+data_app = typer.Typer(no_args_is_help=True, help="Look at data, and make some.")
 app.add_typer(data_app, name="data")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -95,6 +95,37 @@ def inspect(
     from sparrow.saver import describe_checkpoint
 
     print_checkpoint(describe_checkpoint(newest_checkpoint(path)), as_json=as_json)
+
+
+Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, globs, or URLs.")]
+
+
+@data_app.command("head")
+def head(
+    files: Files,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="How many rows.")] = 10,
+    columns: Annotated[str | None, typer.Option("--columns", help="Names, by commas; all by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON a row.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show the first rows of files."""
+    from sparrow.cli.show_data import print_head
+    from sparrow.io.peek import read_head
+
+    print_head(read_head(files, rows, columns.split(",") if columns else None), as_json=as_json)
+
+
+@data_app.command("schema")
+def schema(
+    files: Files,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show the columns of files, what a Dataset makes of them, and how files differ."""
+    from sparrow.cli.show_data import print_schema
+    from sparrow.io.peek import read_schema
+
+    print_schema(read_schema(files), as_json=as_json)
 
 
 @data_app.command("synth")
