@@ -105,7 +105,7 @@ def test_after_the_last_batch_the_rest_of_the_epoch_is_empty_and_the_next_follow
 
 
 def test_with_drop_last_the_next_epoch_starts_at_the_first_row(folder):
-    dataset = _dataset(folder, drop_last=True)
+    dataset = _dataset(folder, tail="drop")
     full = sum(_FILE_ROWS) // 4 * 4
     assert _rows(dataset) == list(range(full))
     assert (dataset.epoch, _rows(dataset)) == (1, list(range(full)))

@@ -59,7 +59,7 @@ class FeatureEngine(nn.Module):
             group_name = group_of[feature.column]
             columns[group_name][feature.name] = self._compute(feature, batch, group_name, known)
         groups = {name: Group(columns[name], group.num_rows, group.sample_to_row) for name, group in batch.groups.items() if columns[name]}
-        return Batch(groups, batch.origin)
+        return Batch(groups, batch.origin, batch.num_padding)
 
     def _compute(self, feature: Feature, batch: Batch, group_name: str, known: dict[_Expression, Column]) -> Column:
         assert feature.column is not None, "checked when the engine was built"

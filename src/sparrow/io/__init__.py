@@ -1,3 +1,6 @@
 """Columns on disk -> batches of tensors. `docs/data.md` is the page for users."""
 
+from sparrow.io.agreement import Agreement as Agreement
+from sparrow.io.cutting import Cost as Cost
 from sparrow.io.dataset import Dataset as Dataset
+from sparrow.io.order import Shuffle as Shuffle

@@ -7,35 +7,47 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, final, get_args
 
-from sparrow.errors import CheckpointError, ConfigError, DataError, did_you_mean
-from sparrow.io.batches import cut
+from sparrow.errors import ConfigError, DataError, did_you_mean
+from sparrow.io.agreement import Agreement, agreed
+from sparrow.io.chunks import Handed
+from sparrow.io.cutting import Cost, Cutting, Tail, cut
+from sparrow.io.deals import Deals, Mark, Position, Task
 from sparrow.io.files import Paths, find_files
 from sparrow.io.fingerprint import difference, fingerprint
 from sparrow.io.formats.format import Format
 from sparrow.io.formats.known import as_format
+from sparrow.io.order import Shuffle
 from sparrow.io.plan import as_specs
+from sparrow.io.position import SavedRank, resume
 from sparrow.io.prefetch import Prefetcher
-from sparrow.io.read import Position, Source, read_pieces
+from sparrow.io.read import Source, nothing_left
 from sparrow.io.skipped import SkipLog, Skipped
+from sparrow.io.worker import Decoded, PieceWorker
 from sparrow.types import Batch, ColumnSpec
-
-_STATE_VERSION = 2
 
 OnError = Literal["error", "skip"]
 
 
 @final
 class Dataset:
-    """Batches of chosen columns of files, in file order, with exact resumption.
+    """Batches of chosen columns of files, in file order or shuffled, of all rows or a rank's share, with exact resumption.
 
     Args:
         paths: a file, a folder (its data files sorted by name, those of partition folders `key=value` in it too), a glob, a URL of one
             of these, or a list of them.
         columns: names, or `ColumnSpec`s that say what a column becomes. Only these are decoded. Keys of partition folders are columns too.
-        batch_size: rows a batch, cut across pieces and files; the last batch of an epoch may be short.
-        prefetch: pieces a reader thread decodes ahead; 0 decodes in the calling thread. Memory: at most `prefetch + 1` decoded pieces,
-            and those that batches still in use were cut from.
-        drop_last: leave a short last batch out.
+        batch_size: rows a batch, cut across pieces and files.
+        cost: a further bound of a batch, by the number of values in it.
+        shuffle: the order of rows; None: that of the files.
+        rank, world_size: this reads every row that is dealt to `rank`. Ranks get equally many rows, but for one, whatever the files are.
+        tail: what becomes of the rows that fill no batch at the end of an epoch. All ranks end at the same step: `"short"`: a short batch,
+            empty on a rank that has no rows left; `"drop"`: left out, and of ranks with a full batch more that batch too; `"pad"`: a full
+            batch, the end of which does not count (`Batch.num_padding`); `"repeat"`: a full batch, with rows of this rank again.
+        agree: how ranks learn where all end where they cannot compute it: with `on_error="skip"` or `cost` and `world_size > 1`.
+        prefetch: pieces (stripes, row groups) decoded ahead; 0 decodes in the calling thread. Memory: at most `prefetch` decoded pieces,
+            those that batches still in use were cut from, and with `shuffle` those of two buffers.
+        num_threads: that decode. They share the pieces of a file; a file that can only be read in order (CSV, TFRecord, IPC streams) is
+            parsed by one at a time.
         on_error: what to do with a file or piece that is damaged, cut off, missing, or not as declared: `"error"`, or `"skip"`: leave it
             out and note it in `skipped`. Files that changed since the dataset was made are always an error.
         filesystem: of `pyarrow.fs` or fsspec, for all paths. Default: the local disk, and for URLs what they name.
@@ -55,36 +67,57 @@ class Dataset:
         columns: Sequence[str | ColumnSpec],
         *,
         batch_size: int,
+        cost: Cost | None = None,
+        shuffle: Shuffle | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        tail: Tail = "short",
+        agree: Agreement | None = None,
         prefetch: int = 2,
-        drop_last: bool = False,
+        num_threads: int = 1,
         format: str | Format | None = None,
         filesystem: Any = None,
         on_error: OnError = "error",
     ) -> None:
-        _require_int("batch_size", batch_size, 1)
-        _require_int("prefetch", prefetch, 0)
+        for name, value, least in (
+            ("batch_size", batch_size, 1), ("prefetch", prefetch, 0), ("num_threads", num_threads, 1),
+            ("world_size", world_size, 1), ("rank", rank, 0),
+        ):  # fmt: skip
+            _require_int(name, value, least)
+        if rank >= world_size:
+            raise ConfigError(f"rank is {rank}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
         specs, wanted = as_specs(columns), as_format(format)
-        if on_error not in get_args(OnError):
-            raise ConfigError(f"on_error is {on_error!r}{did_you_mean(str(on_error), get_args(OnError))}")
+        _require_choice("on_error", on_error, get_args(OnError))
+        _require_choice("tail", tail, get_args(Tail))
+        is_planned = on_error == "error" and cost is None
+        if world_size > 1 and not is_planned and agree is None:
+            why = "cost" if cost is not None else 'on_error="skip"'
+            raise ConfigError(
+                f"with {why} the ranks may have different numbers of batches, and would wait for each other for ever: "
+                "give agree=Agreement(store, name), by which they end together"
+            )
+        if cost is not None and tail in ("pad", "repeat"):
+            raise ConfigError(f'tail={tail!r} fills batches of {batch_size} rows, but cost cuts others: use "short" or "drop"')
         self._skips = SkipLog()
         skips = self._skips if on_error == "skip" else None
-        self._source = Source.of(find_files(paths, wanted, filesystem, skips), specs, wanted, skips)
-        self._batch_size = batch_size
-        self._prefetch = prefetch
-        self._drop_last = drop_last
-        self._epoch = 0
-        self._position = Position(0, 0)
+        self._source = source = Source.of(find_files(paths, wanted, filesystem, skips), specs, wanted, skips)
+        _check_cost(cost, specs)
+        self._deals = Deals(source, shuffle, rank, world_size)
+        self._cutting = Cutting(batch_size, cost, tail, rank, world_size, is_planned, source.empty_columns, source.some_piece)
+        self._agree = None if is_planned or world_size == 1 else agree
+        self._prefetch, self._num_threads = prefetch, num_threads
+        self._position = Position()
         self._iteration: object = None
 
     @property
     def epoch(self) -> int:
         """Epochs finished, counted from 0: the epoch that `iter` continues."""
-        return self._epoch
+        return self._position.epoch
 
     @property
     def batch_size(self) -> int:
         """Rows of a full batch."""
-        return self._batch_size
+        return self._cutting.batch_size
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -103,7 +136,7 @@ class Dataset:
 
     @functools.cached_property
     def num_rows(self) -> int:
-        """Rows of an epoch. Cost: opens every file once, for its footer (files without one are read through); then kept.
+        """Rows of an epoch, of all ranks. Cost: opens every file once, for its footer (files without one are read through); then kept.
 
         Files that are left out count nothing, pieces that are left out count.
         """
@@ -125,16 +158,33 @@ class Dataset:
 
     def _batches(self, current: object) -> Iterator[Batch]:
         self._require_current(current)
-        pieces = Prefetcher(functools.partial(read_pieces, self._source, self._position), self._prefetch)
+        start = self._position
+        end = Handed(self._deals.num_deals, 0, 0)
+        items = Prefetcher[Task | Mark, Decoded | Mark](
+            functools.partial(self._deals.tasks, start), functools.partial(PieceWorker, self._source), self._prefetch, self._num_threads
+        )
+        batches = cut(items, start, self._cutting, end)
+        if self._agree is not None:
+            batches = agreed(batches, self._agree, self._cutting, end)
+        is_empty = True
         try:
-            for batch, after in cut(pieces, self._batch_size, drop_last=self._drop_last):
-                self._position = after
+            for batch, after in batches:
+                is_empty = False
+                self._position = Position(start.epoch, *after, start.base)
                 yield batch
                 del batch
                 self._require_current(current)
         finally:
-            pieces.close()
-        self._epoch, self._position, self._iteration = (self._epoch + 1, Position(0, 0), None)
+            items.close()
+        if (
+            is_empty
+            and start == Position(start.epoch)
+            and self._deals.world_size == 1
+            and self._skips.found
+            and self._cutting.tail != "drop"
+        ):
+            raise nothing_left(self._skips)
+        self._position, self._iteration = Position(start.epoch + 1), None
 
     def _require_current(self, current: object) -> None:
         if self._iteration is not current:
@@ -145,71 +195,58 @@ class Dataset:
     def state_dict(self) -> dict[str, Any]:
         """Return the position after the last batch handed out, whatever was read ahead. JSON-able, at most 70 kB and the column names.
 
-        The position counts rows, so it may be loaded with another batch size or prefetch depth.
+        It counts rows, so it may be loaded with another batch size, number of threads or prefetch depth. Every rank saves its own.
         """
-        return {
-            "version": _STATE_VERSION,
-            "epoch": self._epoch,
-            "file": self._position.file,
-            "row": self._position.row,
-            "files": fingerprint(self._source.files),
-            "columns": [spec.name for spec in self._source.specs],
-        }
+        names = tuple(spec.name for spec in self._source.specs)
+        deals = self._deals
+        return SavedRank(deals.rank, deals.world_size, self._position, deals.shuffle, fingerprint(self._source.files), names).to_json()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the next row the saved reader had not handed out.
+    def load_state_dict(self, state: dict[str, Any] | Sequence[dict[str, Any]]) -> None:
+        """Continue with the next row the saved readers had not handed out.
 
-        Raises, and changes nothing: `CheckpointError` where `state` is none of this class, `DataError` where it belongs to other files,
-        `ConfigError` where it belongs to other columns. Folders do not count: the files may have moved.
+        state: one state, or a list of those of all ranks, in any order; the list is needed where the number of ranks changed. What the
+        saved ranks had left is then dealt anew.
+
+        Raises, and changes nothing: `CheckpointError` where `state` is none of this class, or states are not of one step, `DataError` where
+        they belong to other files, `ConfigError` where they belong to other columns or another shuffle, or one is missing. Folders do not
+        count: the files may have moved. Cost: with another number of ranks, the files that were being read are opened.
         """
-        epoch, position = _parse(state, len(self._source.files))
-        changed = difference(state["files"], self._source.files)
+        saved = [SavedRank.from_json(one) for one in (state if isinstance(state, list | tuple) else [state])]
+        if not saved:
+            raise ConfigError("the list of the readers' states is empty; give those of all ranks")
+        for one in saved:
+            self._require_same(one)
+        self._position, self._iteration = resume(saved, self._deals), None
+
+    def _require_same(self, saved: SavedRank) -> None:
+        changed = difference(saved.files, self._source.files)
         if changed is not None:
             raise DataError(f"the reader's state belongs to other files: {changed}; give the files it was saved with, or start anew")
-        before, now = set(state["columns"]), {spec.name for spec in self._source.specs}
+        before, now = set(saved.columns), {spec.name for spec in self._source.specs}
         if before != now:
             words = [
                 f"{verb} {', '.join(sorted(names))}" for verb, names in (("without", before - now), ("with new", now - before)) if names
             ]
             raise ConfigError(f"the reader's state belongs to other columns: now {' and '.join(words)}; read the columns it was saved with")
-        self._epoch, self._position, self._iteration = epoch, position, None
+        if saved.shuffle != self._deals.shuffle:
+            raise ConfigError(
+                f"the reader's state belongs to shuffle={saved.shuffle}, but this reads with {self._deals.shuffle}: rows would be read "
+                "twice and others never; read with that of the state, or start anew"
+            )
+
+
+def _require_choice(name: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}{did_you_mean(str(value), known)}")
+
+
+def _check_cost(cost: Cost | None, specs: Sequence[ColumnSpec]) -> None:
+    names = [spec.name for spec in specs]
+    for name in () if cost is None else cost.columns:
+        if name not in names:
+            raise ConfigError(f"cost counts column {name!r}, which is not read{did_you_mean(name, names)}")
 
 
 def _require_int(name: str, value: int, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
-
-
-def _parse(state: dict[str, Any], num_files: int) -> tuple[int, Position]:
-    def fail(what: str) -> CheckpointError:
-        return CheckpointError(f"the reader's state {what}; load a state that Dataset.state_dict returned")
-
-    if not isinstance(state, dict):
-        raise fail(f"is a {type(state).__name__}, expected a dict")
-    if state.get("version") != _STATE_VERSION:
-        raise fail(f"has version {state.get('version')!r}, expected {_STATE_VERSION}")
-    numbers = []
-    for key in ("epoch", "file", "row"):
-        value = state.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise fail(f"has {key}={value!r}, expected a whole number of at least 0")
-        numbers.append(value)
-    epoch, file, row = numbers
-    columns, files = state.get("columns"), state.get("files")
-    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise fail(f"has columns={columns!r}, expected a list of names")
-    if not isinstance(files, dict) or not _is_fingerprint(files):
-        raise fail("has no list of files")
-    if files["num_files"] == num_files and (file > num_files or (file == num_files and row)):
-        raise fail(f"has file={file}, row={row}, but there are {num_files} files")
-    return epoch, Position(file, row)
-
-
-def _is_fingerprint(files: dict[str, Any]) -> bool:
-    listed = files.get("listed")
-    return (
-        isinstance(files.get("digest"), str)
-        and isinstance(files.get("num_files"), int)
-        and isinstance(listed, list)
-        and all(isinstance(pair, list) and len(pair) == 2 for pair in listed)
-    )

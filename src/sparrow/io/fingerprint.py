@@ -47,3 +47,14 @@ def difference(saved: dict[str, object], files: Sequence[SourceFile]) -> str | N
     if saved["num_files"] != present["num_files"]:
         return f"there were {saved['num_files']} files, now there are {present['num_files']}"
     return f"a file after the first {len(old)} has another name or size"
+
+
+def is_fingerprint(files: dict[str, object]) -> bool:
+    """Whether a loaded dict is what `fingerprint` returns."""
+    listed = files.get("listed")
+    return (
+        isinstance(files.get("digest"), str)
+        and isinstance(files.get("num_files"), int)
+        and isinstance(listed, list)
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in listed)
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, final
 
+import numpy as np
 import pyarrow as pa
 
 from sparrow.errors import DataError
@@ -21,13 +22,6 @@ from sparrow.io.skipped import SkipLog
 from sparrow.types import Column, ColumnSpec
 
 
-class Position(NamedTuple):
-    """The next row to read: a place in the list of files, and a row of that file. `(number of files, 0)` is the end."""
-
-    file: int
-    row: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """Decoded rows of one piece of a file: a stripe, a row group, a record batch, a block.
@@ -35,6 +29,7 @@ class Piece:
     path, first_row, num_rows: the rows of the file these are.
     file:    place of the file in the list.
     columns: name -> column of `num_rows` rows.
+    rows:    int64 [num_rows], the file's rows these are, where a filter left some out; None: all from `first_row` on.
     """
 
     path: str
@@ -42,6 +37,18 @@ class Piece:
     first_row: int
     num_rows: int
     columns: dict[str, Column]
+    rows: Any | None = None
+
+    def file_rows(self) -> Any:
+        """Return the file's rows these are, int64 [num_rows]."""
+        return np.arange(self.first_row, self.first_row + self.num_rows) if self.rows is None else self.rows
+
+    def row_of(self, row: int) -> int:
+        """Return which row of the file a row is."""
+        return self.first_row + row if self.rows is None else int(self.rows[row])
+
+    def without_columns(self) -> Piece:
+        return replace(self, columns={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class Source:
                     plans = plan_columns(specs, with_keys(opened.file.types, values), file.path)
                     return Source(files, specs, wanted, skips, plans, file.path, opened.file.types)
         if skips is not None and skips.found:
-            raise _nothing_left(skips)
+            raise nothing_left(skips)
         others = f" and the other {len(files) - 1} files" if len(files) > 1 else ""
         raise DataError(f"{files[0].path}{others}: no rows at all; name files that hold some")
 
@@ -96,6 +103,21 @@ class Source:
         """The columns of the first file that has rows, and its partition keys."""
         first = next(file for file in self.files if file.path == self.first_path)
         return with_keys(self.types, values_of(first.place.path, first.path, self.types, self.specs))
+
+    def empty_columns(self) -> dict[str, Column]:
+        """Return the columns of no rows."""
+        return {
+            plan.name: decode(pa.array([], plan.file_type), plan, Where(self.first_path, plan.name, "no piece", 0)) for plan in self.plans
+        }
+
+    def some_piece(self) -> Piece:
+        """Return some rows of the first file that has any. Raises `DataError` where they cannot be read."""
+        with closing(FileReader(self, next(index for index, file in enumerate(self.files) if file.path == self.first_path))) as reader:
+            for number, table in _all_tables(reader):
+                rows = reader.rows_of(number, 0) if table is None else table.num_rows
+                if rows:
+                    return reader.decode(reader.read(number, 0) if table is None else table, number, 0, 0, rows)[0]
+        raise DataError(f"{self.first_path}: no rows to fill a batch with")
 
     def decoding_of(self, file: SourceFile, opened: Opened) -> _Decoding:
         """Return how the columns of an open file are decoded. Raises `DataError` where one would come out otherwise than in the first."""
@@ -127,77 +149,145 @@ def skipping(file: SourceFile, skips: SkipLog | None) -> Iterator[None]:
         skips.add(file.path, None, error)
 
 
-def _nothing_left(skips: SkipLog) -> DataError:
+def nothing_left(skips: SkipLog) -> DataError:
     first = skips.found[0]
     place = first.path if first.piece is None else f"{first.path}, {first.piece}"
     return DataError(f"{place}: {first.reason}; nothing is left to read, {len(skips.found)} files and pieces were left out like this one")
 
 
-def read_pieces(source: Source, start: Position) -> Generator[Piece, None, None]:
-    """Yield the rows from `start` on, a piece at a time. Pieces are decoded when asked for, one file open at a time."""
-    is_empty = True
-    for index in range(start.file, len(source.files)):
-        with skipping(source.files[index], source.skips):
-            for piece in _read_file(source, index, start.row if index == start.file else 0):
-                is_empty = False
-                yield piece
-                del piece
-    if is_empty and start == (0, 0) and source.skips is not None:
-        raise _nothing_left(source.skips)
+@final
+class FileReader:
+    """One open file of a dataset: its pieces as Arrow tables, and as columns. Not for two threads at once, but for `decode`.
 
+    in_order: pieces can only be read from the first on, and their number is not known before.
 
-def _read_file(source: Source, index: int, begin: int) -> Iterator[Piece]:
-    file, skips = source.files[index], source.skips
-    with open_file(file, source.format, source.types) as opened:
-        decoding: _Decoding | None = None
+    Raises `DataError` where the file cannot be opened.
+    """
+
+    def __init__(self, source: Source, index: int) -> None:
+        self._source, self.index, self.file = source, index, source.files[index]
+        self._closing = ExitStack()
+        self._opened = self._closing.enter_context(open_file(self.file, source.format, source.types))
+        self._decoding: _Decoding | None = None
+        self.in_order = self._opened.file.num_pieces is None
+
+    def name_of(self, piece: int) -> str:
+        """Return a piece in words, such as "stripe 3"."""
+        return f"{self._opened.format.piece} {piece}"
+
+    def rows_of(self, piece: int, first_row: int) -> int | None:
+        """Return the rows of a piece; where `in_order`, of the last that was asked for, None where unknown. Raises `DataError`."""
+        return _rows_of(self.file, self._opened, piece, first_row)
+
+    def piece_rows(self) -> list[int]:
+        """Return the rows of every piece. Where `in_order` the file is read through, up to a damaged piece of unknown length.
+
+        Nothing can be read from such a file then. Raises `DataError` where damage is an error.
+        """
+        if self._opened.file.num_pieces is not None:
+            return _known_rows(self.file, self._opened)
+        rows: list[int] = []
+        names = list(self._opened.file.types.of_column)[:1]
+        for piece, first_row, table in self.tables(names):
+            rows.append(self.rows_of(piece, first_row) or 0 if table is None else table.num_rows)
+        return rows
+
+    def tables(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, int, Any | None]]:
+        """Yield number, first row and table of every piece of a file that is read in order, None for a table left out.
+
+        names: the columns; None for those of the dataset.
+        """
         row = 0
-        for piece in _piece_numbers(opened):
-            rows = _rows_of(file, opened, piece, row)
-            if rows is not None and row + rows <= begin:
-                row += rows
-                continue
-            # Only now: a file without rows may have any columns.
-            decoding = decoding or source.decoding_of(file, opened)
+        for piece in itertools.count():
+            if names is None:
+                names = self.decoding().names
+            table = None
             try:
-                decoded, num_rows = _decode_piece(index, file, opened, decoding, piece, row, begin)
+                table = _read_piece(self.file, self._opened, piece, row, names)
+                if table is None:
+                    return
+                rows: int | None = table.num_rows
             except StaleError:
                 raise
             except DataError as error:
-                lost = None if skips is None else _rows_of(file, opened, piece, row)
+                skips = self._source.skips
                 if skips is None:
                     raise
-                if lost is None:
-                    skips.add(file.path, f"{_named(opened, piece)} and what follows", error)
+                rows = self.rows_of(piece, row)
+                if rows is None:
+                    skips.add(self.file.path, f"{self.name_of(piece)} and what follows", error)
                     return
-                skips.add(file.path, _named(opened, piece), error, lost)
-                row += lost
-                continue
-            if decoded is None:
-                break
-            yield from decoded
+                skips.add(self.file.path, self.name_of(piece), error, rows)
+            yield piece, row, table
+            row += rows or 0
+
+    def read(self, piece: int, first_row: int) -> Any:
+        """Return a piece, of which the length is known, as Arrow. Raises `DataError` where it is damaged."""
+        table = _read_piece(self.file, self._opened, piece, first_row, self.decoding().names)
+        assert table is not None, "the piece was listed"
+        return table
+
+    def require_unchanged(self, piece: int) -> None:
+        """Raise `StaleError` where the file was written to; of a remote file only its last piece asks, which costs a round trip."""
+        if self.file.place.is_local or piece + 1 == self._opened.file.num_pieces:
+            require_unchanged(self.file)
+
+    def decoding(self) -> _Decoding:
+        """Return how columns are made, found once. Raises `DataError` where one would come out otherwise than in the first file."""
+        # Not before a piece is read: a file without rows may have any columns.
+        if self._decoding is None:
+            self._decoding = self._source.decoding_of(self.file, self._opened)
+        return self._decoding
+
+    def decode(self, table: Any, piece: int, first_row: int, begin: int, end: int) -> list[Piece]:
+        """Return the rows begin..end of a piece, `first_row` being the file's row of its first. Raises `DataError`."""
+        decoding, decoded, row = self.decoding(), [], 0
+        for batch in _batches(table):
+            low, high = max(begin - row, 0), min(end - row, batch.num_rows)
+            if low < high:
+                where = Where(self.file.path, "", self.name_of(piece), first_row + row + low)
+                columns = decoding.columns_of(batch.slice(low, high - low), where)
+                decoded.append(Piece(self.file.path, self.index, where.first_row, high - low, columns))
+            row += batch.num_rows
+        return decoded
+
+    def close(self) -> None:
+        self._closing.close()
+
+
+def read_rows(source: Source, first_row: int) -> Generator[Piece, None, None]:
+    """Yield the rows of the only file of `source` from `first_row` on, a piece at a time, decoded when asked for."""
+    with closing(FileReader(source, 0)) as reader:
+        row = 0
+        for piece, table in _all_tables(reader):
+            num_rows = table.num_rows if table is not None else reader.rows_of(piece, row) or 0
+            if row + num_rows > first_row:
+                begin = max(0, first_row - row)
+                yield from reader.decode(table if table is not None else reader.read(piece, row), piece, row, begin, num_rows)
             row += num_rows
-            del decoded
-        require_unchanged(file)
-    if row < begin:
-        raise StaleError(f"{file.path}: the saved position is row {begin}, but the file has {row}; the state belongs to another file")
+        require_unchanged(reader.file)
+    if row < first_row:
+        raise StaleError(
+            f"{reader.file.path}: the saved position is row {first_row}, but the file has {row}; the state belongs to another file"
+        )
 
 
-def _decode_piece(
-    index: int, file: SourceFile, opened: Opened, decoding: _Decoding, piece: int, row: int, begin: int
-) -> tuple[list[Piece] | None, int]:
-    """Return the rows from `begin` on of a piece whose first is `row`, and how many rows it has. Returns None after the last piece."""
-    table = _read_piece(file, opened, piece, row, decoding.names)
-    if table is None:
-        return None, 0
-    decoded, end = [], row
-    for batch in _batches(table):
-        skip = max(0, begin - end)
-        if skip < batch.num_rows:
-            where = Where(file.path, "", _named(opened, piece), end + skip)
-            columns = decoding.columns_of(batch.slice(skip), where)
-            decoded.append(Piece(file.path, index, end + skip, batch.num_rows - skip, columns))
-        end += batch.num_rows
-    return decoded, end - row
+def _all_tables(reader: FileReader) -> Iterator[tuple[int, Any | None]]:
+    """Yield the number of every piece, with its table where the file is read in order."""
+    if reader.in_order:
+        yield from ((piece, table) for piece, _, table in reader.tables())
+    else:
+        yield from ((piece, None) for piece in range(len(reader.piece_rows())))
+
+
+def _known_rows(file: SourceFile, opened: Opened) -> list[int]:
+    rows, first_row = [], 0
+    for piece in range(opened.file.num_pieces or 0):
+        num_rows = _rows_of(file, opened, piece, first_row)
+        assert num_rows is not None, "formats that know their pieces know their rows"
+        rows.append(num_rows)
+        first_row += num_rows
+    return rows
 
 
 def _has_rows(file: SourceFile, opened: Opened) -> bool:

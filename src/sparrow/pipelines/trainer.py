@@ -326,7 +326,7 @@ def _no_batch(train: Dataset) -> ConfigError:
         return ConfigError('the training data gave no batch: nothing had arrived; wait for rows with end="never", or start earlier')
     return ConfigError(
         f"the training data gave no batch: {train.num_rows} rows{wanted}; give more rows or a smaller batch_size, or keep the short last "
-        f"batch (drop_last=False)"
+        f'batch (tail="short")'
     )
 
 

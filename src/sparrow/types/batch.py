@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -44,18 +44,20 @@ class Batch:
     groups: group name -> Group. Most data has one, `"sample"`, whose rows are the samples. A group of user-side columns
             holds each user once and joins by `sample_to_row`; features and lookups work per group, the model joins.
     origin: the spans of rows the samples were read from, in sample order; empty where unknown. Used by errors.
+    num_padding: how many samples at the end only fill the batch up; they count in no loss and no metric.
     """
 
     groups: dict[str, Group]
-    origin: tuple[RowSpan, ...] = field(default=())
+    origin: Sequence[RowSpan] = field(default=())
+    num_padding: int = 0
 
     @staticmethod
-    def of(columns: dict[str, Column], *, origin: tuple[RowSpan, ...] = ()) -> Batch:
+    def of(columns: dict[str, Column], *, origin: Sequence[RowSpan] = (), num_padding: int = 0) -> Batch:
         """Make a batch of one identity group. Raises `DataError` when columns differ in their number of rows."""
         counts = {name: num_rows_of(column) for name, column in columns.items()}
         if len(set(counts.values())) > 1:
             raise DataError(f"columns of one group must have equal rows, got {counts}")
-        return Batch({SAMPLE_GROUP: Group(columns, next(iter(counts.values()), 0))}, origin)
+        return Batch({SAMPLE_GROUP: Group(columns, next(iter(counts.values()), 0))}, origin, num_padding)
 
     @property
     def num_samples(self) -> int:
@@ -98,7 +100,7 @@ class Batch:
             )
             for name, group in self.groups.items()
         }
-        return Batch(groups, self.origin)
+        return Batch(groups, self.origin, self.num_padding)
 
 
 def num_rows_of(column: Column) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sparrow.errors import DataError
 from sparrow.io.files import SourceFile, find_files
 from sparrow.io.opening import StaleError, open_file
-from sparrow.io.read import Position, Source, read_pieces
+from sparrow.io.read import Source, read_rows
 from sparrow.types import Column, ColumnSpec
 
 
@@ -47,7 +47,7 @@ def _found(path: str, num_bytes: int) -> SourceFile:
 def _rows(source: Source, first_row: int) -> Iterator[FileRows]:
     # One piece is held back: only the next tells whether it was the last.
     held: FileRows | None = None
-    for piece in read_pieces(source, Position(0, first_row)):
+    for piece in read_rows(source, first_row):
         if held is not None:
             yield held
         held = FileRows(piece.first_row, piece.num_rows, piece.columns, False)

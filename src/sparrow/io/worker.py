@@ -1,0 +1,67 @@
+"""What a reader thread does: pieces of files to columns."""
+
+from __future__ import annotations
+
+from typing import final
+
+from sparrow.errors import DataError
+from sparrow.io.deals import Mark, Task
+from sparrow.io.opening import StaleError
+from sparrow.io.read import FileReader, Piece, Source, skipping
+
+
+class Decoded(list[Piece]):
+    """The rows of a task, in pieces of Arrow's making; fewer than the task's where damage or a filter left some out."""
+
+    def __init__(self, task: Task, pieces: list[Piece]) -> None:
+        super().__init__(pieces)
+        self.task = task
+
+
+@final
+class PieceWorker:
+    """Reads and decodes tasks. Keeps the file of the last one open: most often the next is of it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._reader: FileReader | None = None
+
+    def __call__(self, task: Task | Mark) -> Decoded | Mark:
+        """Return the rows of a task. Raises `DataError`, or leaves a damaged piece out and notes it, as the source says."""
+        if isinstance(task, Mark):
+            return task
+        file = self._source.files[task.piece.file]
+        with skipping(file, self._source.skips):
+            reader = task.reader or self._open(task.piece.file)
+            reader.decoding()
+            return Decoded(task, self._read(reader, task))
+        return Decoded(task, [])
+
+    def _read(self, reader: FileReader, task: Task) -> list[Piece]:
+        piece, skips = task.piece, self._source.skips
+        if task.reader is not None and task.table is None:
+            return []  # noted where it was read
+        try:
+            table = task.table
+            if table is None:
+                table = reader.read(piece.number, piece.first_row)
+                reader.require_unchanged(piece.number)
+            return reader.decode(table, piece.number, piece.first_row, task.begin, task.end)
+        except StaleError:
+            raise
+        except DataError as error:
+            if skips is None:
+                raise
+            skips.add(reader.file.path, reader.name_of(piece.number), error, piece.num_rows)
+            return []
+
+    def _open(self, index: int) -> FileReader:
+        if self._reader is None or self._reader.index != index:
+            self.close()
+            self._reader = FileReader(self._source, index)
+        return self._reader
+
+    def close(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
