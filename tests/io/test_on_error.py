@@ -129,8 +129,8 @@ def test_a_file_that_changed_is_always_an_error(parts):
     with pytest.raises(DataError, match=r"4.parquet: changed while in use"):
         _rows(dataset)
     dataset = Dataset(parts / "0.parquet", ["x"], batch_size=7, on_error="skip")
-    dataset.load_state_dict({**dataset.state_dict(), "row": 41})
-    with pytest.raises(DataError, match="the saved position is row 41, but the file has 40"):
+    dataset.load_state_dict({**dataset.state_dict(), "taken": 41})
+    with pytest.raises(DataError, match="the saved position is row 41 of it and the files read with it, but they have 40"):
         _rows(dataset)
 
 

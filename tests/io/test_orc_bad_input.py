@@ -206,10 +206,19 @@ def test_damaged_bytes_give_a_data_error_or_well_formed_batches(write_orc, seed,
         {},
         {"version": 1},
         {"epoch": -1},
-        {"row": "7"},
-        {"file": True},
-        {"file": 2, "row": 0},
-        {"file": 1, "row": 1},
+        {"taken": "7"},
+        {"deal": True},
+        {"dealt": 2**63},
+        {"deal": 2},
+        {"rank": 1},
+        {"world_size": 0},
+        {"shuffle": [1]},
+        {"shuffle": [-1, 1, 1]},
+        {"base": None},
+        {"base": {"begun": 1, "left": [[0, [[1, 2], [2, 3]]]]}},
+        {"base": {"begun": 1, "left": [[0, [[2, 1]]]]}},
+        {"base": {"begun": 1, "left": [[1, [[1, 2]]]]}},
+        {"base": {"begun": 9, "left": []}},
         {"columns": "x"},
         {"files": {}},
         {"files": {"num_files": 1, "digest": "", "listed": [[1]]}},
@@ -227,6 +236,6 @@ def test_a_state_of_something_else_is_refused_and_changes_nothing(write_orc, bro
 
 def test_a_state_beyond_the_end_of_its_file_is_refused(write_orc):
     dataset = Dataset(write_orc(_TABLE), ["x"], batch_size=8)
-    dataset.load_state_dict({**dataset.state_dict(), "row": 61})
-    with pytest.raises(DataError, match="the saved position is row 61, but the file has 60"):
+    dataset.load_state_dict({**dataset.state_dict(), "taken": 61})
+    with pytest.raises(DataError, match="the saved position is row 61 of it and the files read with it, but they have 60"):
         next(iter(dataset))

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -30,19 +31,72 @@ def folder(write_orc):
     assert _reader_threads() == []
 
 
-@pytest.mark.parametrize("depth", [0, 1, 3])
-def test_items_come_in_order_and_once(depth):
-    def make():
-        yield from range(100)
+class _Worker:
+    """Does `work` and notes that it was closed."""
 
-    items = Prefetcher(make, depth)
-    assert list(items) == list(range(100))
+    def __init__(self, work=lambda task: task, closed=None):
+        self._work, self._closed = work, closed
+
+    def __call__(self, task):
+        return self._work(task)
+
+    def close(self):
+        if self._closed is not None:
+            self._closed.append(self)
+
+
+@pytest.mark.parametrize(("depth", "num_threads"), [(0, 1), (1, 1), (3, 1), (3, 2), (5, 4), (2, 8)])
+def test_items_come_in_order_and_once(depth, num_threads):
+    def make():
+        yield from range(200)
+
+    jitter = random.Random(depth)
+    delays = [threading.Event() for _ in range(200)]
+
+    def work(task):
+        # Some tasks wait until the one after them has been begun, so that they end in another order.
+        delays[task].set()
+        if task + 1 < 200 and num_threads > 1 and jitter.random() < 0.3:
+            delays[task + 1].wait(0.05)
+        return task * 10
+
+    closed = []
+    items = Prefetcher(make, lambda: _Worker(work, closed), depth, num_threads)
+    assert list(items) == list(range(0, 2000, 10))
     assert list(items) == []
+    items.close()
+    assert _reader_threads() == []
+    assert len(closed) == max(1, min(num_threads, depth))
+
+
+def test_threads_work_at_the_same_time():
+    both = threading.Barrier(2, timeout=30)
+
+    def work(task):
+        both.wait()
+        return task
+
+    assert list(Prefetcher(lambda: (yield from range(10)), lambda: _Worker(work), 4, 2)) == list(range(10))
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("depth", [0, 4])
+def test_what_a_worker_raises_arrives_in_its_place(depth, num_threads):
+    def work(task):
+        if task == 7:
+            raise DataError("the eighth is bad")
+        return task
+
+    items = Prefetcher(lambda: (yield from range(100)), lambda: _Worker(work), depth, num_threads)
+    got = []
+    with pytest.raises(DataError, match="the eighth is bad"):
+        got.extend(iter(items.__next__, None))
+    items.close()
     assert _reader_threads() == []
 
 
-@pytest.mark.parametrize("depth", [1, 2, 5])
-def test_never_more_than_depth_items_are_ahead(depth):
+@pytest.mark.parametrize(("depth", "num_threads"), [(1, 1), (2, 1), (5, 1), (2, 2), (5, 3)])
+def test_never_more_than_depth_items_are_ahead(depth, num_threads):
     num_made, num_taken, too_far = 0, 0, []
     ahead = threading.Semaphore(0)
 
@@ -56,7 +110,7 @@ def test_never_more_than_depth_items_are_ahead(depth):
             ahead.release()
             yield item
 
-    items = Prefetcher(make, depth)
+    items = Prefetcher(make, _Worker, depth, num_threads)
     for item in items:
         assert item == num_taken
         num_taken += 1
@@ -75,7 +129,7 @@ def test_an_exception_arrives_after_the_items_before_it_and_once(depth):
         yield 2
         raise DataError("the third is bad")
 
-    items = Prefetcher(make, depth)
+    items = Prefetcher(make, _Worker, depth)
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(DataError, match="the third is bad"):
         next(items)
@@ -93,7 +147,7 @@ def test_close_ends_the_generator_and_the_iteration(depth, started):
         finally:
             ended.append(True)
 
-    items = Prefetcher(make, depth)
+    items = Prefetcher(make, _Worker, depth)
     if started:
         next(items)
     items.close()

@@ -87,7 +87,7 @@ def test_the_state_does_not_see_what_was_read_ahead(folder):
             states[-1].append(dataset.state_dict())
         states[-1].append(dataset.state_dict())
     assert states[0] == states[1] == states[2]
-    assert [(state["epoch"], state["file"], state["row"]) for state in states[0]][-1] == (1, 0, 0)
+    assert [(state["epoch"], state["deal"], state["taken"]) for state in states[0]][-1] == (1, 0, 0)
 
 
 def test_after_the_last_batch_the_rest_of_the_epoch_is_empty_and_the_next_follows(folder):

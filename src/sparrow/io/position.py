@@ -100,9 +100,10 @@ def _shuffle(value: object) -> Shuffle | None:
     if value is None:
         return None
     try:
-        assert isinstance(value, list)
-        return Shuffle(*value)
-    except (AssertionError, TypeError, ConfigError):
+        if isinstance(value, list) and len(value) == 3:
+            return Shuffle(*value)
+        raise ConfigError("not three numbers")
+    except ConfigError:
         raise _bad(f"has shuffle={value!r}, expected seed, files and pieces") from None
 
 
@@ -119,7 +120,11 @@ def resume(saved: Sequence[SavedRank], deals: Deals) -> Position:
     by_rank = {one.rank: one for one in saved}
     if len(by_rank) != len(saved):
         raise CheckpointError("a rank's reader state was given twice; give each once")
-    if world_size == deals.world_size and deals.rank in by_rank and _num_left(by_rank[deals.rank], deals):
+    for one in saved:
+        at = one.position
+        if max(at.deal, at.base.begun) > deals.num_deals or (at.deal == deals.num_deals and at.taken):
+            raise _bad(f"is at deal {at.deal}, row {at.taken}, but the files make {deals.num_deals} deals")
+    if world_size == deals.world_size and deals.rank in by_rank:
         return by_rank[deals.rank].position
     if len(by_rank) < world_size:
         missing = ", ".join(str(rank) for rank in range(world_size) if rank not in by_rank)
@@ -128,10 +133,6 @@ def resume(saved: Sequence[SavedRank], deals: Deals) -> Position:
             f"give the list of the states of all, those of ranks {missing} are missing"
         )
     return _merged([by_rank[rank].position for rank in range(world_size)], deals)
-
-
-def _num_left(saved: SavedRank, deals: Deals) -> bool:
-    return saved.position.deal <= deals.num_deals
 
 
 def _merged(positions: list[Position], deals: Deals) -> Position:
