@@ -226,7 +226,7 @@ def test_states_that_do_not_belong_together_are_refused(folder):
     states = [reader.state_dict() for reader in three]
     (one,) = readers(1)
     before = one.state_dict()
-    with pytest.raises(ConfigError, match="saved by 3 ranks, and this is rank 0 of 1: give the list .* those of ranks 1, 2 are missing"):
+    with pytest.raises(ConfigError, match=r"saved by 3 ranks, and this is rank 0 of 1: give the list .* those of ranks 1, 2 are missing"):
         one.load_state_dict(states[0])
     with pytest.raises(ConfigError, match="those of ranks 1 are missing"):
         one.load_state_dict([states[2], states[0]])
@@ -248,7 +248,7 @@ def test_states_that_do_not_belong_together_are_refused(folder):
 def test_options_that_can_never_be_right_are_refused(folder):
     for options, message in (
         ({"rank": 2, "world_size": 2}, "rank is 2, world_size 2"),
-        ({"tail": "drp"}, 'tail is \'drp\'; did you mean'),
+        ({"tail": "drp"}, "tail is 'drp'; did you mean"),
         ({"num_threads": 0}, "num_threads is 0"),
         ({"world_size": 2, "on_error": "skip"}, r'with on_error="skip" the ranks may have different numbers of batches'),
     ):

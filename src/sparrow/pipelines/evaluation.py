@@ -24,7 +24,8 @@ def logits_and_labels(model: nn.Module, batch: Batch, label: str) -> tuple[Tenso
             f"{type(model).__name__} returned logits of shape {list(logits.shape)} for {labels.numel()} samples; "
             f"expected [{labels.numel()}]: one logit a sample, no further dimension"
         )
-    return logits, labels
+    num_samples = labels.numel() - batch.num_padding
+    return logits[:num_samples], labels[:num_samples]
 
 
 def evaluate_model(model: nn.Module, dataset: Dataset, label: str, stop: StopRequest | None = None) -> dict[str, Any] | None:

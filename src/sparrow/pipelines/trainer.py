@@ -172,7 +172,8 @@ class Trainer:
         self.model.train()
         with watch.stage("forward"):
             logits, labels = logits_and_labels(self.model, batch, self.options.label)
-            loss = self.loss(logits, labels)
+            # A rank that has no rows left takes part in the step with a loss that moves nothing.
+            loss = self.loss(logits, labels) if labels.numel() else logits.sum() * 0
         if not math.isfinite(loss.item()):
             raise SparrowError(
                 f"the loss is {loss.item()} at step {self.step + 1} (from {batch.locate(0)} on); "
