@@ -34,9 +34,9 @@ _MISSING = 0.0
 Totals = tuple[int, int, float]
 
 
-def dataset_of(paths: list[str], batch_size: int, prefetch: int) -> Dataset:
+def dataset_of(paths: list[str], batch_size: int, prefetch: int, num_threads: int = 1) -> Dataset:
     dense = [ColumnSpec(name, kind="dense", default=_MISSING, dtype=torch.float32) for name in _DENSE]
-    return Dataset(paths, [*dense, *_IDS], batch_size=batch_size, prefetch=prefetch)
+    return Dataset(paths, [*dense, *_IDS], batch_size=batch_size, prefetch=prefetch, num_threads=num_threads)
 
 
 def sparrow_totals(dataset: Dataset) -> Totals:
@@ -118,7 +118,7 @@ def run(options: Options) -> Iterable[Result]:
 
 
 def _measured(files: list[str], format: str, batch_size: int, threads: int, runs: int) -> Iterable[Result]:
-    dataset = dataset_of(files, batch_size, prefetch=0 if threads == 1 else 2)
+    dataset = dataset_of(files, batch_size, prefetch=0 if threads == 1 else 2 * threads, num_threads=threads)
     expected = scanner_totals(files, format, batch_size)
     assert sparrow_totals(dataset) == expected
     case = f"{format}, batches of {batch_size}, {threads} thread{'s' * (threads > 1)}"

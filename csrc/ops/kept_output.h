@@ -19,12 +19,12 @@ namespace sparrow {
 // Smaller ones are left to torch: the allocator of the process keeps their pages itself, and huge pages would waste more than they save.
 constexpr int64_t kKeptOutputBytes = int64_t{1} << 20;
 
-// Returns an uninitialised contiguous CPU tensor of T.
-template <typename T>
-Tensor empty_kept(std::initializer_list<int64_t> shape, const Tensor& like) {
-  int64_t num_bytes = sizeof(T);
+// Returns an uninitialised contiguous CPU tensor of a dtype whose values have `item_bytes`.
+inline Tensor empty_kept(ScalarType type, int64_t item_bytes, std::initializer_list<int64_t> shape, const Tensor& like) {
+  int64_t num_bytes = item_bytes;
   for (const int64_t size : shape) num_bytes *= size;
-  if (num_bytes < kKeptOutputBytes || torch_from_blob == nullptr) return empty<T>(shape, like);
+  if (num_bytes < kKeptOutputBytes || torch_from_blob == nullptr)
+    return torch::stable::new_empty(like, torch::headeronly::IntHeaderOnlyArrayRef(shape.begin(), shape.size()), type);
   std::array<int64_t, 4> strides{};
   int64_t stride = 1;
   for (int64_t dim = static_cast<int64_t>(shape.size()) - 1; dim >= 0; --dim) {
@@ -36,10 +36,15 @@ Tensor empty_kept(std::initializer_list<int64_t> shape, const Tensor& like) {
   AtenTensorHandle handle = nullptr;
   const auto code = [](auto value) { return torch::stable::detail::to<int32_t>(torch::stable::detail::from(value)); };
   const AOTITorchError error = torch_from_blob(buffer->data, static_cast<int64_t>(shape.size()), shape.begin(), strides.data(), 0,
-                                               code(scalar_type_of<T>()), code(torch::headeronly::DeviceType::CPU), -1, &handle,
+                                               code(type), code(torch::headeronly::DeviceType::CPU), -1, &handle,
                                                code(torch::headeronly::Layout::Strided), nullptr, 0, give_back, buffer);
   STD_TORCH_CHECK(error == 0, "an output of ", num_bytes, " bytes could not be made");
   return Tensor(handle);
+}
+
+template <typename T>
+Tensor empty_kept(std::initializer_list<int64_t> shape, const Tensor& like) {
+  return empty_kept(scalar_type_of<T>(), sizeof(T), shape, like);
 }
 
 }  // namespace sparrow

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparrow.io.batches import Rows
 from sparrow.io.deals import Run
 from sparrow.io.read import Piece
 from sparrow.io.worker import Decoded
@@ -35,7 +36,7 @@ class Chunk:
     num_rows: how many.
     """
 
-    pieces: Sequence[Piece]
+    pieces: Rows
     index: Tensor | None
     places: Any | None
     first: int
@@ -72,8 +73,8 @@ def _in_order(decoded: Decoded, piece: Piece) -> Chunk:
     task = decoded.task
     before = task.piece.first_row + task.begin
     if piece.rows is None:
-        return Chunk((piece,), None, None, task.run.first + piece.first_row - before, piece.num_rows, task.run)
-    return Chunk((piece,), None, piece.rows - before, task.run.first, piece.num_rows, task.run)
+        return Chunk(Rows([piece]), None, None, task.run.first + piece.first_row - before, piece.num_rows, task.run)
+    return Chunk(Rows([piece]), None, piece.rows - before, task.run.first, piece.num_rows, task.run)
 
 
 def _permuted(parts: list[Decoded], run: Run) -> Chunk:
@@ -94,7 +95,7 @@ def _permuted(parts: list[Decoded], run: Run) -> Chunk:
         order = present[order]
         places = np.flatnonzero(order >= 0)
         order = order[places]
-    return Chunk(pieces, torch.from_numpy(order), places, run.first, len(order), run)
+    return Chunk(Rows(pieces), torch.from_numpy(order), places, run.first, len(order), run)
 
 
 class PermutedRows(Sequence[RowSpan]):
@@ -104,7 +105,7 @@ class PermutedRows(Sequence[RowSpan]):
         self._pieces, self._index = pieces, index
         self._ends = np.cumsum([piece.num_rows for piece in pieces])
         # What errors need of a piece, without its columns: they may be large, and a batch may be kept for long.
-        self._pieces = [piece.without_columns() for piece in pieces]
+        self._pieces = [piece.span() for piece in pieces]
 
     def __len__(self) -> int:
         return len(self._index)

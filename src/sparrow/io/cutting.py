@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError
-from sparrow.io.batches import pack, pack_rows
+from sparrow.io.batches import Rows, pack, pack_rows
 from sparrow.io.chunks import Chunk, Chunks, Handed, PermutedRows
 from sparrow.io.deals import Mark, Position
 from sparrow.io.order import dealt_to
 from sparrow.io.read import Piece
 from sparrow.io.worker import Decoded
-from sparrow.types import Batch, Column, RowSpan
+from sparrow.types import SAMPLE_GROUP, Batch, Column, Group, RowSpan
 
 Tail = Literal["short", "drop", "pad", "repeat"]
 
@@ -161,12 +161,18 @@ def _through(parts: list[_Part], how: Cutting) -> int:
 
 
 def _batch(parts: list[_Part]) -> Batch:
-    if any(part.chunk.index is not None or part.chunk.pieces[0].rows is not None for part in parts):
-        pieces, index = _indexed(parts)
-        whole = all(part.chunk.index is None for part in parts)
-        columns = pack(_runs(parts)) if whole else pack_rows(pieces, index)
-        return Batch.of(columns, origin=PermutedRows(pieces, index))
-    return Batch.of(pack(_runs(parts)), origin=_spans(parts))
+    num_rows = sum(part.end - part.begin for part in parts)
+    if all(part.chunk.index is None for part in parts):
+        columns = pack(_runs(parts))
+        is_whole = all(part.chunk.pieces[0].rows is None for part in parts)
+        return _batch_of(columns, num_rows, _spans(parts) if is_whole else PermutedRows(*_indexed(parts)))
+    pieces, index = _indexed(parts)
+    return _batch_of(pack_rows(pieces, index), num_rows, PermutedRows(pieces, index))
+
+
+def _batch_of(columns: dict[str, Column], num_rows: int, origin: Sequence[RowSpan], num_padding: int = 0) -> Batch:
+    # Not `Batch.of`, which counts the rows of every column.
+    return Batch({SAMPLE_GROUP: Group(columns, num_rows)}, origin, num_padding)
 
 
 def _filled(parts: list[_Part], last: list[_Part], how: Cutting) -> Batch:
@@ -177,7 +183,7 @@ def _filled(parts: list[_Part], last: list[_Part], how: Cutting) -> Batch:
     rows = sum(part.end - part.begin for part in parts)
     if not index.numel():
         # Nothing was handed out since this rank began, or began anew.
-        pieces = [how.some_piece()]
+        pieces = Rows([how.some_piece()])
         index = torch.arange(pieces[0].num_rows)
     own = index[index.numel() - rows :]
     if how.tail == "pad":
@@ -187,26 +193,27 @@ def _filled(parts: list[_Part], last: list[_Part], how: Cutting) -> Batch:
     index = torch.cat([own, filler])
     columns = pack_rows(pieces, index)
     padding = how.batch_size - rows if how.tail == "pad" else 0
-    return Batch.of(columns, origin=PermutedRows(pieces, index), num_padding=padding)
+    return _batch_of(columns, how.batch_size, PermutedRows(pieces, index), padding)
 
 
 def _runs(parts: list[_Part]) -> list[tuple[Piece, int, int]]:
     return [(part.chunk.pieces[0], part.begin, part.end) for part in parts]
 
 
-def _indexed(parts: list[_Part]) -> tuple[list[Piece], Tensor]:
+def _indexed(parts: list[_Part]) -> tuple[Rows, Tensor]:
     """Return the pieces rows lie in, each once, and the rows as numbers into their concatenation."""
     starts: dict[int, int] = {}
-    pieces: list[Piece] = []
+    chunks: list[Chunk] = []
     index, num_rows = [torch.empty(0, dtype=torch.int64)], 0
     for chunk, begin, end in parts:
         if id(chunk) not in starts:
             starts[id(chunk)] = num_rows
-            pieces += chunk.pieces
+            chunks.append(chunk)
             num_rows += sum(piece.num_rows for piece in chunk.pieces)
         here = torch.arange(begin, end) if chunk.index is None else chunk.index[begin:end]
         index.append(here + starts[id(chunk)])
-    return pieces, torch.cat(index)
+    rows = chunks[0].pieces if len(chunks) == 1 else Rows([piece for chunk in chunks for piece in chunk.pieces])
+    return rows, torch.cat(index)
 
 
 def _spans(parts: list[_Part]) -> tuple[RowSpan, ...]:

@@ -21,6 +21,7 @@ from sparrow.io.plan import as_specs
 from sparrow.io.position import SavedRank, resume
 from sparrow.io.prefetch import Prefetcher
 from sparrow.io.read import Source, nothing_left
+from sparrow.io.readers import Readers
 from sparrow.io.skipped import SkipLog, Skipped
 from sparrow.io.worker import Decoded, PieceWorker
 from sparrow.types import Batch, ColumnSpec
@@ -160,8 +161,9 @@ class Dataset:
         self._require_current(current)
         start = self._position
         end = Handed(self._deals.num_deals, 0, 0)
+        readers = Readers(self._source)
         items = Prefetcher[Task | Mark, Decoded | Mark](
-            functools.partial(self._deals.tasks, start), functools.partial(PieceWorker, self._source), self._prefetch, self._num_threads
+            functools.partial(self._deals.tasks, start, readers), functools.partial(PieceWorker, readers), self._prefetch, self._num_threads
         )
         batches = cut(items, start, self._cutting, end)
         if self._agree is not None:
@@ -176,13 +178,9 @@ class Dataset:
                 self._require_current(current)
         finally:
             items.close()
-        if (
-            is_empty
-            and start == Position(start.epoch)
-            and self._deals.world_size == 1
-            and self._skips.found
-            and self._cutting.tail != "drop"
-        ):
+            readers.close()
+        is_whole = start == Position(start.epoch) and self._deals.world_size == 1 and self._cutting.tail != "drop"
+        if is_empty and is_whole and self._skips.found:
             raise nothing_left(self._skips)
         self._position, self._iteration = Position(start.epoch + 1), None
 

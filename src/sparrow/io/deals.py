@@ -14,6 +14,7 @@ import numpy as np
 from sparrow.io.opening import StaleError, require_unchanged
 from sparrow.io.order import Interval, Shuffle, epoch_files, files_per_deal, intersect, permutation, share, within
 from sparrow.io.read import FileReader, Source, skipping
+from sparrow.io.readers import Readers
 
 # Opening a file is waiting, on a remote filesystem above all.
 _LISTING_THREADS = 8
@@ -118,19 +119,20 @@ class Deals:
 
     def num_rows(self, deal: int, epoch: int) -> int:
         """Return the rows of a whole deal. Cost: opens its files; those that are read in order are read through."""
-        return sum(map(sum, (rows for _, rows, _ in self._listed(self._files(deal, epoch)))))
+        with closing(Readers(self.source)) as readers:
+            return sum(map(sum, (rows for _, rows, _ in self._listed(self._files(deal, epoch), readers))))
 
-    def tasks(self, start: Position) -> Generator[Task | Mark, None, None]:
+    def tasks(self, start: Position, readers: Readers) -> Generator[Task | Mark, None, None]:
         """Yield what this rank reads from `start` on, and a mark after each deal. Files are listed, and those in order read, on the way."""
         dealt = start.dealt
         for deal in self.numbers(start):
             taken = start.taken if deal == start.deal else 0
             left = start.base.left.get(deal) if deal < start.base.begun else None
             if self.world_size == 1 and self.shuffle is None and left is None:
-                yield from self._streamed(deal, start.epoch, taken)
+                yield from self._streamed(deal, start.epoch, taken, readers)
                 yield Mark(dealt)
                 continue
-            listing = self._listed(self._files(deal, start.epoch))
+            listing = self._listed(self._files(deal, start.epoch), readers)
             buffers = self._buffers(listing, deal, start.epoch)
             total = sum(buffer.num_rows for buffer in buffers)
             intervals = ((0, total),) if left is None else left
@@ -151,38 +153,51 @@ class Deals:
         size = files_per_deal(self.shuffle)
         return epoch_files(len(self.source.files), self.shuffle, epoch)[deal * size : (deal + 1) * size]
 
-    def _listed(self, files: Sequence[int]) -> list[tuple[int, list[int], bool]]:
+    def _listed(self, files: Sequence[int], readers: Readers) -> list[tuple[int, list[int], bool]]:
         """Return, for each file, its place, the rows of its pieces, and whether it is read in order; no pieces where it is left out."""
-        if len(files) == 1:
-            return [self._list(files[0])]
-        with ThreadPoolExecutor(_LISTING_THREADS, thread_name_prefix="sparrow-lister") as pool:
-            return list(pool.map(self._list, files))
 
-    def _list(self, index: int) -> tuple[int, list[int], bool]:
-        with skipping(self.source.files[index], self.source.skips), closing(FileReader(self.source, index)) as reader:
-            return index, reader.piece_rows(), reader.in_order
-        return index, [], False
+        def listed(index: int) -> tuple[int, list[int], bool]:
+            with skipping(self.source.files[index], self.source.skips), readers.reading(index) as reader:
+                return index, reader.piece_rows(), reader.in_order
+            return index, [], False
+
+        if len(files) == 1:
+            return [listed(files[0])]
+        with ThreadPoolExecutor(_LISTING_THREADS, thread_name_prefix="sparrow-lister") as pool:
+            return list(pool.map(listed, files))
 
     # One rank, rows as they are: nothing needs to be known before it is read.
 
-    def _streamed(self, deal: int, epoch: int, taken: int) -> Iterator[Task]:
+    def _streamed(self, deal: int, epoch: int, taken: int, readers: Readers) -> Iterator[Task]:
         row = 0
         for index in self._files(deal, epoch):
-            with skipping(self.source.files[index], self.source.skips), closing(FileReader(self.source, index)) as reader:
-                for piece, table in _pieces(reader):
+            with skipping(self.source.files[index], self.source.skips):
+                for piece, table, reader in self._pieces_of(index, readers):
                     begin = max(0, taken - row)
-                    if begin < piece.num_rows and not (reader.in_order and table is None):
+                    if begin < piece.num_rows and not (reader is not None and table is None):
                         run = Run(deal, 0, row + begin, None, None)
-                        yield Task(piece, begin, piece.num_rows, run, True, table, reader if reader.in_order else None)
+                        yield Task(piece, begin, piece.num_rows, run, True, table, reader)
                     row += piece.num_rows
                     del table
-                require_unchanged(reader.file)
         if row < taken:
             path = self.source.files[self._files(deal, epoch)[0]].path
             raise StaleError(
                 f"{path}: the saved position is row {taken} of it and the files read with it, but they have {row}; "
                 "the state belongs to other files"
             )
+
+    def _pieces_of(self, index: int, readers: Readers) -> Iterator[tuple[PieceOf, Any | None, FileReader | None]]:
+        """Yield the pieces of a file; with table, None for one left out, and reader where it is read in order."""
+        with readers.reading(index) as reader:
+            if reader.in_order:
+                yield from ((piece, table, reader) for piece, table in _pieces(reader))
+                require_unchanged(reader.file)
+                return
+            pieces = [piece for piece, _ in _pieces(reader)]
+        # The reader is free now: whoever decodes the first piece takes it.
+        yield from ((piece, None, None) for piece in pieces)
+        if self.source.files[index].place.is_local:  # of others the last piece asks, in its worker
+            require_unchanged(self.source.files[index])
 
     # Several ranks, or rows in another order.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -19,25 +19,39 @@ from sparrow.io.opening import Opened, StaleError, first_line, open_file, requir
 from sparrow.io.partitions import values_of, with_keys
 from sparrow.io.plan import ColumnPlan, plan_columns, replan
 from sparrow.io.skipped import SkipLog
+from sparrow.io.unpack import Blocks, Unpacking, unpacking_of
 from sparrow.types import Column, ColumnSpec
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """Decoded rows of one piece of a file: a stripe, a row group, a record batch, a block.
 
     path, first_row, num_rows: the rows of the file these are.
-    file:    place of the file in the list.
-    columns: name -> column of `num_rows` rows.
-    rows:    int64 [num_rows], the file's rows these are, where a filter left some out; None: all from `first_row` on.
+    file:   place of the file in the list.
+    blocks: the columns, many in one tensor; None where they lie one by one.
+    rows:   int64 [num_rows], the file's rows these are, where a filter left some out; None: all from `first_row` on.
     """
 
-    path: str
-    file: int
-    first_row: int
-    num_rows: int
-    columns: dict[str, Column]
-    rows: Any | None = None
+    __slots__ = ("_columns", "blocks", "file", "first_row", "num_rows", "path", "rows")
+
+    def __init__(
+        self, path: str, file: int, first_row: int, num_rows: int, columns: Blocks | dict[str, Column], rows: Any | None = None
+    ) -> None:
+        self.path, self.file, self.first_row, self.num_rows, self.rows = path, file, first_row, num_rows, rows
+        self.blocks = columns if isinstance(columns, Blocks) else None
+        self._columns = None if isinstance(columns, Blocks) else columns
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Name -> column of `num_rows` rows. Made when first asked for: most rows are cut from blocks."""
+        if self._columns is None:
+            assert self.blocks is not None
+            self._columns = self.blocks.columns()
+        return self._columns
+
+    def span(self) -> Piece:
+        """Return where the rows came from alone, without their columns."""
+        return Piece(self.path, self.file, self.first_row, self.num_rows, {}, self.rows)
 
     def file_rows(self) -> Any:
         """Return the file's rows these are, int64 [num_rows]."""
@@ -47,21 +61,27 @@ class Piece:
         """Return which row of the file a row is."""
         return self.first_row + row if self.rows is None else int(self.rows[row])
 
-    def without_columns(self) -> Piece:
-        return replace(self, columns={})
-
 
 @dataclass(frozen=True, slots=True)
 class _Decoding:
-    """How the columns of one file are made: a plan each, the columns to read from it, and the values of its partition keys."""
+    """How the columns of one file are made: a plan each, the columns to read from it, and the values of its partition keys.
+
+    recent: of the source: how record batches of the schema that came last are unpacked.
+    """
 
     plans: tuple[ColumnPlan, ...]
     names: list[str]
     values: dict[str, Any]
+    recent: list[Unpacking]
 
-    def columns_of(self, batch: Any, where: Where) -> dict[str, Column]:
-        """Decode a record batch, the first row of which is `where.first_row`."""
-        return {plan.name: decode(self._array(batch, plan.name), plan, replace(where, column=plan.name)) for plan in self.plans}
+    def columns_of(self, batch: Any, where: Where) -> Blocks | dict[str, Column]:
+        """Decode a record batch, the first row of which is `where.first_row`. Raises `DataError` for the first column that is wrong."""
+        unpacking = self.recent[0] if self.recent else None
+        if unpacking is None or unpacking.plans is not self.plans or not unpacking.schema.equals(batch.schema):
+            unpacking = unpacking_of(batch.schema, self.plans)
+            self.recent[:] = [unpacking]
+        of_name = {plan.name: plan for plan in self.plans}
+        return unpacking.unpack(batch, lambda name: decode(self._array(batch, name), of_name[name], replace(where, column=name)))
 
     def _array(self, batch: Any, name: str) -> Any:
         value = self.values.get(name)
@@ -74,6 +94,7 @@ class Source:
 
     format: of all files; None where the first bytes of each decide.
     skips:  where to note what cannot be read; None makes it an error.
+    recent: how record batches were unpacked last, most files being alike.
     """
 
     files: tuple[SourceFile, ...]
@@ -83,6 +104,7 @@ class Source:
     plans: tuple[ColumnPlan, ...]
     first_path: str
     types: FileTypes
+    recent: list[Unpacking] = field(default_factory=list)
 
     @staticmethod
     def of(files: tuple[SourceFile, ...], specs: tuple[ColumnSpec, ...], wanted: Format | None, skips: SkipLog | None) -> Source:
@@ -127,7 +149,7 @@ class Source:
             plans = replan(self.specs, plans, self.first_path, with_keys(opened.file.types, values), file.path)
         names = [plan.name for plan in plans if plan.name not in values]
         # Where only partition keys are read, any column tells the number of rows.
-        return _Decoding(plans, names or list(opened.file.types.of_column)[:1], values)
+        return _Decoding(plans, names or list(opened.file.types.of_column)[:1], values, self.recent)
 
     def num_rows_of(self, file: SourceFile) -> int:
         """Return the number of rows of a file, 0 where it is left out. Raises `DataError` where it cannot be read."""

@@ -7,7 +7,8 @@ from typing import final
 from sparrow.errors import DataError
 from sparrow.io.deals import Mark, Task
 from sparrow.io.opening import StaleError
-from sparrow.io.read import FileReader, Piece, Source, skipping
+from sparrow.io.read import FileReader, Piece, skipping
+from sparrow.io.readers import Readers
 
 
 class Decoded(list[Piece]):
@@ -20,11 +21,10 @@ class Decoded(list[Piece]):
 
 @final
 class PieceWorker:
-    """Reads and decodes tasks. Keeps the file of the last one open: most often the next is of it."""
+    """Reads and decodes tasks."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._reader: FileReader | None = None
+    def __init__(self, readers: Readers) -> None:
+        self._readers, self._source = readers, readers.source
 
     def __call__(self, task: Task | Mark) -> Decoded | Mark:
         """Return the rows of a task. Raises `DataError`, or leaves a damaged piece out and notes it, as the source says."""
@@ -32,15 +32,17 @@ class PieceWorker:
             return task
         file = self._source.files[task.piece.file]
         with skipping(file, self._source.skips):
-            reader = task.reader or self._open(task.piece.file)
-            reader.decoding()
-            return Decoded(task, self._read(reader, task))
+            if task.reader is not None:
+                return Decoded(task, self._read(task.reader, task))
+            with self._readers.reading(task.piece.file) as reader:
+                return Decoded(task, self._read(reader, task))
         return Decoded(task, [])
 
     def _read(self, reader: FileReader, task: Task) -> list[Piece]:
         piece, skips = task.piece, self._source.skips
         if task.reader is not None and task.table is None:
             return []  # noted where it was read
+        reader.decoding()
         try:
             table = task.table
             if table is None:
@@ -55,13 +57,5 @@ class PieceWorker:
             skips.add(reader.file.path, reader.name_of(piece.number), error, piece.num_rows)
             return []
 
-    def _open(self, index: int) -> FileReader:
-        if self._reader is None or self._reader.index != index:
-            self.close()
-            self._reader = FileReader(self._source, index)
-        return self._reader
-
     def close(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close()
+        """The readers are closed by whoever made them."""

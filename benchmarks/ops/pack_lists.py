@@ -1,0 +1,50 @@
+"""pack_lists: rows of 26 id columns of several pieces into one, runs and shuffled rows, beside torch's own operations a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from benchmarks.harness import Options, Result, interleaved, rate
+from sparrow.ops.pack_lists.op import pack_lists
+
+NUM_COLUMNS, NUM_ROWS, BATCH = 26, 10_000, 8192
+
+
+def run(options: Options) -> Iterable[Result]:
+    generator = torch.Generator().manual_seed(6)
+    offsets, values = [], []
+    for _ in range(2):
+        bounds = torch.randint(0, 3, (NUM_COLUMNS, NUM_ROWS + 1), generator=generator)
+        bounds[:, 0] = 0
+        offsets.append(bounds.cumsum(1))
+        values += [torch.randint(0, 1 << 40, (int(end),), generator=generator) for end in offsets[-1][:, -1]]
+    half = BATCH // 2
+    runs = torch.tensor([[NUM_ROWS - half, NUM_ROWS], [NUM_ROWS, NUM_ROWS + half]])
+
+    def by_torch() -> None:
+        for column in range(NUM_COLUMNS):
+            first, second = offsets[0][column, -half - 1 :], offsets[1][column, : half + 1]
+            ids = values[column][first[0] :]
+            torch.cat([first - first[0], second[1:] + ids.numel()])
+            torch.cat([ids, values[NUM_COLUMNS + column][: second[-1]]])
+
+    moved = 16 * (NUM_COLUMNS * BATCH + int(pack_lists(offsets, values, runs)[2].sum()))
+    functions = {"sparrow": lambda: pack_lists(offsets, values, runs), "torch, column by column": by_torch}
+    yield rate("26 columns, 8,192 rows of 2 pieces", BATCH, interleaved(functions, options.runs), must_move_bytes=moved)
+    index = torch.randperm(2 * NUM_ROWS, generator=generator)[:BATCH]
+    rows = torch.stack([index, index + 1], 1)
+    starts = [torch.cat([offsets[0][c, :-1], offsets[1][c, :-1] + offsets[0][c, -1]]) for c in range(NUM_COLUMNS)]
+    lengths = [torch.cat([offsets[0][c].diff(), offsets[1][c].diff()]) for c in range(NUM_COLUMNS)]
+    whole = [torch.cat([values[c], values[NUM_COLUMNS + c]]) for c in range(NUM_COLUMNS)]
+
+    def gathered() -> None:
+        for column in range(NUM_COLUMNS):
+            taken = lengths[column][index]
+            ends = taken.cumsum(0)
+            places = torch.repeat_interleave(starts[column][index] - ends + taken, taken) + torch.arange(int(ends[-1]))
+            whole[column][places]
+
+    functions = {"sparrow": lambda: pack_lists(offsets, values, rows), "torch, column by column": gathered}
+    yield rate("26 columns, 8,192 shuffled rows", BATCH, interleaved(functions, options.runs), must_move_bytes=moved)

@@ -1,0 +1,22 @@
+"""What pack_lists does, row by row."""
+
+import itertools
+
+import torch
+from torch import Tensor
+
+
+def pack_lists(offsets: list[Tensor], values: list[Tensor], rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    num_columns = offsets[0].shape[0]
+    out_offsets, out_values = [], []
+    for column in range(num_columns):
+        lists = []
+        for part, bounds in enumerate(offsets):
+            of_column = values[part * num_columns + column]
+            ends = bounds[column].tolist()
+            lists += [of_column[begin:end] for begin, end in itertools.pairwise(ends)]
+        taken = [lists[row] for begin, end in rows.tolist() for row in range(begin, end)]
+        lengths = torch.tensor([0, *(one.numel() for one in taken)])
+        out_offsets.append(lengths.cumsum(0))
+        out_values.append(torch.cat([values[0].new_empty(0), *taken]))
+    return torch.stack(out_offsets), torch.cat(out_values), torch.tensor([one.numel() for one in out_values])

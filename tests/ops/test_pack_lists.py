@@ -1,0 +1,79 @@
+"""pack_lists against lists joined row by row."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparrow.ops.pack_lists import reference
+from sparrow.ops.pack_lists.op import pack_lists
+
+_DTYPES = [torch.int64, torch.float32, torch.uint8, torch.int16, torch.float64, torch.bool]
+
+
+@st.composite
+def _parts(draw):
+    num_columns, dtype = draw(st.integers(1, 4)), draw(st.sampled_from(_DTYPES))
+    offsets, values = [], []
+    for num_rows in draw(st.lists(st.integers(0, 7), min_size=1, max_size=4)):
+        lengths = torch.tensor(draw(st.lists(st.integers(0, 12), min_size=num_columns * num_rows, max_size=num_columns * num_rows)))
+        bounds = torch.zeros(num_columns, num_rows + 1, dtype=torch.int64)
+        bounds[:, 1:] = lengths.view(num_columns, num_rows).cumsum(1)
+        offsets.append(bounds)
+        values += [torch.randint(0, 100, (int(end),)).to(dtype) for end in bounds[:, -1]]
+    total = sum(bounds.shape[1] - 1 for bounds in offsets)
+    runs = draw(st.lists(st.tuples(st.integers(0, total), st.integers(0, total)).map(sorted), max_size=6))
+    return offsets, values, torch.tensor(runs, dtype=torch.int64).view(-1, 2)
+
+
+@settings(max_examples=150, deadline=None)
+@given(_parts())
+def test_rows_are_those_of_the_reference(parts):
+    for got, expected in zip(pack_lists(*parts), reference.pack_lists(*parts), strict=True):
+        assert got.dtype == expected.dtype
+        assert got.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_many_columns_and_large_parts(threads):
+    generator = torch.Generator().manual_seed(5)
+    bounds = torch.randint(0, 9, (30, 20_001), generator=generator)
+    bounds[:, 0] = 0
+    bounds = bounds.cumsum(1)
+    values = [torch.randint(-(2**62), 2**62, (int(end),), generator=generator) for end in bounds[:, -1]]
+    index = torch.randperm(20_000, generator=generator)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        offsets, packed, sizes = pack_lists([bounds], values, torch.stack([index, index + 1], 1))
+    finally:
+        torch.set_num_threads(before)
+    for column, (of, one) in enumerate(zip(packed.split_with_sizes(sizes.tolist()), offsets, strict=True)):
+        lists = values[column].split_with_sizes(bounds[column].diff().tolist())
+        assert torch.equal(one.diff(), bounds[column].diff()[index])
+        assert torch.equal(of, torch.cat([lists[row] for row in index.tolist()]))
+
+
+def _one(bounds=(0, 2, 3), num_values=3, rows=((0, 2),)):
+    return [torch.tensor([list(bounds)])], [torch.arange(num_values)], torch.tensor(rows, dtype=torch.int64).view(-1, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (_one(rows=[(0, 3)]), "run 0 from 0 to 3 is not among 2 rows"),
+        (_one(rows=[(0, 1), (2, 1)]), "run 1 from 2 to 1"),
+        (_one(rows=[(-1, 1)]), "run 0 from -1"),
+        (_one(bounds=(0, 2, 4)), "column 0 of part 0 ends at 4, but has 3 values"),
+        (_one(bounds=(1, 2, 3)), "column 0 of part 0"),
+        (_one(bounds=(0, 5, 3)), "those of column 0 decrease"),
+        (_one(bounds=(0, -(2**63), 3)), "those of column 0 decrease"),
+        (([], [], torch.zeros(0, 2, dtype=torch.int64)), "must have a part"),
+        ((*_one()[:2], torch.zeros(3, dtype=torch.int64)), r"rows must be \[R, 2\]"),
+        ((_one()[0], [torch.arange(3), torch.arange(3)], _one()[2]), "parts x columns"),
+        ((_one()[0] * 2, [torch.arange(3), torch.arange(3.0)], _one()[2]), "of one dtype"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments, message):
+    with pytest.raises(RuntimeError, match=message):
+        pack_lists(*arguments)
