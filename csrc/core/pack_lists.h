@@ -29,6 +29,12 @@ inline int64_t pack_offsets(const ListPart* parts, const std::vector<RowRun>& ru
     // Unsigned, since any numbers may stand there.
     const uint64_t shift = static_cast<uint64_t>(num_values) - static_cast<uint64_t>(offsets[0]);
     const int64_t rows = run.end - run.begin;
+    if (rows == 1) {
+      good &= offsets[0] >= 0 && offsets[0] <= offsets[1] && offsets[1] <= parts[run.part].num_values;
+      out[row++] = num_values;
+      num_values = static_cast<int64_t>(static_cast<uint64_t>(offsets[1]) + shift);
+      continue;
+    }
     int64_t steps_down = 0;
     for (int64_t i = 0; i < rows; ++i) {
       steps_down += offsets[i] > offsets[i + 1];
@@ -42,19 +48,22 @@ inline int64_t pack_offsets(const ListPart* parts, const std::vector<RowRun>& ru
   return good ? num_values : -1;
 }
 
-// Copies the values of the runs' rows, end to end.
-inline void pack_values(const ListPart* parts, const std::vector<RowRun>& runs, int64_t item_bytes, char* out) {
+// Copies the values of the runs' rows, end to end: `num_out` of them.
+template <typename Word>
+void pack_values(const ListPart* parts, const std::vector<RowRun>& runs, int64_t num_out, Word* __restrict out) {
+  constexpr int64_t kAtOnce = 32 / sizeof(Word);
+  const Word* const end = out + num_out;
   for (const RowRun& run : runs) {
-    const int64_t* offsets = parts[run.part].offsets;
-    const int64_t first = offsets[run.begin], bytes = (offsets[run.end] - first) * item_bytes;
-    const char* from = parts[run.part].values + first * item_bytes;
-    // Rows that were shuffled are a few values each, which a call would cost more than to copy.
-    if (bytes <= 64 && item_bytes == 8) {
-      for (int64_t at = 0; at < bytes; at += 8) std::memcpy(out + at, from + at, 8);
-    } else if (bytes != 0) {
-      std::memcpy(out, from, bytes);
+    const ListPart& part = parts[run.part];
+    const int64_t first = part.offsets[run.begin], count = part.offsets[run.end] - first;
+    const auto* from = reinterpret_cast<const Word*>(part.values);
+    if (count <= kAtOnce && end - out >= kAtOnce && part.num_values - first >= kAtOnce) {
+      // Rows that were shuffled are a few values each, nobody knows how many: the next row writes over those too many.
+      std::memcpy(out, from + first, kAtOnce * sizeof(Word));
+    } else if (count != 0) {
+      std::memcpy(out, from + first, count * sizeof(Word));
     }
-    out += bytes;
+    out += count;
   }
 }
 

@@ -90,11 +90,20 @@ std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, s
   for (int64_t column = 0; column < num_columns; ++column) starts[column + 1] = starts[column] + size[column];
   const int64_t total = starts.back();
   Tensor packed = empty_kept(values[0].scalar_type(), item_bytes, {total}, values[0]);
-  auto* out = static_cast<char*>(packed.mutable_data_ptr());
-  torch::stable::parallel_for(0, num_columns, grain, [&](int64_t first, int64_t last) {
-    for (int64_t column = first; column < last; ++column)
-      pack_values(lists.data() + column * num_parts, runs, item_bytes, out + starts[column] * item_bytes);
-  });
+  const auto copy = [&](auto word) {
+    using Word = decltype(word);
+    auto* out = static_cast<Word*>(packed.mutable_data_ptr());
+    torch::stable::parallel_for(0, num_columns, grain, [&](int64_t first, int64_t last) {
+      for (int64_t column = first; column < last; ++column)
+        pack_values(lists.data() + column * num_parts, runs, size[column], out + starts[column]);
+    });
+  };
+  switch (item_bytes) {
+    case 1: copy(uint8_t{}); break;
+    case 2: copy(uint16_t{}); break;
+    case 4: copy(uint32_t{}); break;
+    default: copy(uint64_t{});
+  }
   return {out_offsets, packed, sizes};
 }
 

@@ -123,7 +123,7 @@ void rows_of_lists_are_packed() {
     for (int64_t part = 0; part < num_parts; ++part) {
       num_rows.push_back(random() % 6);
       offsets.push_back(std::make_unique<int64_t[]>(num_rows[part] + 1));
-      for (int64_t i = 0; i < num_rows[part]; ++i) offsets[part][i + 1] = offsets[part][i] + random() % 14;
+      for (int64_t i = 0; i < num_rows[part]; ++i) offsets[part][i + 1] = offsets[part][i] + random() % (round % 2 ? 3 : 30);
       const int64_t count = offsets[part][num_rows[part]];
       values.push_back(std::make_unique<char[]>(count * item_bytes));
       for (int64_t i = 0; i < count * item_bytes; ++i) values[part][i] = static_cast<char>(random());
@@ -146,7 +146,12 @@ void rows_of_lists_are_packed() {
     expect(pack_offsets(parts.data(), runs, out_offsets.get()) == bounds.back(), "the number of values");
     for (size_t i = 0; i < bounds.size(); ++i) expect(out_offsets[i] == bounds[i], "offsets are packed");
     auto out = std::make_unique<char[]>(expected.size());
-    pack_values(parts.data(), runs, item_bytes, out.get());
+    switch (item_bytes) {
+      case 1: pack_values(parts.data(), runs, bounds.back(), reinterpret_cast<uint8_t*>(out.get())); break;
+      case 2: pack_values(parts.data(), runs, bounds.back(), reinterpret_cast<uint16_t*>(out.get())); break;
+      case 4: pack_values(parts.data(), runs, bounds.back(), reinterpret_cast<uint32_t*>(out.get())); break;
+      default: pack_values(parts.data(), runs, bounds.back(), reinterpret_cast<uint64_t*>(out.get()));
+    }
     for (size_t i = 0; i < expected.size(); ++i) expect(out[i] == expected[i], "values are packed");
   }
   const int64_t wild[] = {0, INT64_MIN, 3};
