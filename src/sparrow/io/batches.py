@@ -9,7 +9,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from sparrow.io.read import Piece
+from sparrow.io.pieces import Piece
 from sparrow.io.unpack import Blocks, columns_of_matrices
 from sparrow.ops.pack_lists.op import pack_lists
 from sparrow.types import Column, Ragged

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparrow.io.batches import Rows
 from sparrow.io.deals import Run
-from sparrow.io.read import Piece
+from sparrow.io.pieces import Piece
 from sparrow.io.worker import Decoded
 from sparrow.types import RowSpan
 

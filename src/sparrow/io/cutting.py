@@ -15,7 +15,7 @@ from sparrow.io.batches import Rows, pack, pack_rows
 from sparrow.io.chunks import Chunk, Chunks, Handed, PermutedRows
 from sparrow.io.deals import Mark, Position
 from sparrow.io.order import dealt_to
-from sparrow.io.read import Piece
+from sparrow.io.pieces import Piece
 from sparrow.io.worker import Decoded
 from sparrow.types import SAMPLE_GROUP, Batch, Column, Group, RowSpan
 

@@ -20,9 +20,11 @@ from sparrow.io.order import Shuffle
 from sparrow.io.plan import as_specs
 from sparrow.io.position import SavedRank, resume
 from sparrow.io.prefetch import Prefetcher
-from sparrow.io.read import Source, nothing_left
+from sparrow.io.read import some_piece
 from sparrow.io.readers import Readers
+from sparrow.io.row_work import Filter, RowWork, Transform
 from sparrow.io.skipped import SkipLog, Skipped
+from sparrow.io.source import Source, nothing_left
 from sparrow.io.worker import Decoded, PieceWorker
 from sparrow.types import Batch, ColumnSpec
 
@@ -40,11 +42,16 @@ class Dataset:
         batch_size: rows a batch, cut across pieces and files.
         cost: a further bound of a batch, by the number of values in it.
         shuffle: the order of rows; None: that of the files.
+        where: which rows to read: an expression of `pyarrow.compute`, or a function of a `pyarrow.RecordBatch` that returns a truth value a
+            row. Others are left out and counted in `num_filtered`. It runs in the reader threads, before anything becomes a tensor.
+        transform: a function of a record batch that returns one of as many rows, with other columns: `columns` are then those that it
+            returns. It is called with no rows once a file, for its types.
+        also_read: columns of the files that `where` and `transform` need beside `columns`.
         rank, world_size: this reads every row that is dealt to `rank`. Ranks get equally many rows, but for one, whatever the files are.
         tail: what becomes of the rows that fill no batch at the end of an epoch. All ranks end at the same step: `"short"`: a short batch,
             empty on a rank that has no rows left; `"drop"`: left out, and of ranks with a full batch more that batch too; `"pad"`: a full
             batch, the end of which does not count (`Batch.num_padding`); `"repeat"`: a full batch, with rows of this rank again.
-        agree: how ranks learn where all end where they cannot compute it: with `on_error="skip"` or `cost` and `world_size > 1`.
+        agree: how ranks learn where all end where they cannot compute it: with `on_error="skip"`, `where` or `cost`, and `world_size > 1`.
         prefetch: pieces (stripes, row groups) decoded ahead; 0 decodes in the calling thread. Memory: at most `prefetch` decoded pieces,
             those that batches still in use were cut from, and with `shuffle` those of two buffers.
         num_threads: that decode. They share the pieces of a file; a file that can only be read in order (CSV, TFRecord, IPC streams) is
@@ -70,6 +77,9 @@ class Dataset:
         batch_size: int,
         cost: Cost | None = None,
         shuffle: Shuffle | None = None,
+        where: Filter | None = None,
+        transform: Transform | None = None,
+        also_read: Sequence[str] = (),
         rank: int = 0,
         world_size: int = 1,
         tail: Tail = "short",
@@ -90,9 +100,11 @@ class Dataset:
         specs, wanted = as_specs(columns), as_format(format)
         _require_choice("on_error", on_error, get_args(OnError))
         _require_choice("tail", tail, get_args(Tail))
-        is_planned = on_error == "error" and cost is None
+        self._work = RowWork.of(where, transform, also_read)
+        unplanned = {"cost": cost is not None, "where": where is not None, 'on_error="skip"': on_error == "skip"}
+        is_planned = not any(unplanned.values())
         if world_size > 1 and not is_planned and agree is None:
-            why = "cost" if cost is not None else 'on_error="skip"'
+            why = " and ".join(name for name, is_given in unplanned.items() if is_given)
             raise ConfigError(
                 f"with {why} the ranks may have different numbers of batches, and would wait for each other for ever: "
                 "give agree=Agreement(store, name), by which they end together"
@@ -101,10 +113,12 @@ class Dataset:
             raise ConfigError(f'tail={tail!r} fills batches of {batch_size} rows, but cost cuts others: use "short" or "drop"')
         self._skips = SkipLog()
         skips = self._skips if on_error == "skip" else None
-        self._source = source = Source.of(find_files(paths, wanted, filesystem, skips), specs, wanted, skips)
+        self._source = source = Source.of(find_files(paths, wanted, filesystem, skips), specs, wanted, skips, self._work)
         _check_cost(cost, specs)
         self._deals = Deals(source, shuffle, rank, world_size)
-        self._cutting = Cutting(batch_size, cost, tail, rank, world_size, is_planned, source.empty_columns, source.some_piece)
+        self._cutting = Cutting(
+            batch_size, cost, tail, rank, world_size, is_planned, source.empty_columns, functools.partial(some_piece, source)
+        )
         self._agree = None if is_planned or world_size == 1 else agree
         self._prefetch, self._num_threads = prefetch, num_threads
         self._position = Position()
@@ -152,6 +166,11 @@ class Dataset:
     def num_skipped(self) -> Counter[str]:
         """How many `"files"` and `"pieces"` were left out so far, and how many `"rows"` these pieces had, where that is known."""
         return self._skips.counts
+
+    @property
+    def num_filtered(self) -> int:
+        """How many rows `where` left out so far, those read ahead included, and once more each time they are read again."""
+        return 0 if self._work is None else self._work.num_filtered.value
 
     def __iter__(self) -> Iterator[Batch]:
         self._iteration = current = object()

@@ -13,8 +13,9 @@ import numpy as np
 
 from sparrow.io.opening import StaleError, require_unchanged
 from sparrow.io.order import Interval, Shuffle, epoch_files, files_per_deal, intersect, permutation, share, within
-from sparrow.io.read import FileReader, Source, skipping
+from sparrow.io.read import FileReader
 from sparrow.io.readers import Readers
+from sparrow.io.source import Source, skipping
 
 # Opening a file is waiting, on a remote filesystem above all.
 _LISTING_THREADS = 8

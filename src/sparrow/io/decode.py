@@ -30,14 +30,20 @@ _SIGNED = {1: np.int16, 2: np.int32, 4: np.int64, 8: np.int64}
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What an error names: the file, the column, and the piece (such as "stripe 3") and rows an array was read from."""
+    """What an error names: the file, the column, and the piece (such as "stripe 3") and rows an array was read from.
+
+    rows: which rows from `first_row` on they are, where some were left out.
+    """
 
     path: str
     column: str
     piece: str
     first_row: int
+    rows: Any | None = None
 
     def error(self, what: str, row: int | None = None) -> DataError:
+        if row is not None and self.rows is not None:
+            row = int(self.rows[row])
         place = self.piece if row is None else f"row {self.first_row + row}"
         return DataError(f"{self.path}: column {self.column!r}, {place}: {what}")
 

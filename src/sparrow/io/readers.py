@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
-from sparrow.io.read import FileReader, Source
+from sparrow.io.read import FileReader
+from sparrow.io.source import Source
 
 _MAX_IDLE = 16
 

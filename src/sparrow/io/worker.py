@@ -7,8 +7,10 @@ from typing import final
 from sparrow.errors import DataError
 from sparrow.io.deals import Mark, Task
 from sparrow.io.opening import StaleError
-from sparrow.io.read import FileReader, Piece, skipping
+from sparrow.io.pieces import Piece
+from sparrow.io.read import FileReader
 from sparrow.io.readers import Readers
+from sparrow.io.source import skipping
 
 
 class Decoded(list[Piece]):

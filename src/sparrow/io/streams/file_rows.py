@@ -8,7 +8,8 @@ from typing import NamedTuple
 from sparrow.errors import DataError
 from sparrow.io.files import SourceFile, find_files
 from sparrow.io.opening import StaleError, open_file
-from sparrow.io.read import Source, read_rows
+from sparrow.io.read import read_rows
+from sparrow.io.source import Source
 from sparrow.types import Column, ColumnSpec
 
 

@@ -1,0 +1,140 @@
+"""What a user does to rows between the file and the tensors: leave some out, make columns of others. It runs in the reader threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sparrow.errors import ConfigError, DataError, SparrowError, did_you_mean
+from sparrow.io.formats.format import FileTypes
+
+# A filter: an expression of `pyarrow.compute`, or a function that returns a truth value a row (Arrow, NumPy or torch).
+Filter = Any
+Transform = Callable[[Any], Any]
+
+_NUMBER = "__row_number__"
+
+
+class Count:
+    """A number that several threads add to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.value = 0
+
+    def add(self, number: int) -> None:
+        with self._lock:
+            self.value += number
+
+
+@dataclass(frozen=True, slots=True)
+class RowWork:
+    """where, transform, also_read: as `Dataset` takes them. num_filtered: rows left out so far."""
+
+    where: Filter | None
+    transform: Transform | None
+    also_read: tuple[str, ...]
+    num_filtered: Count = field(default_factory=Count)
+
+    @staticmethod
+    def of(where: Filter | None, transform: Transform | None, also_read: Sequence[str]) -> RowWork | None:
+        """Return the work, None where there is none. Raises `ConfigError` for what can do none."""
+        if where is not None and not isinstance(where, pc.Expression) and not callable(where):
+            raise ConfigError(f"where is {where!r}; give an expression of pyarrow.compute, or a function of a record batch")
+        if transform is not None and not callable(transform):
+            raise ConfigError(f"transform is {transform!r}; give a function of a record batch that returns one")
+        if isinstance(also_read, str) or not all(isinstance(name, str) for name in also_read):
+            raise ConfigError(f"also_read is {also_read!r}; give a list of column names")
+        if where is None and transform is None:
+            if also_read:
+                raise ConfigError("also_read names columns for where= or transform=, and neither is given; leave it out, or add to columns")
+            return None
+        return RowWork(where, transform, tuple(also_read))
+
+    def reads(self, wanted: Sequence[str], types: FileTypes, path: str) -> list[str]:
+        """Return the columns of a file that are read: those wanted that it has, and `also_read`. Raises `DataError` for one it lacks."""
+        for name in self.also_read:
+            if name not in types.of_column:
+                raise DataError(f"{path}: no column {name!r}, which also_read names{did_you_mean(name, types.of_column)}")
+        return [name for name in dict.fromkeys([*wanted, *self.also_read]) if name in types.of_column]
+
+    def types_after(self, types: FileTypes, names: Sequence[str], path: str) -> FileTypes:
+        """Return the columns after the transform, which is shown a batch of no rows for it."""
+        if self.transform is None:
+            return types
+        schema = pa.schema([(name, types.of_column[name]) for name in names])
+        after = self._transformed(
+            pa.RecordBatch.from_arrays([pa.array([], one) for one in schema.types], schema=schema), f"{path}: no rows"
+        )
+        return FileTypes(FileTypes.of(after.schema).of_column, types.repeated, " (as transform= returns them)")
+
+    def apply(self, batch: Any, where: str) -> tuple[Any, Any | None]:
+        """Return what becomes of a record batch, and which of its rows are left, int64; None for all. where: for messages."""
+        kept = None if self.where is None else self._kept(batch, where)
+        if kept is not None and len(kept) == batch.num_rows:
+            kept = None
+        if kept is not None:
+            self.num_filtered.add(batch.num_rows - len(kept))
+            batch = batch.take(pa.array(kept))
+        return self._transformed(batch, where), kept
+
+    def _kept(self, batch: Any, where: str) -> Any:
+        try:
+            if isinstance(self.where, pc.Expression):
+                numbered = pa.Table.from_batches([batch]).append_column(_NUMBER, pa.array(np.arange(batch.num_rows)))
+                return numbered.filter(self.where).column(_NUMBER).to_numpy()
+            assert self.where is not None
+            truth = self.where(batch)
+            if isinstance(truth, pa.ChunkedArray):
+                truth = truth.combine_chunks()
+            if isinstance(truth, pa.Array):
+                truth = truth.fill_null(False).to_numpy(zero_copy_only=False)  # a null is not true
+            truth = np.asarray(truth)
+        except SparrowError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{where}: where= failed ({_first_line(error)}); it must work on any record batch of the columns read"
+            ) from error
+        if truth.dtype != np.bool_ or truth.shape != (batch.num_rows,):
+            raise DataError(
+                f"{where}: where= returned {truth.dtype} of shape {list(truth.shape)}; "
+                f"expected a truth value for each of {batch.num_rows} rows"
+            )
+        return np.flatnonzero(truth)
+
+    def _transformed(self, batch: Any, where: str) -> Any:
+        if self.transform is None:
+            return batch
+        try:
+            after = self.transform(batch)
+        except SparrowError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{where}: transform= failed ({_first_line(error)}); it must work on any record batch of the columns read, an empty one too"
+            ) from error
+        if isinstance(after, pa.Table):
+            after = after.combine_chunks().to_batches()[0] if after.num_rows else _no_rows(after.schema)
+        if not isinstance(after, pa.RecordBatch):
+            raise DataError(f"{where}: transform= returned {type(after).__name__}; expected a pyarrow.RecordBatch or Table")
+        if after.num_rows != batch.num_rows:
+            raise DataError(
+                f"{where}: transform= made {after.num_rows} rows of {batch.num_rows}; it must keep the rows: leave some out with where="
+            )
+        after.validate()
+        return after
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}".rstrip(": ")
+
+
+def _no_rows(schema: Any) -> Any:
+    return pa.RecordBatch.from_arrays([pa.array([], one) for one in schema.types], schema=schema)
