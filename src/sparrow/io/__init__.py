@@ -3,4 +3,6 @@
 from sparrow.io.agreement import Agreement as Agreement
 from sparrow.io.cutting import Cost as Cost
 from sparrow.io.dataset import Dataset as Dataset
+from sparrow.io.grouping import Requests as Requests
+from sparrow.io.grouping import SharedRows as SharedRows
 from sparrow.io.order import Shuffle as Shuffle

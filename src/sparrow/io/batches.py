@@ -82,7 +82,7 @@ def pack(parts: Sequence[tuple[Piece, int, int]]) -> dict[str, Column]:
 
 def pack_rows(pieces: Rows, index: Tensor) -> dict[str, Column]:
     """Return the rows `index` (int64 [rows], in any order, also repeated) of the concatenation of `pieces`."""
-    taken = {name: _take(column, index) for name, column in pieces.others.items()}
+    taken = {name: take(column, index) for name, column in pieces.others.items()}
     if pieces.blocks is None:
         return taken
     layout = pieces.blocks[0].layout
@@ -133,7 +133,8 @@ def _between(column: Column, begin: int, end: int) -> Column:
     return Ragged(column.values[begin:end], tuple(levels), weights)
 
 
-def _take(column: Column, index: Tensor) -> Column:
+def take(column: Column, index: Tensor) -> Column:
+    """Return rows `index` (int64 [rows], any order, also repeated) of a column. Cost: a pass over what is taken."""
     if isinstance(column, Tensor):
         return column[index]
     levels = []

@@ -16,6 +16,7 @@ from sparrow.io.files import Paths, find_files
 from sparrow.io.fingerprint import difference, fingerprint
 from sparrow.io.formats.format import Format
 from sparrow.io.formats.known import as_format
+from sparrow.io.grouping import Requests, Sharing, check_sharing, share_rows
 from sparrow.io.order import Shuffle
 from sparrow.io.plan import as_specs
 from sparrow.io.position import SavedRank, resume
@@ -47,6 +48,8 @@ class Dataset:
         transform: a function of a record batch that returns one of as many rows, with other columns: `columns` are then those that it
             returns. It is called with no rows once a file, for its types.
         also_read: columns of the files that `where` and `transform` need beside `columns`.
+        groups: columns that many samples share (a user's), once in a batch: `SharedRows` finds them in flat rows, `Requests` reads them
+            from files that store them so, a row of which, and so of `batch_size`, is a request of several samples.
         rank, world_size: this reads every row that is dealt to `rank`. Ranks get equally many rows, but for one, whatever the files are.
         tail: what becomes of the rows that fill no batch at the end of an epoch. All ranks end at the same step: `"short"`: a short batch,
             empty on a rank that has no rows left; `"drop"`: left out, and of ranks with a full batch more that batch too; `"pad"`: a full
@@ -80,6 +83,7 @@ class Dataset:
         where: Filter | None = None,
         transform: Transform | None = None,
         also_read: Sequence[str] = (),
+        groups: Sharing | None = None,
         rank: int = 0,
         world_size: int = 1,
         tail: Tail = "short",
@@ -98,6 +102,10 @@ class Dataset:
         if rank >= world_size:
             raise ConfigError(f"rank is {rank}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
         specs, wanted = as_specs(columns), as_format(format)
+        if isinstance(groups, Requests):
+            specs = (*specs, *map(ColumnSpec, groups.indicators([spec.name for spec in specs])))
+        if groups is not None:
+            check_sharing(groups, [spec.name for spec in specs])
         _require_choice("on_error", on_error, get_args(OnError))
         _require_choice("tail", tail, get_args(Tail))
         self._work = RowWork.of(where, transform, also_read)
@@ -120,7 +128,7 @@ class Dataset:
             batch_size, cost, tail, rank, world_size, is_planned, source.empty_columns, functools.partial(some_piece, source)
         )
         self._agree = None if is_planned or world_size == 1 else agree
-        self._prefetch, self._num_threads = prefetch, num_threads
+        self._prefetch, self._num_threads, self._groups = prefetch, num_threads, groups
         self._position = Position()
         self._iteration: object = None
 
@@ -192,7 +200,7 @@ class Dataset:
             for batch, after in batches:
                 is_empty = False
                 self._position = Position(start.epoch, *after, start.base)
-                yield batch
+                yield batch if self._groups is None else share_rows(batch, self._groups)
                 del batch
                 self._require_current(current)
         finally:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.features import Feature, FeatureEngine
-from sparrow.models.inputs import check_inputs, dense_matrix
+from sparrow.models.inputs import check_inputs, dense_matrix, stack_samples
 from sparrow.tables import Constant, Initializer, Normal
 from sparrow.types import Batch, ColumnSpec
 
@@ -78,8 +78,8 @@ class DeepFM(nn.Module):
         inputs = self.features(batch)
         dtype = self.bias.dtype  # tables keep theirs when the model is cast
         x = dense_matrix(inputs, self.dense).to(dtype)  # [B, N]
-        vectors = self.embedding(inputs).stack(self.sparse).to(dtype)  # [B, F, D]
-        linear = self.linear(inputs).stack(self.sparse).sum((1, 2)).to(dtype) + x @ self.dense_weights
+        vectors = stack_samples(self.embedding(inputs), inputs, self.sparse).to(dtype)  # [B, F, D]
+        linear = stack_samples(self.linear(inputs), inputs, self.sparse).sum((1, 2)).to(dtype) + x @ self.dense_weights
         return self.bias + linear + self._factorization_machine(vectors, x) + self.mlp(torch.cat([vectors.flatten(1), x], 1)).squeeze(1)
 
     def _factorization_machine(self, vectors: Tensor, x: Tensor) -> Tensor:

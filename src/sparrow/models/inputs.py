@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sparrow.embedding import Embedded
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.features import Feature
 from sparrow.types import Batch, Ragged
@@ -26,7 +27,7 @@ def check_inputs(features: Sequence[Feature], dense: Sequence[str], sparse: Sequ
 
 
 def dense_matrix(batch: Batch, names: Sequence[str]) -> Tensor:
-    """Return the dense features side by side, float32 [rows, N]. Raises `DataError` for one that is not one number a row."""
+    """Return the dense features side by side, float32 [samples, N]. Raises `DataError` for one that is not one number a row."""
     if not names:
         return torch.zeros(batch.num_samples, 0)
     columns = []
@@ -39,5 +40,22 @@ def dense_matrix(batch: Batch, names: Sequence[str]) -> Tensor:
         column = column.reshape(column.shape[0], -1)
         if column.shape[1] != 1:
             raise DataError(f"feature {name!r}: a dense input needs one number a row, got {column.shape[1]}")
-        columns.append(column)
+        sample_to_row = batch.group_of(name).sample_to_row
+        columns.append(column if sample_to_row is None else column[sample_to_row])
     return torch.cat(columns, dim=1).float()
+
+
+def stack_samples(embedded: Embedded, batch: Batch, names: Sequence[str]) -> Tensor:
+    """Return the vectors of features, [samples, len(names), dim]: those of a group that samples share are given to each of them."""
+    joins: dict[int, tuple[Tensor | None, list[str]]] = {}
+    for name in names:
+        sample_to_row = batch.group_of(name).sample_to_row
+        joins.setdefault(id(sample_to_row), (sample_to_row, []))[1].append(name)
+    parts = [
+        embedded.stack(members) if sample_to_row is None else embedded.stack(members).index_select(0, sample_to_row)
+        for sample_to_row, members in joins.values()
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    joined = [name for _, members in joins.values() for name in members]
+    return torch.cat(parts, 1)[:, [joined.index(name) for name in names]]

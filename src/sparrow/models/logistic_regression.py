@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.features import Feature, FeatureEngine
-from sparrow.models.inputs import check_inputs, dense_matrix
+from sparrow.models.inputs import check_inputs, dense_matrix, stack_samples
 from sparrow.tables import Constant
 from sparrow.types import Batch, ColumnSpec
 
@@ -53,4 +53,4 @@ class LogisticRegression(nn.Module):
         inputs = self.features(batch)
         dtype = self.bias.dtype  # tables keep theirs when the model is cast
         x = dense_matrix(inputs, self.dense).to(dtype)
-        return self.bias + self.linear(inputs).stack(self.sparse).sum((1, 2)).to(dtype) + x @ self.dense_weights
+        return self.bias + stack_samples(self.linear(inputs), inputs, self.sparse).sum((1, 2)).to(dtype) + x @ self.dense_weights
