@@ -46,6 +46,10 @@ def folder(tmp_path, monkeypatch):
         "word": pa.array(["a", None]),
     }
     parquet.write_table(pa.table(types), tmp_path / "types.parquet")
+    flat = {"label": [0.0, 1.0, 0.0], "user_id": ["a", "a", "b"], "age": [30, 30, 40], "history": [[1, 2], [1, 2], [3]]}
+    parquet.write_table(pa.table(flat), tmp_path / "flat.parquet")
+    requests = {"label_0": [[0.0, 1.0]], "item_0": [[7, 8]], "history_1": [[[1, 2], [3]]], "_indicator_1": [[1, 0]]}
+    parquet.write_table(pa.table(requests), tmp_path / "requests.parquet")
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
     monkeypatch.chdir(tmp_path)
     yield tmp_path

@@ -137,9 +137,10 @@ def _requests(draw):
 @given(_requests(), st.integers(1, 4))
 def test_requests_are_opened_into_samples(tmp_path_factory, requests, batch_size):
     path = tmp_path_factory.mktemp("requests") / "0.parquet"
+    own_labels = [[float(row + place) for place, _ in enumerate(own)] for row, (_, own) in enumerate(requests)]
     table = pa.table({
-        "label_0": pa.array([[float(row + place) for place, _ in enumerate(own)] for row, (_, own) in enumerate(requests)], pa.list_(pa.float32())),
-        "hist_1": pa.array([users for users, _ in requests], pa.list_(pa.list_(pa.int64()))),
+        "label_0": pa.array(own_labels, pa.list_(pa.float32())),
+"hist_1": pa.array([users for users, _ in requests], pa.list_(pa.list_(pa.int64()))),
         "age_1": pa.array([[len(user) + 1 for user in users] for users, _ in requests], pa.list_(pa.int64())),
         "_indicator_1": pa.array([own for _, own in requests], pa.list_(pa.int64())),
     })  # fmt: skip
@@ -182,7 +183,7 @@ def test_requests_that_make_no_sense_are_named(tmp_path, columns, message):
 
 
 def test_columns_of_requests_need_a_number_and_distinct_names(tmp_path):
-    with pytest.raises(ConfigError, match="column 'x': .* such as x_0"):
+    with pytest.raises(ConfigError, match=r"column 'x': .* such as x_0"):
         _one_request(tmp_path, x=[[1, 2]])
     with pytest.raises(ConfigError, match="column 'age' is in two groups"):
         _one_request(tmp_path, age_0=[[1, 2]])
@@ -190,7 +191,7 @@ def test_columns_of_requests_need_a_number_and_distinct_names(tmp_path):
         with pytest.raises(ConfigError, match="Requests: "):
             Requests(*arguments)
     parquet.write_table(pa.table({"label_0": [[0.0]], "age_1": [[5]], "_indicator_1": [[-1]]}), tmp_path / "0.parquet")
-    with pytest.raises(DataError, match="says row -1, but there are 1; .*missing"):
+    with pytest.raises(DataError, match=r"says row -1, but there are 1; .*missing"):
         list(Dataset(tmp_path, ["label_0", "age_1"], batch_size=3, groups=Requests(missing="error")))
 
 
