@@ -180,6 +180,7 @@ def test_command_line_options_are_pinned() -> None:
     assert command_options() == {
         "sparrow data head": ["--columns", "--debug", "--json", "--rows"],
         "sparrow data schema": ["--debug", "--json"],
+        "sparrow data stats": ["--columns", "--debug", "--html", "--json", "--rows"],
         "sparrow data synth": ["--debug", "--eval-rows", "--rows", "--seed"],
         "sparrow eval": ["--data", "--debug", "--json"],
         "sparrow inspect": ["--debug", "--json"],

@@ -140,7 +140,7 @@ def test_requests_are_opened_into_samples(tmp_path_factory, requests, batch_size
     own_labels = [[float(row + place) for place, _ in enumerate(own)] for row, (_, own) in enumerate(requests)]
     table = pa.table({
         "label_0": pa.array(own_labels, pa.list_(pa.float32())),
-"hist_1": pa.array([users for users, _ in requests], pa.list_(pa.list_(pa.int64()))),
+        "hist_1": pa.array([users for users, _ in requests], pa.list_(pa.list_(pa.int64()))),
         "age_1": pa.array([[len(user) + 1 for user in users] for users, _ in requests], pa.list_(pa.int64())),
         "_indicator_1": pa.array([own for _, own in requests], pa.list_(pa.int64())),
     })  # fmt: skip

@@ -128,6 +128,26 @@ def schema(
     print_schema(read_schema(files), as_json=as_json)
 
 
+@data_app.command("stats")
+def stats(
+    files: Files,
+    columns: Annotated[str | None, typer.Option("--columns", metavar="A,B", help="Only these columns.")] = None,
+    rows: Annotated[int | None, typer.Option("--rows", help="Scan the first rows only.", min=1)] = None,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with plots.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show what columns hold: missing rates, distinct values, lengths, ranges, the most frequent values."""
+    from sparrow.cli.show_stats import print_stats, show_scan_progress, write_page
+    from sparrow.io.stats.scan import scan
+
+    with show_scan_progress() as progress:
+        found = scan(files, columns.split(",") if columns else None, rows, progress)
+    if page is not None:
+        write_page(found, page)
+    print_stats(found, page, as_json=as_json)
+
+
 @data_app.command("synth")
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write: a new folder, or one that holds these very rows.")],

@@ -303,10 +303,8 @@ def _joined(batch: Batch, requests: Requests, name: str, indicator: Ragged, boun
     wrong = (within >= limit) | (missing if requests.missing == "error" else torch.zeros_like(missing))
     if bool(wrong.any()):
         sample = int(wrong.to(torch.uint8).argmax())
-        place, fix = (
-            batch.locate(int(row_of_sample[sample])),
-            "" if int(within[sample]) >= 0 else ', or read with Requests(missing="empty")',
-        )
+        place = batch.locate(int(row_of_sample[sample]))
+        fix = "" if int(within[sample]) >= 0 else ', or read with Requests(missing="empty")'
         raise DataError(
             f"{place}: column {name!r} says row {int(within[sample])}, but there are {int(limit[sample])}; write the file again{fix}"
         )

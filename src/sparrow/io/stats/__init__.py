@@ -1,0 +1,1 @@
+"""What columns hold: sketches that merge, scanned from files, shown as a page."""
