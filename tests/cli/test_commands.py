@@ -123,3 +123,31 @@ def test_version(capsys):
 )
 def test_bytes_are_read_by_people(num_bytes, text):
     assert bytes_text(num_bytes) == text
+
+
+def test_data_options_of_a_configuration_reach_the_reader(clicks, tmp_path, capsys):
+    """A damaged file is left out and counted; shuffled rows train another model, the same again for the same seed."""
+    (tmp_path / "data").mkdir()
+    for path in sorted((clicks / "train").iterdir()):
+        (tmp_path / "data" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "data" / "zzz.orc").write_bytes(b"ORC, but cut off")
+    path = write_config(tmp_path / "run.yaml", config_for(tmp_path / "data", clicks / "eval", "nowhere"))
+
+    def trained(name, *changes):
+        code, _, err = run(capsys, "train", path, f"run.folder={tmp_path / name}", *changes)
+        assert code == 0, err
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        return summary_of(tmp_path / name)["eval"], lines[-1]
+
+    assert run(capsys, "train", path, f"run.folder={tmp_path / 'stops'}")[0] == 2
+    skip = ("data.on_error=skip", "data.format=orc", "data.num_threads=2")
+    plain, line = trained("plain", *skip)
+    assert line["reader"] == {"skipped_files": 1}
+    one, _ = trained("one", *skip, "data.shuffle={seed: 3, window_files: 2}")
+    again, _ = trained("again", *skip, "data.shuffle={seed: 3, window_files: 2}")
+    other, _ = trained("other", *skip, "data.shuffle={seed: 4}")
+    assert one == again
+    assert plain != one != other
+    code, _, err = run(capsys, "train", path, "data.shuffle={sed: 3}")
+    assert code == 2
+    assert "unknown key data.shuffle.sed; did you mean 'seed'?" in err

@@ -6,3 +6,4 @@ from sparrow.io.dataset import Dataset as Dataset
 from sparrow.io.grouping import Requests as Requests
 from sparrow.io.grouping import SharedRows as SharedRows
 from sparrow.io.order import Shuffle as Shuffle
+from sparrow.io.windows import Windows as Windows

@@ -180,6 +180,12 @@ class Dataset:
         """How many rows `where` left out so far, those read ahead included, and once more each time they are read again."""
         return 0 if self._work is None else self._work.num_filtered.value
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was left out so far, for logs: skipped files, pieces and rows, filtered rows."""
+        skipped = self.num_skipped
+        return {**{f"skipped_{what}": skipped[what] for what in ("files", "pieces", "rows")}, "filtered_rows": self.num_filtered}
+
     def __iter__(self) -> Iterator[Batch]:
         self._iteration = current = object()
         return self._batches(current)

@@ -6,7 +6,7 @@ import datetime
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,7 +43,7 @@ def load_run_config(path: str | Path, overrides: Mapping[str, str] | None = None
 
 # What may differ between the sessions of a run: where its files are, how long it runs, what it logs and saves.
 _FREE_TO_CHANGE = {
-    "data": {"train", "eval", "batch_size", "eval_batch_size", "prefetch"},
+    "data": {"train", "eval", "batch_size", "eval_batch_size", "prefetch", "num_threads", "format", "on_error"},
     "run": {"folder", "epochs", "max_steps", "threads", "save_every", "keep", "log_every"},
 }
 
@@ -150,6 +150,8 @@ def _fields_of(location: Sequence[int | str], marked: Sequence[int | str]) -> li
     section: type[BaseModel] = RunConfig
     for part in location:
         annotation = _MODELS[str(marked[1])] if part == "model" else section.model_fields[str(part)].annotation
-        assert isinstance(annotation, type), f"{part} is not a section"
-        section = annotation
+        # A section that may be left out is a union with None.
+        kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        assert kinds, f"{part} is not a section"
+        section = kinds[0]
     return list(section.model_fields)

@@ -10,7 +10,7 @@ from torch import nn
 
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, expand_names, features_from_config
-from sparrow.io import Dataset
+from sparrow.io import Dataset, Shuffle
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines.model_configs import MODELS, ModelSection, Section
 from sparrow.pipelines.options import TrainerOptions
@@ -42,6 +42,14 @@ else:
     _AnyModel = Annotated[Union[MODELS], Field(discriminator="name")]  # noqa: UP007 (of a tuple that grows)
 
 
+class ShuffleConfig(Section):
+    """The order of the training rows."""
+
+    seed: int = Field(0, ge=0, lt=2**64)
+    window_files: int = Field(64, ge=1)
+    buffer_pieces: int = Field(8, ge=1)
+
+
 class DataConfig(Section):
     """What is read. Relative paths are relative to the current folder."""
 
@@ -51,6 +59,10 @@ class DataConfig(Section):
     batch_size: int = Field(1024, ge=1)
     eval_batch_size: int = Field(4096, ge=1)
     prefetch: int = Field(2, ge=0)
+    num_threads: int = Field(1, ge=1)
+    format: str | None = None
+    on_error: Literal["error", "skip"] = "error"
+    shuffle: ShuffleConfig | None = None
 
 
 class DenseOptimizerConfig(Section):
@@ -133,13 +145,18 @@ class RunConfig(Section):
         dense_half = _DENSE_OPTIMIZERS[dense.name](model.parameters(), lr=dense.lr, weight_decay=dense.weight_decay)
         return CombinedOptimizer(dense_half, SparseOptimizer(model, lr=sparse.lr, **sparse.hyper))
 
-    def build_dataset(self, paths: str | list[str], model: nn.Module, batch_size: int) -> Dataset:
+    def build_dataset(self, paths: str | list[str], model: nn.Module, batch_size: int, *, shuffled: bool = False) -> Dataset:
         """Return the batches of `paths`, of the columns that model and loss read. Raises `ConfigError` where the model reads the label."""
+        data = self.data
         read = cast(list[ColumnSpec], model.columns)
         if any(column.name == self.data.label for column in read):
             raise ConfigError(f"data.label is {self.data.label!r}, a column the model's features read; name the column of labels")
         columns: list[str | ColumnSpec] = [self.data.label, *read]
-        return Dataset(paths, columns, batch_size=batch_size, prefetch=self.data.prefetch)
+        shuffle = Shuffle(**data.shuffle.model_dump()) if shuffled and data.shuffle is not None else None
+        return Dataset(
+            paths, columns, batch_size=batch_size, prefetch=data.prefetch, num_threads=data.num_threads, format=data.format,
+            on_error=data.on_error, shuffle=shuffle,
+        )  # fmt: skip
 
     def trainer_options(self, *, progress: bool = True) -> TrainerOptions:
         """Return the trainer's settings; it leaves this configuration in the run folder."""
