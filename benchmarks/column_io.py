@@ -111,7 +111,8 @@ def run(options: Options) -> Iterable[Result]:
             parquet.write_table(orc.ORCFile(path).read(), copy)
         for threads in dict.fromkeys([1, options.threads]):
             pa.set_cpu_count(threads)
-            torch.set_num_threads(threads)
+            # The threads that are counted are those that decode; what is left is too little for threads of torch's own beside them.
+            torch.set_num_threads(1)
             for format, files in (("orc", paths), ("parquet", copies)):
                 for batch_size in _BATCH_SIZES:
                     yield from _measured(files, format, batch_size, threads, options.runs)

@@ -78,7 +78,9 @@ std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, s
   Tensor sizes = empty<int64_t>({num_columns}, rows);
   auto* out_offset = output<int64_t>(out_offsets, "out_offsets");
   auto* size = output<int64_t>(sizes, "sizes");
-  const int64_t grain = std::max<int64_t>(1, 65536 / (num_rows + 1));
+  // A batch takes a fraction of a millisecond, in which threads that decode the next one would only be in the way of further ones.
+  constexpr int64_t kRowsPerThread = int64_t{1} << 20;
+  const int64_t grain = std::max<int64_t>(1, kRowsPerThread / (num_rows + 1));
   torch::stable::parallel_for(0, num_columns, grain, [&](int64_t first, int64_t last) {
     for (int64_t column = first; column < last; ++column)
       size[column] = pack_offsets(lists.data() + column * num_parts, runs, out_offset + column * (num_rows + 1));
