@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv, orc, parquet
 
-from sparrow.errors import CheckpointError, ConfigError
+from sparrow.errors import CheckpointError, ConfigError, SparrowError
 from sparrow.io import Dataset, Shuffle
 from sparrow.types import Ragged
 
@@ -257,3 +257,62 @@ def test_options_that_can_never_be_right_are_refused(folder):
     for options in ({"seed": -1}, {"seed": 2**64}, {"window_files": 0}, {"buffer_pieces": True}):
         with pytest.raises(ConfigError, match="Shuffle: "):
             Shuffle(**options)
+
+
+def _places(value, path=()):
+    """Yield the place of every value inside of a state."""
+    yield path
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _places(one, (*path, key))
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from _places(one, (*path, index))
+
+
+_ODD = (
+    st.none() | st.booleans() | st.integers(-3, 100) | st.just(2**70) | st.floats() | st.text(max_size=3)
+    | st.lists(st.integers(-1, 60) | st.lists(st.integers(-1, 60), max_size=3), max_size=3) | st.just({})
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_state_with_anything_in_it_is_refused_or_leads_somewhere(folder, data):
+    """Never another exception, never a row twice from one reader, and a state that was refused changes nothing."""
+    shuffle = data.draw(st.sampled_from([None, Shuffle(1, 3, 2)]))
+    readers = [Dataset(folder, ["x", "l"], batch_size=5, rank=rank, world_size=3, shuffle=shuffle, prefetch=0) for rank in range(3)]
+    for reader in readers:
+        next(iter(reader))
+    pair = [Dataset(folder, ["x", "l"], batch_size=5, rank=rank, world_size=2, shuffle=shuffle, prefetch=0) for rank in range(2)]
+    for one in pair:
+        one.load_state_dict([reader.state_dict() for reader in readers])
+        next(iter(one))
+    states = json.loads(json.dumps([one.state_dict() for one in pair]))
+    place = data.draw(st.sampled_from([path for path in _places(states) if path]))
+    *parents, last = place
+    inside = states
+    for parent in parents:
+        inside = inside[parent]
+    inside[last] = data.draw(_ODD)
+    reader = Dataset(folder, ["x", "l"], batch_size=7, shuffle=shuffle, prefetch=0)
+    before = reader.state_dict()
+    message = _message_of(lambda: reader.load_state_dict(states))
+    if message is not None:
+        assert "\n" not in message
+        assert reader.state_dict() == before
+        return
+    rows = []
+    message = _message_of(lambda: rows.extend(row for batch in reader for row in _rows(batch)))
+    assert message is None or "\n" not in message
+    assert len(rows) == len(set(rows))
+    assert set(rows) <= set(range(_NUM_ROWS))
+
+
+def _message_of(call):
+    """Return what a `SparrowError` of a call says, None where it raises none."""
+    try:
+        call()
+    except SparrowError as error:
+        return str(error)
+    return None

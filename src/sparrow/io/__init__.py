@@ -7,3 +7,4 @@ from sparrow.io.grouping import Requests as Requests
 from sparrow.io.grouping import SharedRows as SharedRows
 from sparrow.io.order import Shuffle as Shuffle
 from sparrow.io.windows import Windows as Windows
+from sparrow.io.work_queue import WorkQueue as WorkQueue

@@ -122,10 +122,14 @@ def cut(items: Iterable[Decoded | Mark], start: Position, how: Cutting, end: Han
     filling, chunks = _Filling(how.batch_size, how.cost), Chunks()
     held: deque[list[_Part]] = deque()
     last: list[_Part] = []
+    flushed: Callable[[], None] | None = None
     dealt, through = start.dealt, dealt_to(how.rank, how.world_size, start.dealt) + start.taken
     for item in items:
         if isinstance(item, Mark):
             dealt = item.dealt
+            flushed = item.flushed
+            if flushed is not None and filling.num_rows:
+                held.append(filling.take())
         else:
             dealt = item.task.run.dealt_after or dealt
             for chunk in chunks.add(item):
@@ -135,6 +139,9 @@ def cut(items: Iterable[Decoded | Mark], start: Position, how: Cutting, end: Han
             last = held.popleft()
             through = _through(last, how)
             yield _batch(last), _after(last)
+        if flushed is not None:
+            flushed()
+            flushed = None
     parts = filling.take()
     if how.tail == "drop" or start.deal >= end.deal:
         return

@@ -26,6 +26,7 @@ from sparrow.io.readers import Readers
 from sparrow.io.row_work import Filter, RowWork, Transform
 from sparrow.io.skipped import SkipLog, Skipped
 from sparrow.io.source import Source, nothing_left
+from sparrow.io.work_queue import Leases, WorkQueue, acknowledging
 from sparrow.io.worker import Decoded, PieceWorker
 from sparrow.types import Batch, ColumnSpec
 
@@ -55,6 +56,7 @@ class Dataset:
             empty on a rank that has no rows left; `"drop"`: left out, and of ranks with a full batch more that batch too; `"pad"`: a full
             batch, the end of which does not count (`Batch.num_padding`); `"repeat"`: a full batch, with rows of this rank again.
         agree: how ranks learn where all end where they cannot compute it: with `on_error="skip"`, `where` or `cost`, and `world_size > 1`.
+        queue: where ranks that do not step together lease pieces, instead of being dealt rows. There is no position to save then.
         prefetch: pieces (stripes, row groups) decoded ahead; 0 decodes in the calling thread. Memory: at most `prefetch` decoded pieces,
             those that batches still in use were cut from, and with `shuffle` those of two buffers.
         num_threads: that decode. They share the pieces of a file; a file that can only be read in order (CSV, TFRecord, IPC streams) is
@@ -88,6 +90,7 @@ class Dataset:
         world_size: int = 1,
         tail: Tail = "short",
         agree: Agreement | None = None,
+        queue: WorkQueue | None = None,
         prefetch: int = 2,
         num_threads: int = 1,
         format: str | Format | None = None,
@@ -111,7 +114,9 @@ class Dataset:
         self._work = RowWork.of(where, transform, also_read)
         unplanned = {"cost": cost is not None, "where": where is not None, 'on_error="skip"': on_error == "skip"}
         is_planned = not any(unplanned.values())
-        if world_size > 1 and not is_planned and agree is None:
+        if queue is not None and (tail != "short" or agree is not None):
+            raise ConfigError("with queue every rank ends by itself, when all is read: leave tail and agree out")
+        if world_size > 1 and not is_planned and agree is None and queue is None:
             why = " and ".join(name for name, is_given in unplanned.items() if is_given)
             raise ConfigError(
                 f"with {why} the ranks may have different numbers of batches, and would wait for each other for ever: "
@@ -125,9 +130,17 @@ class Dataset:
         _check_cost(cost, specs)
         self._deals = Deals(source, shuffle, rank, world_size)
         self._cutting = Cutting(
-            batch_size, cost, tail, rank, world_size, is_planned, source.empty_columns, functools.partial(some_piece, source)
+            batch_size,
+            cost,
+            tail,
+            rank,
+            world_size,
+            is_planned,
+            source.empty_columns,
+            functools.cache(functools.partial(some_piece, source)),
         )
         self._agree = None if is_planned or world_size == 1 else agree
+        self._queue = queue
         self._prefetch, self._num_threads, self._groups = prefetch, num_threads, groups
         self._position = Position()
         self._iteration: object = None
@@ -195,24 +208,29 @@ class Dataset:
         start = self._position
         end = Handed(self._deals.num_deals, 0, 0)
         readers = Readers(self._source)
-        items = Prefetcher[Task | Mark, Decoded | Mark](
-            functools.partial(self._deals.tasks, start, readers), functools.partial(PieceWorker, readers), self._prefetch, self._num_threads
-        )
+        leases = None if self._queue is None else Leases(self._queue, self._deals, start.epoch)
+        tasks = functools.partial(self._deals.tasks, start, readers) if leases is None else functools.partial(leases.tasks, readers)
+        items = Prefetcher[Task | Mark, Decoded | Mark](tasks, functools.partial(PieceWorker, readers), self._prefetch, self._num_threads)
         batches = cut(items, start, self._cutting, end)
+        if leases is not None:
+            batches = acknowledging(batches, leases)
         if self._agree is not None:
             batches = agreed(batches, self._agree, self._cutting, end)
         is_empty = True
         try:
             for batch, after in batches:
                 is_empty = False
-                self._position = Position(start.epoch, *after, start.base)
+                if leases is None:
+                    self._position = Position(start.epoch, *after, start.base)
                 yield batch if self._groups is None else share_rows(batch, self._groups)
                 del batch
                 self._require_current(current)
         finally:
             items.close()
             readers.close()
-        is_whole = start == Position(start.epoch) and self._deals.world_size == 1 and self._cutting.tail != "drop"
+            if leases is not None:
+                leases.close()
+        is_whole = start == Position(start.epoch) and self._deals.world_size == 1 and leases is None and self._cutting.tail != "drop"
         if is_empty and is_whole and self._skips.found:
             raise nothing_left(self._skips)
         self._position, self._iteration = Position(start.epoch + 1), None
@@ -228,6 +246,8 @@ class Dataset:
 
         It counts rows, so it may be loaded with another batch size, number of threads or prefetch depth. Every rank saves its own.
         """
+        if self._queue is not None:
+            raise ConfigError("a dataset that leases pieces from a queue has no position to save: what is done is in the queue's store")
         names = tuple(spec.name for spec in self._source.specs)
         deals = self._deals
         return SavedRank(deals.rank, deals.world_size, self._position, deals.shuffle, fingerprint(self._source.files), names).to_json()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -83,13 +83,17 @@ class Task:
 
 
 class Mark(NamedTuple):
-    """A deal is over: rows dealt to all ranks so far."""
+    """A deal is over: rows dealt to all ranks so far.
+
+    flushed: to be called once all rows before it were handed out, those that wait to fill a batch too.
+    """
 
     dealt: int
+    flushed: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Buffer:
+class Buffer:
     """Pieces whose rows are ordered together: by the permutation of `key`, or, of one piece, as they are."""
 
     pieces: tuple[PieceOf, ...]
@@ -150,6 +154,19 @@ class Deals:
             dealt += num_rows
             yield Mark(dealt)
 
+    def buffers_of(self, deal: int, epoch: int, readers: Readers) -> list[Buffer]:
+        """Return what the rows of a deal are ordered in. Cost: opens its files."""
+        return self._buffers(self._listed(self._files(deal, epoch), readers), deal, epoch)
+
+    def whole_buffer(self, buffer: Buffer, at: Run, readers: Readers) -> Iterator[Task]:
+        """Yield the tasks of all rows of one buffer, `at` being where it begins."""
+        in_order: set[int] = set()
+        for index in {piece.file for piece in buffer.pieces}:
+            with readers.reading(index) as reader:
+                if reader.in_order:
+                    in_order.add(index)
+        yield from self._dealt([buffer], [(0, buffer.num_rows)], at, in_order)
+
     def _files(self, deal: int, epoch: int) -> Sequence[int]:
         size = files_per_deal(self.shuffle)
         return epoch_files(len(self.source.files), self.shuffle, epoch)[deal * size : (deal + 1) * size]
@@ -202,7 +219,7 @@ class Deals:
 
     # Several ranks, or rows in another order.
 
-    def _buffers(self, listing: list[tuple[int, list[int], bool]], deal: int, epoch: int) -> list[_Buffer]:
+    def _buffers(self, listing: list[tuple[int, list[int], bool]], deal: int, epoch: int) -> list[Buffer]:
         pieces = [
             PieceOf(index, number, first_row, num_rows)
             for index, rows, _ in listing
@@ -211,7 +228,7 @@ class Deals:
         ]
         shuffle = self.shuffle
         if shuffle is None:
-            return [_Buffer((piece,), None) for piece in pieces]
+            return [Buffer((piece,), None) for piece in pieces]
         order = permutation(len(pieces), shuffle.seed, epoch, deal).tolist()
         permuted = [pieces[place] for place in order]
         for index, _, is_in_order in listing:
@@ -222,11 +239,11 @@ class Deals:
                     permuted[place] = piece
         starts = range(0, len(permuted), shuffle.buffer_pieces)
         return [
-            _Buffer(tuple(permuted[first : first + shuffle.buffer_pieces]), (shuffle.seed, epoch, deal, number))
+            Buffer(tuple(permuted[first : first + shuffle.buffer_pieces]), (shuffle.seed, epoch, deal, number))
             for number, first in enumerate(starts)
         ]
 
-    def _dealt(self, buffers: list[_Buffer], mine: list[Interval], at: Run, in_order: set[int]) -> Iterator[Task]:
+    def _dealt(self, buffers: list[Buffer], mine: list[Interval], at: Run, in_order: set[int]) -> Iterator[Task]:
         first, begin = at.first, 0
         with closing(_InOrder(self.source, in_order)) as streams:
             for buffer in buffers:
@@ -244,7 +261,7 @@ class Deals:
             streams.require_unchanged()
 
 
-def _order(buffer: _Buffer, intervals: list[Interval]) -> Any | None:
+def _order(buffer: Buffer, intervals: list[Interval]) -> Any | None:
     if buffer.key is None:
         return None
     order = permutation(buffer.num_rows, *buffer.key)
