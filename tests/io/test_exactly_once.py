@@ -250,6 +250,8 @@ def test_options_that_can_never_be_right_are_refused(folder):
         ({"rank": 2, "world_size": 2}, "rank is 2, world_size 2"),
         ({"tail": "drp"}, "tail is 'drp'; did you mean"),
         ({"num_threads": 0}, "num_threads is 0"),
+        ({"shuffle": True}, "shuffle is True; give a Shuffle of sparrow.io"),
+        ({"rank": True, "world_size": 1}, "rank is True"),
         ({"world_size": 2, "on_error": "skip"}, r'with on_error="skip" the ranks may have different numbers of batches'),
     ):
         with pytest.raises(ConfigError, match=message):

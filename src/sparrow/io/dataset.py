@@ -97,13 +97,17 @@ class Dataset:
         filesystem: Any = None,
         on_error: OnError = "error",
     ) -> None:
-        for name, value, least in (
-            ("batch_size", batch_size, 1), ("prefetch", prefetch, 0), ("num_threads", num_threads, 1),
-            ("world_size", world_size, 1), ("rank", rank, 0),
-        ):  # fmt: skip
-            _require_int(name, value, least)
-        if rank >= world_size:
-            raise ConfigError(f"rank is {rank}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
+        _check_numbers(batch_size=(batch_size, 1), prefetch=(prefetch, 0), num_threads=(num_threads, 1), world_size=(world_size, 1))
+        if not isinstance(rank, int) or not 0 <= rank < world_size:
+            raise ConfigError(f"rank is {rank!r}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
+        for name, value, kind in (
+            ("shuffle", shuffle, Shuffle),
+            ("cost", cost, Cost),
+            ("agree", agree, Agreement),
+            ("queue", queue, WorkQueue),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise ConfigError(f"{name} is {value!r}; give a {kind.__name__} of sparrow.io, or leave it out")
         specs, wanted = as_specs(columns), as_format(format)
         if isinstance(groups, Requests):
             specs = (*specs, *map(ColumnSpec, groups.indicators([spec.name for spec in specs])))
@@ -114,31 +118,16 @@ class Dataset:
         self._work = RowWork.of(where, transform, also_read)
         unplanned = {"cost": cost is not None, "where": where is not None, 'on_error="skip"': on_error == "skip"}
         is_planned = not any(unplanned.values())
-        if queue is not None and (tail != "short" or agree is not None):
-            raise ConfigError("with queue every rank ends by itself, when all is read: leave tail and agree out")
         if world_size > 1 and not is_planned and agree is None and queue is None:
-            why = " and ".join(name for name, is_given in unplanned.items() if is_given)
-            raise ConfigError(
-                f"with {why} the ranks may have different numbers of batches, and would wait for each other for ever: "
-                "give agree=Agreement(store, name), by which they end together"
-            )
-        if cost is not None and tail in ("pad", "repeat"):
-            raise ConfigError(f'tail={tail!r} fills batches of {batch_size} rows, but cost cuts others: use "short" or "drop"')
+            raise _needs_agreement(unplanned)
+        _check_tail(tail, batch_size, cost, agree, queue)
         self._skips = SkipLog()
         skips = self._skips if on_error == "skip" else None
         self._source = source = Source.of(find_files(paths, wanted, filesystem, skips), specs, wanted, skips, self._work)
         _check_cost(cost, specs)
         self._deals = Deals(source, shuffle, rank, world_size)
-        self._cutting = Cutting(
-            batch_size,
-            cost,
-            tail,
-            rank,
-            world_size,
-            is_planned,
-            source.empty_columns,
-            functools.cache(functools.partial(some_piece, source)),
-        )
+        some = functools.cache(functools.partial(some_piece, source))
+        self._cutting = Cutting(batch_size, cost, tail, rank, world_size, is_planned, source.empty_columns, some)
         self._agree = None if is_planned or world_size == 1 else agree
         self._queue = queue
         self._prefetch, self._num_threads, self._groups = prefetch, num_threads, groups
@@ -298,6 +287,23 @@ def _check_cost(cost: Cost | None, specs: Sequence[ColumnSpec]) -> None:
             raise ConfigError(f"cost counts column {name!r}, which is not read{did_you_mean(name, names)}")
 
 
-def _require_int(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
+def _check_numbers(**numbers: tuple[object, int]) -> None:
+    """Raise `ConfigError` for a number that is none, or less than its least."""
+    for name, (value, least) in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
+
+
+def _needs_agreement(unplanned: dict[str, bool]) -> ConfigError:
+    why = " and ".join(name for name, is_given in unplanned.items() if is_given)
+    return ConfigError(
+        f"with {why} the ranks may have different numbers of batches, and would wait for each other for ever: "
+        "give agree=Agreement(store, name), by which they end together"
+    )
+
+
+def _check_tail(tail: Tail, batch_size: int, cost: Cost | None, agree: Agreement | None, queue: WorkQueue | None) -> None:
+    if queue is not None and (tail != "short" or agree is not None):
+        raise ConfigError("with queue every rank ends by itself, when all is read: leave tail and agree out")
+    if cost is not None and tail in ("pad", "repeat"):
+        raise ConfigError(f'tail={tail!r} fills batches of {batch_size} rows, but cost cuts others: use "short" or "drop"')
