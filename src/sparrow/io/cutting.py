@@ -132,13 +132,15 @@ def cut(items: Iterable[Decoded | Mark], start: Position, how: Cutting, end: Han
                 held.append(filling.take())
         else:
             dealt = item.task.run.dealt_after or dealt
-            for chunk in chunks.add(item):
-                held.extend(filling.add(chunk))
+            held.extend(parts for chunk in chunks.add(item) for parts in filling.add(chunk))
+        # Nothing is kept while the next piece is waited for but what is not handed out yet, and rows to fill up the last batch with.
         del item
         while held and (not _must_wait(how) or dealt // how.world_size >= _through(held[0], how)):
-            last = held.popleft()
-            through = _through(last, how)
-            yield _batch(last), _after(last)
+            parts = held.popleft()
+            through = _through(parts, how)
+            yield _batch(parts), _after(parts)
+            last = parts if how.tail in ("pad", "repeat") else []
+            del parts
         if flushed is not None:
             flushed()
             flushed = None
