@@ -69,7 +69,7 @@ def print_stats(stats: FilesStats, page: Path | None, *, as_json: bool) -> None:
     for name, column in summary["columns"].items():
         table.add_row(escape(text_of(name.encode())), *map(escape, _cells(column)))
     console.print(table, highlight=False)
-    console.print("distinct: about. length: mean … 99% … longest. values: least … median … most, or the top.", highlight=False)
+    console.print("length: mean … 99% … longest. values: least … median … most, or the top.", highlight=False)
     if page is not None:
         console.print(f"page: {escape(str(page))}", highlight=False, soft_wrap=True)
 

@@ -180,7 +180,8 @@ class ColumnStats:
             if self.length_moments.count and self.length_moments.max > 1:
                 out["length_histogram"] = self._histogram(self.lengths, self.length_moments)
         if num_values:
-            out["distinct"] = min(self.distinct.estimate(), num_values)
+            # While the sketch of frequent values holds all of them, it counts them.
+            out["distinct"] = self.top.num_kept if self.top.error == 0 else min(self.distinct.estimate(), num_values)
             top = self.top.top(_NUM_TOP)
             if self.kind != "numbers" or (top and top[0][1] >= num_values * _LEAST_TOP_SHARE):
                 out["top"] = [{"value": _json(value), "count": count} for value, count in top]
