@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import overload
 
@@ -137,15 +138,16 @@ def take(column: Column, index: Tensor) -> Column:
     """Return rows `index` (int64 [rows], any order, also repeated) of a column. Cost: a pass over what is taken."""
     if isinstance(column, Tensor):
         return column[index]
-    levels = []
-    for offsets in column.offsets:
-        lengths = offsets.diff()[index]
-        out = torch.zeros(index.numel() + 1, dtype=torch.int64)
-        torch.cumsum(lengths, 0, out=out[1:])
-        # Element j of row i lies at offsets[index[i]] + j.
-        index = torch.repeat_interleave(offsets[:-1][index] - out[:-1], lengths) + torch.arange(int(out[-1]))
-        levels.append(out)
-    return Ragged(column.values[index], tuple(levels), None if column.weights is None else column.weights[index])
+    runs = torch.stack([index, index + 1], 1)
+    levels: list[Tensor] = []
+    for offsets, inner in itertools.pairwise(column.offsets):
+        # Of an outer level the elements are lists, of which the lengths stand for now.
+        levels.append(pack_lists([offsets[None]], [inner.diff()], runs)[0][0])
+        runs = offsets[runs]
+    innermost = [column.offsets[-1][None]]
+    bounds, values, _ = pack_lists(innermost, [column.values.contiguous()], runs)
+    weights = None if column.weights is None else pack_lists(innermost, [column.weights.contiguous()], runs)[1]
+    return Ragged(values, (*levels, bounds[0]), weights)
 
 
 def _concatenate(parts: list[Column]) -> Column:

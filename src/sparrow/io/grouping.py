@@ -160,6 +160,8 @@ def _require_equal(batch: Batch, shared: SharedRows, name: str, column: Column, 
 
 def _difference(one: Column, other: Column) -> int | None:
     """Return the first row in which two columns of as many rows differ, bit by bit."""
+    if all(torch.equal(mine, its) for mine, its in zip(_parts(one), _parts(other), strict=True)):
+        return None
     if isinstance(one, Tensor):
         assert isinstance(other, Tensor)
         rows = (_bits(one) != _bits(other)).view(one.shape[0], -1).any(1)
@@ -178,6 +180,12 @@ def _difference(one: Column, other: Column) -> int | None:
         if bool(unequal.any()):
             return _row_above(int(unequal.to(torch.uint8).argmax()), one.offsets)
     return None
+
+
+def _parts(column: Column) -> list[Tensor]:
+    if isinstance(column, Tensor):
+        return [column]
+    return [*column.offsets, column.values, *([] if column.weights is None else [column.weights])]
 
 
 def _bits(values: Tensor) -> Tensor:
