@@ -2,8 +2,8 @@
 
     python -m benchmarks user_groups [--threads N]
 
-100 users of 20 samples and 1,000 ids of history each; logistic regression over item and history. The peer repeats the history a sample; "runs"
-finds it again in flat rows (`SharedRows`), "requests" reads files that store it once (`Requests`).
+100 users of 20 samples and 1,000 ids of history each; logistic regression over item and history. The peer repeats the history a sample;
+"runs" finds it again in flat rows (`SharedRows`), "requests" reads files that store it once (`Requests`).
 """
 
 from __future__ import annotations
