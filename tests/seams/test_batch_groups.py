@@ -78,3 +78,36 @@ def test_groups_of_one_batch_must_not_differ_in_rows():
     assert (whole.num_samples, whole.origin, whole.group_of("age").sample_to_row) == (3, _ORIGIN, None)
     assert Batch.of({}).num_samples == 0
     assert Batch({}).num_samples == 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_packed_batch_is_one_buffer_that_moves_at_once(batch, device):
+    packed = batch.packed()
+    assert packed.buffer is not None
+    begin, end = packed.buffer.data_ptr(), packed.buffer.data_ptr() + packed.buffer.numel()
+    tensors = [packed["label"], packed["item"], packed["age"], packed["history"].values, packed["history"].offsets[0]]
+    tensors.append(packed.groups["user"].sample_to_row)
+    for tensor in tensors:
+        assert begin <= tensor.data_ptr() < end
+        assert (tensor.data_ptr() - begin) % 64 == 0
+    assert packed["label"].tolist() == batch["label"].tolist()
+    assert packed["history"].values.tolist() == batch["history"].values.tolist()
+    assert packed.groups["user"].sample_to_row.tolist() == _SAMPLE_TO_ROW
+    assert (packed.origin, packed.num_padding, packed.num_samples) == (batch.origin, 0, 5)
+    moved = packed.to(device)
+    assert moved.buffer.device.type == device
+    for name in batch:
+        ours, theirs = (one[name] if isinstance(one[name], torch.Tensor) else one[name].values for one in (batch, moved))
+        assert (ours.dtype, ours.shape, theirs.device.type) == (theirs.dtype, theirs.shape, device)
+        if device == "cpu":
+            assert torch.equal(ours, theirs)
+
+
+def test_a_packed_batch_may_be_empty_or_share_tensors():
+    offsets = torch.tensor([0, 0])
+    empty = Ragged(torch.empty(0, dtype=torch.int64), (offsets,))
+    packed = Batch.of({"a": empty, "b": empty, "c": torch.zeros(1, 3)}).packed().to("cpu")
+    assert packed["a"].check("a").num_rows == 1
+    assert packed["a"].offsets[0].data_ptr() == packed["b"].offsets[0].data_ptr()
+    assert packed["c"].shape == (1, 3)
+    assert Batch.of({"x": torch.empty(0)}).packed()["x"].shape == (0,)

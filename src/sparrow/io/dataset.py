@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, final, get_args
 
+import torch
+
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.io.agreement import Agreement, agreed
 from sparrow.io.chunks import Handed
@@ -63,6 +65,7 @@ class Dataset:
             parsed by one at a time.
         on_error: what to do with a file or piece that is damaged, cut off, missing, or not as declared: `"error"`, or `"skip"`: leave it
             out and note it in `skipped`. Files that changed since the dataset was made are always an error.
+        pin_memory: hand out batches in one buffer of page-locked memory each, which `Batch.to` copies to a CUDA device at once.
         filesystem: of `pyarrow.fs` or fsspec, for all paths. Default: the local disk, and for URLs what they name.
         format: what the files are: a name such as `"orc"`, or a `Format` with its options. Default: what each file's first bytes say.
 
@@ -93,6 +96,7 @@ class Dataset:
         queue: WorkQueue | None = None,
         prefetch: int = 2,
         num_threads: int = 1,
+        pin_memory: bool = False,
         format: str | Format | None = None,
         filesystem: Any = None,
         on_error: OnError = "error",
@@ -100,14 +104,9 @@ class Dataset:
         _check_numbers(batch_size=(batch_size, 1), prefetch=(prefetch, 0), num_threads=(num_threads, 1), world_size=(world_size, 1))
         if not isinstance(rank, int) or not 0 <= rank < world_size:
             raise ConfigError(f"rank is {rank!r}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
-        for name, value, kind in (
-            ("shuffle", shuffle, Shuffle),
-            ("cost", cost, Cost),
-            ("agree", agree, Agreement),
-            ("queue", queue, WorkQueue),
-        ):
-            if value is not None and not isinstance(value, kind):
-                raise ConfigError(f"{name} is {value!r}; give a {kind.__name__} of sparrow.io, or leave it out")
+        _check_kinds(shuffle=(shuffle, Shuffle), cost=(cost, Cost), agree=(agree, Agreement), queue=(queue, WorkQueue))
+        if pin_memory and not torch.cuda.is_available():
+            raise ConfigError("pin_memory=True is for a CUDA device, and torch sees none: leave it out")
         specs, wanted = as_specs(columns), as_format(format)
         if isinstance(groups, Requests):
             specs = (*specs, *map(ColumnSpec, groups.indicators([spec.name for spec in specs])))
@@ -130,7 +129,7 @@ class Dataset:
         self._cutting = Cutting(batch_size, cost, tail, rank, world_size, is_planned, source.empty_columns, some)
         self._agree = None if is_planned or world_size == 1 else agree
         self._queue = queue
-        self._prefetch, self._num_threads, self._groups = prefetch, num_threads, groups
+        self._prefetch, self._num_threads, self._groups, self._pin_memory = prefetch, num_threads, groups, pin_memory
         self._position = Position()
         self._iteration: object = None
 
@@ -211,7 +210,8 @@ class Dataset:
                 is_empty = False
                 if leases is None:
                     self._position = Position(start.epoch, *after, start.base)
-                yield batch if self._groups is None else share_rows(batch, self._groups)
+                batch = batch if self._groups is None else share_rows(batch, self._groups)
+                yield batch.packed(pin_memory=True) if self._pin_memory else batch
                 del batch
                 self._require_current(current)
         finally:
@@ -292,6 +292,13 @@ def _check_numbers(**numbers: tuple[object, int]) -> None:
     for name, (value, least) in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
+
+
+def _check_kinds(**options: tuple[object, type]) -> None:
+    """Raise `ConfigError` for an option that is given and of another kind."""
+    for name, (value, kind) in options.items():
+        if value is not None and not isinstance(value, kind):
+            raise ConfigError(f"{name} is {value!r}; give a {kind.__name__} of sparrow.io, or leave it out")
 
 
 def _needs_agreement(unplanned: dict[str, bool]) -> ConfigError:

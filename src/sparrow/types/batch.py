@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from sparrow.errors import DataError, did_you_mean
-from sparrow.types.ragged import Column
+from sparrow.types.ragged import Column, Ragged
 
 SAMPLE_GROUP = "sample"
 
@@ -45,11 +46,13 @@ class Batch:
             holds each user once and joins by `sample_to_row`; features and lookups work per group, the model joins.
     origin: the spans of rows the samples were read from, in sample order; empty where unknown. Used by errors.
     num_padding: how many samples at the end only fill the batch up; they count in no loss and no metric.
+    buffer: uint8, the memory that all tensors are views of, where `packed` made them so; None elsewhere.
     """
 
     groups: dict[str, Group]
     origin: Sequence[RowSpan] = field(default=())
     num_padding: int = 0
+    buffer: Tensor | None = None
 
     @staticmethod
     def of(columns: dict[str, Column], *, origin: Sequence[RowSpan] = (), num_padding: int = 0) -> Batch:
@@ -91,16 +94,50 @@ class Batch:
             before += span.num_rows
         return f"sample {sample} of the batch"
 
+    def packed(self, *, pin_memory: bool = False) -> Batch:
+        """Return this batch with all tensors end to end in one buffer, each at a multiple of 64 bytes, so that `to` copies once.
+
+        pin_memory: in memory a CUDA device copies from while the host goes on. Cost: a copy of the batch.
+        """
+        tensors: dict[int, Tensor] = {}
+        self._map(lambda tensor: tensors.setdefault(id(tensor), tensor))
+        begins = list(itertools.accumulate((-(-tensor.nbytes // 64) * 64 for tensor in tensors.values()), initial=0))
+        buffer = torch.empty(begins[-1], dtype=torch.uint8, pin_memory=pin_memory)
+        views = {}
+        for begin, (key, tensor) in zip(begins, tensors.items(), strict=False):
+            views[key] = buffer[begin : begin + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+            views[key].copy_(tensor)
+        return replace(self._map(lambda tensor: views[id(tensor)]), buffer=buffer)
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """Return this batch on a device: by one copy where it is `packed`, else by one a tensor."""
+        if self.buffer is None:
+            return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        origin, moved = self.buffer.data_ptr(), self.buffer.to(device, non_blocking=non_blocking)
+
+        def view(tensor: Tensor) -> Tensor:
+            # An empty tensor has no address.
+            begin = tensor.data_ptr() - origin if tensor.numel() else 0
+            return moved[begin : begin + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+
+        return replace(self._map(view), buffer=moved)
+
+    def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         groups = {
             name: Group(
-                {key: column.to(device, non_blocking=non_blocking) for key, column in group.columns.items()},
+                {key: _map_column(column, move) for key, column in group.columns.items()},
                 group.num_rows,
-                None if group.sample_to_row is None else group.sample_to_row.to(device, non_blocking=non_blocking),
+                None if group.sample_to_row is None else move(group.sample_to_row),
             )
             for name, group in self.groups.items()
         }
         return Batch(groups, self.origin, self.num_padding)
+
+
+def _map_column(column: Column, move: Callable[[Tensor], Tensor]) -> Column:
+    if isinstance(column, Tensor):
+        return move(column)
+    return Ragged(move(column.values), tuple(map(move, column.offsets)), None if column.weights is None else move(column.weights))
 
 
 def num_rows_of(column: Column) -> int:
