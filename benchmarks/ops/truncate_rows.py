@@ -1,4 +1,4 @@
-"""truncate_rows: the first 10 items of every list of 30 columns, beside FBGEMM's jagged_slice where it is installed, else torch's gather."""
+"""truncate_rows: the first 10 items of every list, 30 and 200 columns, beside FBGEMM's jagged_slice where it is installed, else torch."""
 
 from __future__ import annotations
 
