@@ -1,4 +1,4 @@
-// The remainder of any unsigned 64-bit number by one divisor, without the division instruction.
+// Remainder and quotient of any unsigned 64-bit number by one divisor, without the division instruction.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,13 @@ class UnsignedMod {
     const Wide low = static_cast<Wide>(static_cast<uint64_t>(fraction)) * divisor_;
     const Wide high = static_cast<Wide>(static_cast<uint64_t>(fraction >> 64)) * divisor_;
     return static_cast<uint64_t>((high + (low >> 64)) >> 64);
+  }
+
+  // The quotient is the whole part of the product that has the remainder in its fraction; but of 1 the reciprocal has wrapped.
+  uint64_t quotient(uint64_t number) const {
+    const Wide low = static_cast<Wide>(static_cast<uint64_t>(reciprocal_)) * number;
+    const Wide high = static_cast<Wide>(static_cast<uint64_t>(reciprocal_ >> 64)) * number + (low >> 64);
+    return divisor_ == 1 ? number : static_cast<uint64_t>(high >> 64);
   }
 
  private:

@@ -6,12 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from sparrow.ops.bucketize.op import bucketize
 from sparrow.ops.dedup_ids.op import dedup_ids
-from sparrow.ops.farm_hash.op import farm_hash
 from sparrow.ops.find.op import find
 from sparrow.ops.pool_backward.op import pool_backward
-from sparrow.ops.unsigned_mod.op import unsigned_mod
 from sparrow.tables.growth import IdMap
 
 
@@ -25,9 +22,7 @@ MAP = _map()
 
 
 CASES: dict[str, tuple[Callable[..., Any], Callable[[int], tuple[Any, ...]]]] = {
-    "bucketize": (bucketize, lambda n: (torch.linspace(-2, 2, n), torch.tensor([-1.0, 0.0, 1.5], dtype=torch.float64))),
     "dedup_ids": (lambda ids, offsets: dedup_ids([ids, ids], offsets), lambda n: (torch.arange(n) % 5, torch.tensor([0, n, 2 * n]))),
-    "farm_hash": (farm_hash, lambda n: (torch.arange(3 * n).to(torch.uint8), torch.arange(n + 1) * 3)),
     "find": (
         lambda ids, offsets: find(MAP.lines, MAP.headers, MAP.ranges, ids, offsets),
         lambda n: (torch.arange(n) * 2, torch.tensor([0, n])),
@@ -38,7 +33,6 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[int], tuple[Any, ...]]]] = 
         ),
         lambda n: (torch.randn(n, 1, 3, generator=torch.Generator().manual_seed(n)), torch.arange(n).int() % 5, torch.arange(n + 1)),
     ),
-    "unsigned_mod": (lambda ids: unsigned_mod(ids, 7), lambda n: (torch.arange(n) - 3,)),
 }
 
 
