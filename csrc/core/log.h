@@ -44,9 +44,9 @@ inline double log_of(double x, double rest, double extra) {
 inline double log_number(double x) {
   const bool is_small = x < 0x1p-1022;
   const double value = log_of(is_small ? x * 0x1p54 : x, 0.0, is_small ? 54.0 : 0.0);
-  const double positive = x < std::numeric_limits<double>::infinity() ? value : x;
-  const double zero_or_less = x == 0.0 ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::quiet_NaN();
-  return x <= 0.0 ? zero_or_less : positive;
+  double out = x < std::numeric_limits<double>::infinity() ? value : x;
+  out = x < 0.0 ? std::numeric_limits<double>::quiet_NaN() : out;
+  return x == 0.0 ? -std::numeric_limits<double>::infinity() : out;
 }
 
 // log(1 + max(x, 0)); NaN stays NaN.

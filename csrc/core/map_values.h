@@ -109,6 +109,9 @@ class Block {
     counts_ = {};
     any_refused_ = false;
     type_ = entered_as<Value>();
+    // Where a block can be worked on in the output itself, it is not copied there.
+    ids_ = chain.output_type == ColumnType::kInt64 ? static_cast<int64_t*>(chain.output) + first : id_room_;
+    numbers_ = chain.output_type == ColumnType::kFloat64 ? static_cast<double*>(chain.output) + first : number_room_;
     const auto* value = static_cast<const Value*>(chain.values);
     switch (chain.source) {
       case Source::kValues: load(value + first); break;
@@ -181,16 +184,20 @@ class Block {
 
   template <typename F>
   void each_id(F f) {
-    for (int64_t i = 0; i < size_; ++i) ids_[i] = f(ids_[i]);
+    int64_t* const ids = ids_;
+    const int64_t size = size_;
+    for (int64_t i = 0; i < size; ++i) ids[i] = f(ids[i]);
   }
 
   // Numbers of a float32 column are rounded to float32 after every step.
   template <typename F>
   void each_number(F f) {
+    double* const numbers = numbers_;
+    const int64_t size = size_;
     if (type_ == ColumnType::kFloat32)
-      for (int64_t i = 0; i < size_; ++i) numbers_[i] = static_cast<double>(static_cast<float>(f(numbers_[i])));
+      for (int64_t i = 0; i < size; ++i) numbers[i] = static_cast<double>(static_cast<float>(f(numbers[i])));
     else
-      for (int64_t i = 0; i < size_; ++i) numbers_[i] = f(numbers_[i]);
+      for (int64_t i = 0; i < size; ++i) numbers[i] = f(numbers[i]);
   }
 
   // Ids that meet a step of numbers become float64.
@@ -215,9 +222,8 @@ class Block {
       case StepCode::kVocabularyOfBytes: return find_strings(step);
       case StepCode::kHashInts: return hash_ints(static_cast<HashCode>(step.parameter[0]));
       case StepCode::kNonNegative: return each_id([](int64_t id) { return id & INT64_MAX; });
-      case StepCode::kMod: return each_id([mod = step.mod](int64_t id) { return static_cast<int64_t>(mod(static_cast<uint64_t>(id))); });
-      case StepCode::kQuotient:
-        return each_id([mod = step.mod](int64_t id) { return static_cast<int64_t>(mod.quotient(static_cast<uint64_t>(id))); });
+      case StepCode::kMod: return step.mod.to_remainders(ids_, size_);
+      case StepCode::kQuotient: return step.mod.to_quotients(ids_, size_);
       case StepCode::kMultiHash: return multi_hash(step);
       case StepCode::kVocabularyOfInts: return find_ints(step);
       case StepCode::kNumSteps: break;
@@ -239,7 +245,10 @@ class Block {
       return each_id([=](int64_t id) { return id < low ? low : id > high ? high : id; });
     }
     const double low = step.number(0), high = step.number(1);
-    each_number([=](double x) { return x < low ? low : x > high ? high : x; });
+    each_number([=](double x) {
+      const double above = x < low ? low : x;
+      return above > high ? high : above;
+    });
   }
 
   void cast(ColumnType to) {
@@ -327,13 +336,10 @@ class Block {
   }
 
   void store(const ChainOf& chain, int64_t first) const {
-    switch (chain.output_type) {
-      case ColumnType::kInt64: std::copy(ids_, ids_ + size_, static_cast<int64_t*>(chain.output) + first); break;
-      case ColumnType::kFloat64: std::copy(numbers_, numbers_ + size_, static_cast<double*>(chain.output) + first); break;
-      case ColumnType::kFloat32:
-        auto* out = static_cast<float*>(chain.output) + first;
-        for (int64_t i = 0; i < size_; ++i) out[i] = static_cast<float>(numbers_[i]);
-    }
+    if (chain.output_type != ColumnType::kFloat32) return;  // the block is the output
+    auto* out = static_cast<float*>(chain.output) + first;
+    const double* const numbers = numbers_;
+    for (int64_t i = 0; i < size_; ++i) out[i] = static_cast<float>(numbers[i]);
   }
 
   const uint8_t* string(int64_t i) const { return bytes_.bytes + bytes_.offsets[i]; }
@@ -346,8 +352,10 @@ class Block {
   Strings bytes_{};
   Counts counts_;
   bool any_refused_ = false;
-  alignas(64) double numbers_[kMapBlock];
-  alignas(64) int64_t ids_[kMapBlock];
+  double* numbers_ = nullptr;
+  int64_t* ids_ = nullptr;
+  alignas(64) double number_room_[kMapBlock];
+  alignas(64) int64_t id_room_[kMapBlock];
   int64_t refused_by_[kMapBlock];
 };
 
