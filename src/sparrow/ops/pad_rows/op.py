@@ -6,6 +6,7 @@ from torch import Tensor
 from sparrow.ops import library
 
 library.define("pad_rows(Tensor[] values, Tensor[] offsets, Tensor columns, bool mask=False) -> Tensor[]")
+library.triton_body("pad_rows", "sparrow.ops.pad_rows.triton")
 
 # What `columns` says by number: the elements of a longer list that are kept; the side on which a shorter one is filled.
 HEAD, TAIL = range(2)
@@ -41,6 +42,6 @@ def pad_rows(values: list[Tensor], offsets: list[Tensor], columns: Tensor, mask:
         [rows, length, ...]. A missing list is padding throughout.
 
     Raises RuntimeError naming argument and column. Nothing is mutated. Cost: a pass over the offsets, a read of the items kept and a write of
-    the output; columns and runs of rows are shared among threads.
+    the output; columns and runs of rows are shared among threads. On CUDA offsets are trusted, and nobody waits for the device.
     """
     return torch.ops.sparrow.pad_rows.default(values, offsets, columns, mask)

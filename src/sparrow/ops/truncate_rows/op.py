@@ -8,6 +8,7 @@ from sparrow.ops import library
 library.define(
     "truncate_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor columns) -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)"
 )
+library.triton_body("truncate_rows", "sparrow.ops.truncate_rows.triton")
 
 # What `columns` says by number: the side that is kept; where empty lists are added.
 HEAD, TAIL = range(2)
@@ -43,6 +44,7 @@ def truncate_rows(
         levels above the cut one stay as they are, deeper ones and weights follow.
 
     Raises RuntimeError naming argument and column. Nothing is mutated, and no output shares memory with an argument.
-    Cost: three passes over the offsets, a copy of what is kept; columns and runs of rows are shared among threads.
+    Cost: three passes over the offsets, a copy of what is kept; columns and runs of rows are shared among threads. On CUDA offsets are trusted,
+    and the call waits for the device once, to learn how large its outputs are.
     """
     return torch.ops.sparrow.truncate_rows.default(values, weights, offsets, columns)

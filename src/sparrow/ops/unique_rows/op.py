@@ -8,6 +8,7 @@ from sparrow.ops import library
 library.define(
     "unique_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor columns) -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)"
 )
+library.triton_body("unique_rows", "sparrow.ops.unique_rows.triton")
 
 # What `columns` says by number: the weight of an item that occurs several times.
 FIRST, SUM = range(2)
@@ -41,6 +42,7 @@ def unique_rows(
 
     Raises RuntimeError naming argument and column. Nothing is mutated.
     Cost: a probe of a table of 16 to 32 bytes an item of the list (up to 12 items are compared with one another), and two copies of what is
-    kept; columns and runs of lists are shared among threads.
+    kept; columns and runs of lists are shared among threads. On CUDA all items are sorted twice; offsets are trusted, and the call waits for
+    the device once, to learn how large its outputs are.
     """
     return torch.ops.sparrow.unique_rows.default(values, weights, offsets, columns)
