@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,25 +161,3 @@ def interpreted(name: str, cases: list[tuple[Any, ...]]) -> list[Any]:
     torch.save([name, cases], held)
     answer = run_python(_INTERPRETED, stdin=base64.b64encode(held.getvalue()).decode(), TRITON_INTERPRET="1")
     return torch.load(io.BytesIO(base64.b64decode(answer)))
-
-
-_COMPILED = """
-import importlib, json, sys, triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from sparrow.ops.row_kernels import BLOCK
-TYPES = {"kept": "*i32", "sums": "*fp32", "num_lists_in_all": "i64", "BLOCK_N": "constexpr"}
-TARGETS = ((GPUTarget("cuda", 80, 32), "cubin"), (GPUTarget("cuda", 90, 32), "cubin"), (GPUTarget("hip", "gfx942", 64), "hsaco"))
-for module, name in json.load(sys.stdin):
-    kernel = getattr(importlib.import_module(f"sparrow.ops.{module}"), name)
-    signature = {argument: TYPES.get(argument, "*i64") for argument in kernel.arg_names}
-    for target, artefact in TARGETS:
-        compiled = triton.compile(ASTSource(fn=kernel, signature=signature, constexprs={"BLOCK_N": BLOCK}), target=target)
-        print(name, target.arch, len(compiled.asm[artefact]) > 0)
-"""
-
-
-def assert_compile(kernels: list[tuple[str, str]]) -> None:
-    """Assert that kernels, given as module below `sparrow.ops` and name, compile for the GPUs there are."""
-    lines = run_python(_COMPILED, stdin=json.dumps(kernels)).split("\n")
-    assert [line for line in lines if line] == [f"{name} {arch} True" for _, name in kernels for arch in ("80", "90", "gfx942")]

@@ -11,7 +11,6 @@ from torch.library import opcheck
 from ragged_columns import (
     DTYPES,
     Columns,
-    assert_compile,
     assert_same,
     interpreted,
     items,
@@ -22,7 +21,8 @@ from ragged_columns import (
     table,
 )
 from sparrow.ops.pad_rows import reference
-from sparrow.ops.pad_rows.op import HEAD, LEFT, RIGHT, TAIL, pad_rows, padding_bits
+from sparrow.ops.pad_rows.op import pad_rows, padding_bits
+from sparrow.ops.row_options import HEAD, LEFT, RIGHT, TAIL
 
 ITEMS = items(st.integers(0, 100))
 
@@ -56,7 +56,7 @@ def padded_columns(draw: st.DrawFn) -> tuple[Columns, list[list[int]], list[torc
     return columns, parameters, expected, masks
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(padded_columns())
 def test_lists_are_padded(drawn: tuple[Columns, list[list[int]], list[torch.Tensor], list[torch.Tensor]]) -> None:
     columns, parameters, expected, masks = drawn
@@ -109,11 +109,6 @@ def test_triton_body_in_the_interpreter() -> None:
     cases.append((large.values, large.offsets, table([(1, 8, 0, 0, 0, 0, -3), (1, 9, 0, 0, 1, 1, 2**62)], 7), False))
     for got, case in zip(interpreted("pad_rows", cases), cases, strict=True):
         assert_same(got, reference.pad_rows(*case))
-
-
-def test_triton_kernels_compile_for_real_targets() -> None:
-    pytest.importorskip("triton", reason="triton is not installed: its kernels cannot be compiled")
-    assert_compile([("pad_rows.triton", "pad_kernel")])
 
 
 def test_opcheck() -> None:

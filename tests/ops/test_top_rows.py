@@ -12,7 +12,6 @@ from torch.library import opcheck
 from ragged_columns import (
     DTYPES,
     Columns,
-    assert_compile,
     assert_same,
     interpreted,
     items,
@@ -52,7 +51,7 @@ def ranked_columns(draw: st.DrawFn) -> tuple[Columns, list[int], Columns]:
     return columns, parameters, expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ranked_columns())
 def test_the_greatest_are_kept(drawn: tuple[Columns, list[int], Columns]) -> None:
     columns, parameters, expected = drawn
@@ -99,11 +98,6 @@ def test_triton_body_in_the_interpreter() -> None:
     cases += [(*large.lists, table([4, 1], 1)), ([torch.arange(0)], [torch.empty(0)], [torch.tensor([0])], table([4], 1))]
     for got, case in zip(interpreted("top_rows", cases), cases, strict=True):
         assert_same(got, reference.top_rows(*case))
-
-
-def test_triton_kernels_compile_for_real_targets() -> None:
-    pytest.importorskip("triton", reason="triton is not installed: its kernels cannot be compiled")
-    assert_compile([("top_rows.triton", "key_kernel"), ("top_rows.triton", "rank_kernel"), ("row_kernels", "keep_chosen_kernel")])
 
 
 def test_opcheck() -> None:

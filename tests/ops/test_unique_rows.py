@@ -12,7 +12,6 @@ from torch.library import opcheck
 
 from ragged_columns import (
     Columns,
-    assert_compile,
     assert_same,
     interpreted,
     items,
@@ -22,8 +21,9 @@ from ragged_columns import (
     same_for_threads,
     table,
 )
+from sparrow.ops.row_options import FIRST, SUM
 from sparrow.ops.unique_rows import reference
-from sparrow.ops.unique_rows.op import FIRST, SUM, unique_rows
+from sparrow.ops.unique_rows.op import unique_rows
 from tests_support import ADVERSARIAL_IDS
 
 WEIGHTS = st.floats(-1e6, 1e6, width=32)
@@ -60,7 +60,7 @@ def repeating_columns(draw: st.DrawFn) -> tuple[Columns, list[int], Columns]:
     return columns, parameters, expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(repeating_columns())
 def test_the_first_are_kept(drawn: tuple[Columns, list[int], Columns]) -> None:
     columns, parameters, expected = drawn
@@ -69,9 +69,9 @@ def test_the_first_are_kept(drawn: tuple[Columns, list[int], Columns]) -> None:
 
 
 @pytest.mark.parametrize("policy", [FIRST, SUM])
-@pytest.mark.parametrize("mean", [5, 20, 300])
-def test_many_columns_of_many_rows(mean: int, policy: int) -> None:
-    columns = large_columns(3, 2500, mean)
+@pytest.mark.parametrize("mean, num_rows", [(3, 5000), (20, 2100), (300, 200)])
+def test_many_columns_of_many_rows(mean: int, num_rows: int, policy: int) -> None:
+    columns = large_columns(3, num_rows, mean)
     values, weights, offsets = same_for_threads(lambda: unique_rows(*columns.lists, table([policy] * 3, 1)))
     for column, bounds in enumerate(columns.offsets):
         ends, items_of, weights_of = bounds.tolist(), columns.values[column].tolist(), columns.weights[column].tolist()
@@ -118,11 +118,6 @@ def test_triton_body_in_the_interpreter() -> None:
     ]
     for got, case in zip(interpreted("unique_rows", cases), cases, strict=True):
         assert_same(got, reference.unique_rows(*case))
-
-
-def test_triton_kernels_compile_for_real_targets() -> None:
-    pytest.importorskip("triton", reason="triton is not installed: its kernels cannot be compiled")
-    assert_compile([("unique_rows.triton", "spread_kernel"), ("unique_rows.triton", "first_kernel"), ("row_kernels", "keep_chosen_kernel")])
 
 
 def test_opcheck() -> None:

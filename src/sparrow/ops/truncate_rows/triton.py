@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops import row_kernels as rows
-from sparrow.ops.truncate_rows.op import ADDED_AT_BEGINNING, NOT_ADDED
+from sparrow.ops.row_options import ADDED_AT_BEGINNING, NOT_ADDED
 
 # A column: addresses of its offsets from the cut level on, then numbers.
 OFFSETS, NUM_LISTS, FIRST_LIST, LENGTH, KEEPS_TAIL, IS_FILLED, NUM_LEVELS = (tl.constexpr(i) for i in (0, 3, 4, 5, 6, 7, 8))

@@ -10,9 +10,6 @@ library.define(
 )
 library.triton_body("unique_rows", "sparrow.ops.unique_rows.triton")
 
-# What `columns` says by number: the weight of an item that occurs several times.
-FIRST, SUM = range(2)
-
 
 @library.shape_function("unique_rows")
 def _shapes(
@@ -35,7 +32,7 @@ def unique_rows(
         values: a tensor [N] a column, of an integer dtype; N below 2^32 - 1.
         weights: a float32 tensor [N] a column, empty where the column has none; or no tensors at all where no column has.
         offsets: int64 [lists + 1], the innermost level of each column. Levels above stay true of what is returned.
-        columns: int64 [C, 1] on the CPU: the weight of an item that occurs several times is that of its first occurrence (0: `FIRST`) or the
+        columns: int64 [C, 1] on the CPU, names in `row_options`: the weight of an item that occurs several times is that of its first occurrence (0: `FIRST`) or the
             sum of all, added in order of position in float32 (1: `SUM`).
 
     Returns values, weights and offsets of what is kept, as the arguments.

@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops import row_kernels as rows
-from sparrow.ops.unique_rows.op import SUM
+from sparrow.ops.row_options import SUM
 
 SUMS = tl.constexpr(SUM)
 
