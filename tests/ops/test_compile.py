@@ -7,9 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparrow.ops.bucketize.op import bucketize
 from sparrow.ops.dedup_ids.op import dedup_ids
-from sparrow.ops.farm_hash.op import farm_hash
 from sparrow.ops.find.op import find
 from sparrow.ops.length_rows.op import length_rows
 from sparrow.ops.pad_rows.op import pad_rows
@@ -17,7 +15,6 @@ from sparrow.ops.pool_backward.op import pool_backward
 from sparrow.ops.top_rows.op import top_rows
 from sparrow.ops.truncate_rows.op import truncate_rows
 from sparrow.ops.unique_rows.op import unique_rows
-from sparrow.ops.unsigned_mod.op import unsigned_mod
 from sparrow.tables.growth import IdMap
 
 
@@ -42,9 +39,7 @@ def _joined(parts: Iterable[list[Tensor]]) -> tuple[Tensor, ...]:
 
 
 CASES: dict[str, tuple[Callable[..., Any], Callable[[int], tuple[Any, ...]]]] = {
-    "bucketize": (bucketize, lambda n: (torch.linspace(-2, 2, n), torch.tensor([-1.0, 0.0, 1.5], dtype=torch.float64))),
     "dedup_ids": (lambda ids, offsets: dedup_ids([ids, ids], offsets), lambda n: (torch.arange(n) % 5, torch.tensor([0, n, 2 * n]))),
-    "farm_hash": (farm_hash, lambda n: (torch.arange(3 * n).to(torch.uint8), torch.arange(n + 1) * 3)),
     "find": (
         lambda ids, offsets: find(MAP.lines, MAP.headers, MAP.ranges, ids, offsets),
         lambda n: (torch.arange(n) * 2, torch.tensor([0, n])),
@@ -66,7 +61,6 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[int], tuple[Any, ...]]]] = 
         _lists,
     ),
     "unique_rows": (lambda values, weights, offsets: _joined(unique_rows([values], [weights], [offsets], torch.tensor([[1]]))), _lists),
-    "unsigned_mod": (lambda ids: unsigned_mod(ids, 7), lambda n: (torch.arange(n) - 3,)),
 }
 
 
