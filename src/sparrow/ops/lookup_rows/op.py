@@ -11,6 +11,7 @@ ITEM, PLACE, MATCH = 0, 1, 2
 library.define(
     "lookup_rows(Tensor[] queries, Tensor[] query_offsets, Tensor[] keys, Tensor[] key_offsets, Tensor[] items, Tensor columns) -> Tensor[]"
 )
+library.triton_body("lookup_rows", "sparrow.ops.lookup_rows.triton")
 
 
 @library.shape_function("lookup_rows")

@@ -9,6 +9,7 @@ from sparrow.ops import library
 KINDS = ("count", "ratio", "jaccard", "contains", "equal", "any")
 
 library.define("overlap_rows(Tensor[] a, Tensor[] a_offsets, Tensor[] b, Tensor[] b_offsets, Tensor columns) -> Tensor[]")
+library.triton_body("overlap_rows", "sparrow.ops.overlap_rows.triton")
 
 
 @library.shape_function("overlap_rows")

@@ -16,6 +16,9 @@ def difference_dtype(a: torch.dtype, b: torch.dtype) -> torch.dtype:
     return a if a == b else torch.float64
 
 
+library.triton_body("subtract_rows", "sparrow.ops.subtract_rows.triton")
+
+
 @library.shape_function("subtract_rows")
 def _shapes(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_offsets: list[Tensor], columns: Tensor) -> list[Tensor]:
     out = []
