@@ -43,6 +43,7 @@ for target, artefact in TARGETS:
 def interpreted(op: str, calls: list[tuple[Any, ...]], folder: pathlib.Path) -> list[Any]:
     """Return what the Triton body of `op` answers to each call, run by the interpreter; the message where it raises."""
     pytest.importorskip("triton", reason="triton is not installed: its body cannot run")
+    assert torch._C._dispatch_has_kernel_for_dispatch_key(f"sparrow::{op}", "CUDA")
     path = folder / "calls.pt"
     torch.save(calls, path)
     run_python(_INTERPRETED.format(op=op, path=str(path)), TRITON_INTERPRET="1")

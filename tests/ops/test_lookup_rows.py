@@ -8,7 +8,8 @@ from torch.library import opcheck
 
 from row_lists_support import NO_OFFSETS, assert_same, column_of, flat, given_offsets, random_column
 from sparrow.ops.lookup_rows import reference
-from sparrow.ops.lookup_rows.op import ITEM, MATCH, PLACE, default_bits, lookup_rows
+from sparrow.ops.lookup_rows.answers import ITEM, MATCH, PLACE
+from sparrow.ops.lookup_rows.op import default_bits, lookup_rows
 from tests_support import ids
 from triton_support import check_that_kernels_compile, interpreted
 

@@ -9,7 +9,8 @@ from torch.library import opcheck
 
 from row_lists_support import NO_OFFSETS, assert_same, column_of, flat, given_offsets, random_column
 from sparrow.ops.overlap_rows import reference
-from sparrow.ops.overlap_rows.op import KINDS, overlap_rows
+from sparrow.ops.overlap_rows.kinds import KINDS
+from sparrow.ops.overlap_rows.op import overlap_rows
 from tests_support import ids
 from triton_support import check_that_kernels_compile, interpreted
 

@@ -9,7 +9,8 @@ from torch.library import opcheck
 
 from row_lists_support import NO_OFFSETS, assert_same, flat, given_offsets, offsets_of, random_column, rows_of
 from sparrow.ops.subtract_rows import reference
-from sparrow.ops.subtract_rows.op import ALIGNED, ONE_A, ONE_B, subtract_rows
+from sparrow.ops.subtract_rows.layouts import ALIGNED, ONE_A, ONE_B
+from sparrow.ops.subtract_rows.op import subtract_rows
 from triton_support import check_that_kernels_compile, interpreted
 
 LAYOUTS = [ALIGNED, ONE_B, ONE_A]

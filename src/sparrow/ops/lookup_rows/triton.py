@@ -5,11 +5,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.lookup_rows import op
+from sparrow.ops.lookup_rows import answers
 from sparrow.ops.row_search import BLOCK, address_of, bound_of, copy_items, grid_of, num_rows_of, on_device, refuse_unless, row_of, steps_of
 
-ITEM = tl.constexpr(op.ITEM)
-MATCH = tl.constexpr(op.MATCH)
+ITEM = tl.constexpr(answers.ITEM)
+MATCH = tl.constexpr(answers.MATCH)
 # Words of a result in the table.
 QUERIES, QUERY_OFFSETS, KEYS, KEY_OFFSETS, ITEMS, NUM_QUERIES, NUM_ROWS, ANSWER, DEFAULT, ITEM_BYTES, OUT = map(tl.constexpr, range(11))
 WIDTH = tl.constexpr(11)
@@ -61,9 +61,10 @@ def lookup_rows(
         num_rows, of_keys = num_rows_of(queries[x], query_offsets[x]), num_rows_of(keys[x], key_offsets[x])
         refuse_unless(num_rows == of_keys, f"result {x}: queries have {num_rows} rows, keys {of_keys}")
         refuse_unless(
-            op.ITEM <= answer <= op.MATCH, f"columns: result {x} asks for answer {answer}, must be 0 (item), 1 (place) or 2 (match)"
+            answers.ITEM <= answer <= answers.MATCH,
+            f"columns: result {x} asks for answer {answer}, must be from 0 to 2",
         )
-        num_items = keys[x].numel() if answer == op.ITEM else 0
+        num_items = keys[x].numel() if answer == answers.ITEM else 0
         refuse_unless(items[x].numel() == num_items, f"items of result {x} are {items[x].numel()}, must be {num_items}")
         out.append(items[x].new_empty(queries[x].numel()))
         rows.append(num_rows)
@@ -73,7 +74,7 @@ def lookup_rows(
                 address_of(query_offsets[x], f"query_offsets of result {x}", torch.int64),
                 address_of(keys[x], f"keys of result {x}", torch.int64),
                 address_of(key_offsets[x], f"key_offsets of result {x}", torch.int64),
-                address_of(items[x], f"items of result {x}", None if answer == op.ITEM else torch.int64),
+                address_of(items[x], f"items of result {x}", None if answer == answers.ITEM else torch.int64),
                 queries[x].numel(),
                 num_rows,
                 answer,

@@ -5,10 +5,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.overlap_rows import op
+from sparrow.ops.overlap_rows.kinds import KINDS
 from sparrow.ops.row_search import address_of, bound_of, grid_of, num_rows_of, on_device, refuse_unless
 
-COUNT, RATIO, JACCARD, CONTAINS, EQUAL, ANY = map(tl.constexpr, range(len(op.KINDS)))
+COUNT, RATIO, JACCARD, CONTAINS, EQUAL, ANY = map(tl.constexpr, range(len(KINDS)))
 # Words of a result in the table.
 A, A_OFFSETS, B, B_OFFSETS, NUM_ROWS, KIND, OUT = map(tl.constexpr, range(7))
 WIDTH = tl.constexpr(7)
@@ -77,7 +77,7 @@ def overlap_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_of
     for x, kind in enumerate(columns.tolist()):
         num_rows, of_b = num_rows_of(a[x], a_offsets[x]), num_rows_of(b[x], b_offsets[x])
         refuse_unless(num_rows == of_b, f"result {x}: a has {num_rows} rows, b {of_b}")
-        refuse_unless(0 <= kind < len(op.KINDS), f"columns: result {x} has kind {kind}, must be from 0 to {len(op.KINDS) - 1}")
+        refuse_unless(0 <= kind < len(KINDS), f"columns: result {x} has kind {kind}, must be from 0 to {len(KINDS) - 1}")
         out.append(a[x].new_empty(num_rows, dtype=torch.float32))
         table.append(
             [

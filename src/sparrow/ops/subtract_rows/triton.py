@@ -6,10 +6,10 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.row_search import BLOCK, address_of, grid_of, lanes_of, num_rows_of, on_device, refuse_unless, row_of, steps_of
-from sparrow.ops.subtract_rows import op
+from sparrow.ops.subtract_rows import layouts
 
-ONE_A = tl.constexpr(op.ONE_A)
-ONE_B = tl.constexpr(op.ONE_B)
+ONE_A = tl.constexpr(layouts.ONE_A)
+ONE_B = tl.constexpr(layouts.ONE_B)
 DTYPES = (torch.int64, torch.float32, torch.float64)
 INT64 = tl.constexpr(0)
 FLOAT32 = tl.constexpr(1)
@@ -66,14 +66,14 @@ def subtract_kernel(results, first_beyond, num_steps, BLOCK_N: tl.constexpr):
 
 def _check_layout(x: int, layout: int, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> None:
     refuse_unless(
-        op.ALIGNED <= layout <= op.ONE_A,
+        layouts.ALIGNED <= layout <= layouts.ONE_A,
         f"columns: result {x} has layout {layout}, must be 0 (aligned), 1 (b has one value a row) or 2 (a has one value a row)",
     )
-    refuse_unless(layout != op.ONE_B or not b[1].numel(), f"b_offsets of result {x} must be empty: b has one value a row by columns")
-    refuse_unless(layout != op.ONE_A or not a[1].numel(), f"a_offsets of result {x} must be empty: a has one value a row by columns")
+    refuse_unless(layout != layouts.ONE_B or not b[1].numel(), f"b_offsets of result {x} must be empty: b has one value a row by columns")
+    refuse_unless(layout != layouts.ONE_A or not a[1].numel(), f"a_offsets of result {x} must be empty: a has one value a row by columns")
     refuse_unless(num_rows_of(*a) == num_rows_of(*b), f"result {x}: a has {num_rows_of(*a)} rows, b {num_rows_of(*b)}")
     refuse_unless(
-        layout != op.ALIGNED or (a[0].numel() == b[0].numel() and a[1].numel() == b[1].numel()),
+        layout != layouts.ALIGNED or (a[0].numel() == b[0].numel() and a[1].numel() == b[1].numel()),
         f"result {x}: a and b must have equal offsets, or columns must say which has one value a row",
     )
     for name, (values, _) in (("a", a), ("b", b)):
@@ -90,8 +90,8 @@ def subtract_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_o
     table, rows = [], []
     for x, layout in enumerate(columns.tolist()):
         _check_layout(x, layout, (a[x], a_offsets[x]), (b[x], b_offsets[x]))
-        lists, offsets = (b[x], b_offsets[x]) if layout == op.ONE_A else (a[x], a_offsets[x])
-        out.append(lists.new_empty(lists.numel(), dtype=op.difference_dtype(a[x].dtype, b[x].dtype)))
+        lists, offsets = (b[x], b_offsets[x]) if layout == layouts.ONE_A else (a[x], a_offsets[x])
+        out.append(lists.new_empty(lists.numel(), dtype=layouts.difference_dtype(a[x].dtype, b[x].dtype)))
         rows.append(num_rows_of(lists, offsets))
         table.append(
             [
@@ -113,7 +113,7 @@ def subtract_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_o
     subtract_kernel[grid_of(len(table), most, BLOCK)](on_device(table, a[0]), first_beyond, steps_of(rows), BLOCK_N=BLOCK)
     if any(one.dtype == torch.int64 for one in out) and (beyond := int(first_beyond)) != NOWHERE:
         x, place = beyond >> PLACE_BITS.value, beyond & ((1 << PLACE_BITS.value) - 1)
-        offsets = b_offsets[x] if columns[x] == op.ONE_A else a_offsets[x]
+        offsets = b_offsets[x] if columns[x] == layouts.ONE_A else a_offsets[x]
         row = int((offsets[1:] <= place).sum()) if offsets.numel() else place
         raise RuntimeError(f"result {x}: a difference in row {row} is beyond int64; subtract as float64")
     return out
