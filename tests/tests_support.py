@@ -32,16 +32,21 @@ def id_lists(max_size: int) -> st.SearchStrategy[list[int]]:
     return st.lists(ids, max_size=max_size)
 
 
-def run_python(code: str, *, stdin: str = "", timeout_seconds: float = 300, **environment: str) -> str:
-    """Return what `code` prints in a fresh interpreter. TRITON_INTERPRET is unset there unless given: it is read at import."""
+def fresh_environment(**environment: str) -> dict[str, str]:
+    """Return the environment of a process of one thread. TRITON_INTERPRET is unset there unless given: it is read at import."""
     inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return {**inherited, "OMP_NUM_THREADS": "1", **environment}
+
+
+def run_python(code: str, *, stdin: str = "", timeout_seconds: float = 300, **environment: str) -> str:
+    """Return what `code` prints in a fresh interpreter, in a `fresh_environment`."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=stdin,
         capture_output=True,
         text=True,
         timeout=timeout_seconds,
-        env={**inherited, "OMP_NUM_THREADS": "1", **environment},
+        env=fresh_environment(**environment),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

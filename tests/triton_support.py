@@ -1,0 +1,150 @@
+"""Triton bodies under test: on the GPU where there is one, else in Triton's interpreter; and their kernels compiled for real targets.
+
+The interpreter runs where TRITON_INTERPRET is set before triton is imported, compilation where it is not: a process each.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from sparrow import knobs
+from tests_support import fresh_environment, run_python
+
+ON_GPU = torch.cuda.is_available()
+
+# A server: reads (module, function, arguments), answers (error or None, result, arguments as they are afterwards). The outputs of kernels
+# are poisoned as in conftest.py, and what anyone prints goes to stderr.
+_INTERPRETER = """
+import importlib, os, pickle, sys, torch
+answers = os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)
+torch.use_deterministic_algorithms(True, warn_only=True)
+torch.utils.deterministic.fill_uninitialized_memory = True
+while True:
+    try:
+        module, function, arguments = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    try:
+        answer = (None, getattr(importlib.import_module(module), function)(*arguments), arguments)
+    except Exception as error:
+        answer = (error if isinstance(error, RuntimeError) else RuntimeError(repr(error)), None, arguments)
+    pickle.dump(answer, answers)
+    answers.flush()
+"""
+
+
+@functools.cache
+def _interpreter() -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _INTERPRETER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=fresh_environment(TRITON_INTERPRET="1"),
+    )
+    atexit.register(_stop, process)
+    return process
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
+
+
+def _copy_back(arguments: Any, afterwards: Any) -> None:
+    for mine, theirs in zip(arguments, afterwards, strict=True):
+        if isinstance(mine, Tensor):
+            mine.copy_(theirs)
+        elif isinstance(mine, list):
+            _copy_back(mine, theirs)
+
+
+def triton_body(op: str, function: str) -> Callable[..., Any]:
+    """Return operator `op`'s Triton body as a function of CPU tensors, which it mutates as the CPU body does, with results on the CPU.
+
+    function: the operator's name in `torch.ops.sparrow`. With a GPU the call goes through the dispatcher, so registration is tested too.
+    """
+
+    def body(*arguments: Any) -> Any:
+        pytest.importorskip("triton", reason="triton is not installed: its bodies cannot run")
+        if ON_GPU:
+            importlib.import_module(f"sparrow.ops.{op}.op")
+            moved = tree_map_only(Tensor, lambda tensor: tensor.cuda(), list(arguments))
+            result = getattr(torch.ops.sparrow, function).default(*moved)
+            _copy_back(arguments, moved)
+            return tree_map_only(Tensor, lambda tensor: tensor.cpu(), result)
+        process = _interpreter()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        pickle.dump((f"sparrow.ops.{op}.triton", function, arguments), process.stdin)
+        process.stdin.flush()
+        error, result, afterwards = pickle.load(process.stdout)
+        if error is not None:
+            raise error
+        _copy_back(arguments, afterwards)
+        return result
+
+    return body
+
+
+def size(interpreted: int, full: int) -> int:
+    """Return the number of elements to test with: the interpreter takes a few thousand."""
+    return full if ON_GPU else interpreted
+
+
+def needs_gpu() -> None:
+    """Skip the test where there is no GPU, or fail it where SPARROW_REQUIRE_CUDA=1."""
+    if not ON_GPU:
+        message = "no CUDA device: what only real concurrency shows was not tested; SPARROW_REQUIRE_CUDA=1 makes this an error"
+        if knobs.require_cuda():
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+# Pointers are 16-byte aligned, as those of fresh tensors are: it decides how wide loads may be.
+_COMPILER = """
+import importlib, inspect, json, sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+name, int32, scalars, constants = json.load(sys.stdin)
+module = importlib.import_module(name)
+kernels = {name: value for name, value in vars(module).items() if name.endswith("_kernel") and hasattr(value, "arg_names")}
+compiled = {}
+for target, artefact in ((("cuda", 80, 32), "cubin"), (("cuda", 90, 32), "cubin"), (("hip", "gfx942", 64), "hsaco")):
+    for name, kernel in kernels.items():
+        names = kernel.arg_names
+        own = {key: value for key, value in constants.items() if key in names}
+        types = {key: scalars[key] if key in scalars else "constexpr" if key in own else "*i32" if key in int32 else "*i64" for key in names}
+        aligned = {(place,): [["tt.divisibility", 16]] for place, key in enumerate(names) if types[key][0] == "*"}
+        source = ASTSource(fn=kernel, signature=types, constexprs=own, attrs=aligned)
+        result = triton.compile(source, target=GPUTarget(*target))
+        assert len(result.asm[artefact]) > 0
+        compiled[f"{name} {target[1]}"] = result.asm.get("ptx", "")
+print(json.dumps(compiled))
+"""
+
+
+def compile_for_gpus(op: str, *, int32: set[str], scalars: dict[str, str], constants: dict[str, Any]) -> dict[str, str]:
+    """Compile every kernel (`x_kernel`) of operator `op` for sm_80, sm_90 and gfx942; return the PTX by "kernel target".
+
+    int32: arguments that point to int32, the others point to int64. scalars: types of numbers. constants: values of constexprs.
+    """
+    pytest.importorskip("triton", reason="triton is not installed: its kernels cannot be compiled")
+    return json.loads(run_python(_COMPILER, stdin=json.dumps([f"sparrow.ops.{op}.triton", sorted(int32), scalars, constants])))
