@@ -6,6 +6,7 @@ The interpreter runs where TRITON_INTERPRET is set before triton is imported, co
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib
 import json
@@ -62,7 +63,8 @@ def _interpreter() -> subprocess.Popen[bytes]:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # it died before, and a test failed
+        process.stdin.close()
     process.wait()
     process.stdout.close()
 
@@ -92,9 +94,13 @@ def triton_body(op: str, function: str) -> Callable[..., Any]:
         process = _interpreter()
         assert process.stdin is not None
         assert process.stdout is not None
-        pickle.dump((f"sparrow.ops.{op}.triton", function, arguments), process.stdin)
-        process.stdin.flush()
-        error, result, afterwards = pickle.load(process.stdout)
+        try:
+            pickle.dump((f"sparrow.ops.{op}.triton", function, arguments), process.stdin)
+            process.stdin.flush()
+            error, result, afterwards = pickle.load(process.stdout)
+        except (BrokenPipeError, EOFError):
+            _interpreter.cache_clear()
+            pytest.fail(f"the interpreter died in {function}, with status {process.wait()}: a kernel left the bounds of its tensors")
         if error is not None:
             raise error
         _copy_back(arguments, afterwards)
@@ -131,7 +137,8 @@ for target, artefact in ((("cuda", 80, 32), "cubin"), (("cuda", 90, 32), "cubin"
     for name, kernel in kernels.items():
         names = kernel.arg_names
         own = {key: value for key, value in constants.items() if key in names}
-        types = {key: scalars[key] if key in scalars else "constexpr" if key in own else "*i32" if key in int32 else "*i64" for key in names}
+        pointers = {key: "*i32" if key in int32 else "*i64" for key in names}
+        types = pointers | {key: scalars[key] for key in names if key in scalars} | dict.fromkeys(own, "constexpr")
         aligned = {(place,): [["tt.divisibility", 16]] for place, key in enumerate(names) if types[key][0] == "*"}
         source = ASTSource(fn=kernel, signature=types, constexprs=own, attrs=aligned)
         result = triton.compile(source, target=GPUTarget(*target))

@@ -7,7 +7,7 @@ with `ids[position]`, which nobody writes, so there is nothing to order and no i
 Why not a sort: a stable sort by (table, id) moves 12 bytes an id eight times and more, in a dozen launches; the table is 8 to 16 bytes an
 id, which for a batch lie in the L2 cache, and an id reads about two of its sectors. Atomics on one word queue, though, so repeats of a
 frequent id must not all meet there: the first lanes of a block are its leaders, and a lane whose id is a leader's leaves the work to it.
-An id that fills a share s of a batch escapes the eight leaders with probability (1 - s)^8: at most a 23rd of a batch queues, and a lane a block.
+An id that fills a share s of a batch escapes the leaders with probability (1 - s)^8: at most a 23rd of a batch queues, and a lane a block.
 """
 
 import torch
@@ -153,9 +153,7 @@ def dedup_ids(columns: list[Tensor], table_offsets: Tensor) -> tuple[Tensor, Ten
         ids, table_offsets, slots, found, slots.numel() - 1, num_ids, num_tables,
         TABLE_BITS=id_map_triton.table_bits(num_tables), BLOCK_N=BLOCK,
     )  # fmt: skip
-    count_kernel[(num_blocks,)](
-        table_offsets, slots, found, ranks, num_first, unique_ids, counts, num_ids, num_tables, BLOCK_N=BLOCK
-    )
+    count_kernel[(num_blocks,)](table_offsets, slots, found, ranks, num_first, unique_ids, counts, num_ids, num_tables, BLOCK_N=BLOCK)
     ends = torch.cumsum(num_first, 0, dtype=torch.int32)
     write_kernel[(num_blocks,)](
         ids, table_offsets, found, ranks, ends, unique_ids, unique_offsets, inverse, counts, num_ids, num_tables, BLOCK_N=BLOCK

@@ -150,7 +150,7 @@ def insert_kernel(lines, headers, ranges, old_headers, old_ranges, saved, living
             while at < num_slots:
                 o_k = at + tl.arange(0, BLOCK_N)
                 b_ids, b_row, lives = living_slots(saved + first * WORDS_PER_LINE, o_k, o_k < num_slots)
-                b_range, b_first, b_num_lines, b_line, b_jump = home_of(headers, ranges, b_ids, tl.zeros([BLOCK_N], tl.int32) + table)
+                _b_range, b_first, b_num_lines, b_line, b_jump = home_of(headers, ranges, b_ids, tl.zeros([BLOCK_N], tl.int32) + table)
                 b_place = claim_places(lines, b_ids, b_first, b_num_lines, b_line, b_jump, lives)[0]
                 tl.store(row_pointer(lines, b_place), b_row, mask=lives)
                 at += num_parts * BLOCK_N
