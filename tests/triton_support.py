@@ -10,10 +10,12 @@ import contextlib
 import functools
 import importlib
 import json
+import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,21 +28,23 @@ from tests_support import fresh_environment, run_python
 
 ON_GPU = torch.cuda.is_available()
 
-# A server: reads (module, function, arguments), answers (error or None, result, arguments as they are afterwards). The outputs of kernels
-# are poisoned as in conftest.py, and what anyone prints goes to stderr.
+# A server: reads (module, function, arguments, seed of races or None), answers (error or None, result, arguments as they are afterwards).
+# The outputs of kernels are poisoned as in conftest.py, and what anyone prints goes to stderr.
 _INTERPRETER = """
-import importlib, os, pickle, sys, torch
+import contextlib, importlib, os, pickle, sys, torch
 answers = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
 torch.use_deterministic_algorithms(True, warn_only=True)
 torch.utils.deterministic.fill_uninitialized_memory = True
 while True:
     try:
-        module, function, arguments = pickle.load(sys.stdin.buffer)
+        module, function, arguments, seed = pickle.load(sys.stdin.buffer)
     except EOFError:
         break
     try:
-        answer = (None, getattr(importlib.import_module(module), function)(*arguments), arguments)
+        body = getattr(importlib.import_module(module), function)
+        with contextlib.nullcontext() if seed is None else importlib.import_module("interleaving").races(seed):
+            answer = (None, body(*arguments), arguments)
     except Exception as error:
         answer = (error if isinstance(error, RuntimeError) else RuntimeError(repr(error)), None, arguments)
     pickle.dump(answer, answers)
@@ -54,7 +58,7 @@ def _interpreter() -> subprocess.Popen[bytes]:
         [sys.executable, "-c", _INTERPRETER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=fresh_environment(TRITON_INTERPRET="1"),
+        env=fresh_environment(TRITON_INTERPRET="1", PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])),
     )
     atexit.register(_stop, process)
     return process
@@ -77,10 +81,11 @@ def _copy_back(arguments: Any, afterwards: Any) -> None:
             _copy_back(mine, theirs)
 
 
-def triton_body(op: str, function: str) -> Callable[..., Any]:
+def triton_body(op: str, function: str, *, seed: int | None = None) -> Callable[..., Any]:
     """Return operator `op`'s Triton body as a function of CPU tensors, which it mutates as the CPU body does, with results on the CPU.
 
     function: the operator's name in `torch.ops.sparrow`. With a GPU the call goes through the dispatcher, so registration is tested too.
+    seed: let the programs of a kernel race in the interpreter, in an order that follows from it (`interleaving`). A GPU races by itself.
     """
 
     def body(*arguments: Any) -> Any:
@@ -95,7 +100,7 @@ def triton_body(op: str, function: str) -> Callable[..., Any]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            pickle.dump((f"sparrow.ops.{op}.triton", function, arguments), process.stdin)
+            pickle.dump((f"sparrow.ops.{op}.triton", function, arguments, seed), process.stdin)
             process.stdin.flush()
             error, result, afterwards = pickle.load(process.stdout)
         except (BrokenPipeError, EOFError):
