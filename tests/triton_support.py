@@ -58,7 +58,9 @@ def _interpreter() -> subprocess.Popen[bytes]:
         [sys.executable, "-c", _INTERPRETER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=fresh_environment(TRITON_INTERPRET="1", PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])),
+        env=fresh_environment(
+            TRITON_INTERPRET="1", PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        ),
     )
     atexit.register(_stop, process)
     return process

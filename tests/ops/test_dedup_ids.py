@@ -109,6 +109,14 @@ def test_triton_equals_compiled(num_values: int, num_tables: int) -> None:
         assert torch.equal(got, expected)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_triton_lanes_that_race_for_first_place(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    ids, offsets = torch.randint(0, 10 ** (1 + seed % 3), (1500,), generator=generator), torch.tensor([0, 100, 900, 1500])
+    for got, expected in zip(triton_body("dedup_ids", "dedup_ids", seed=seed)([ids], offsets), dedup_ids([ids], offsets), strict=True):
+        assert torch.equal(got, expected)
+
+
 def test_triton_shares_of_a_frequent_id() -> None:
     """An id that every lane, most lanes, or a few lanes of a block have, whether or not the first lanes have it."""
     one = torch.arange(256 * 6)

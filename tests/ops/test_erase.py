@@ -81,6 +81,19 @@ def test_triton_state_is_the_compiled_state(range_bits: int) -> None:
             assert torch.equal(got, expected)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_triton_lanes_that_race_for_a_row(seed: int) -> None:
+    """The same ids all over a call: whichever lane is first, the first position gets the row."""
+    generator = torch.Generator().manual_seed(seed)
+    mine, known = id_map.empty_id_map([50, 50], [seed, 2]), torch.arange(60)
+    known[::30] = id_map.EMPTY
+    find_or_insert_(*mine, *id_map.empty_rows(), known, torch.tensor([0, 35, 60]))
+    theirs = [tensor.clone() for tensor in mine]
+    ids, offsets = known[torch.randint(0, 60, (600,), generator=generator)], torch.tensor([0, 300, 600])
+    assert torch.equal(triton_body("erase", "erase_", seed=seed)(*mine, ids, offsets), erase_(*theirs, ids, offsets))
+    assert all(torch.equal(got, expected) for got, expected in zip(mine, theirs, strict=True))
+
+
 @pytest.mark.parametrize("body", ["reference", "triton"])
 def test_ids_beyond_the_last_table_are_none(body: str) -> None:
     state = id_map.empty_id_map([400], [1])

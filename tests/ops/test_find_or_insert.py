@@ -260,6 +260,26 @@ def test_triton_names_a_wrong_argument(argument: int, value: Tensor, message: st
         BODIES["triton"](*arguments)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_triton_lanes_that_race_for_slots(seed: int) -> None:
+    """Few lines, filled to the last slot; ids several times in a block and in several; known, fresh and erased; programs race."""
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.randint(-(2**63), 2**63 - 1, (150,), generator=generator)
+    # The complement of the empty marker is what an idle lane may not mistake for a value no slot holds.
+    pool[:3] = torch.tensor([id_map.EMPTY, 2**63 - 1, 0])
+    lines, headers, ranges = id_map.empty_id_map([149, 149], [seed, -seed], 1.0)
+    mine = [lines, headers, ranges, *id_map.empty_rows()]
+    find_or_insert_(*mine, pool[:60], torch.tensor([0, 40, 60]))
+    erase_(*mine[:3], pool[10:50], torch.tensor([0, 20, 40]))
+    theirs = [tensor.clone() for tensor in mine]
+    ids, offsets = pool[torch.randint(0, 150, (700,), generator=generator)], torch.tensor([0, 400, 700])
+    body = triton_body("find_or_insert", "find_or_insert_", seed=seed)
+    for got, expected in zip(body(*mine, ids, offsets), find_or_insert_(*theirs, ids, offsets), strict=True):
+        assert torch.equal(got, expected)
+    assert all(torch.equal(got, expected) for got, expected in zip(mine[1:], theirs[1:], strict=True))
+    assert content(*mine[:3]) == content(*theirs[:3])
+
+
 def test_concurrent_inserts_with_duplicates_are_those_of_a_dict() -> None:
     """What the interpreter, which runs one program after the other, cannot show: a thousand rounds of lanes that race for slots."""
     needs_gpu()

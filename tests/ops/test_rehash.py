@@ -153,6 +153,24 @@ def test_triton_map_is_the_compiled_map(bits: int, new_bits: int, num_lines: int
     assert content(*mine) == content(*theirs)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_triton_programs_that_race_for_slots(seed: int) -> None:
+    """One range of a table into two that overlap it, the other where it lies, without a slot to spare."""
+    ids = torch.randint(-(2**63), 2**63 - 1, (300,), generator=torch.Generator().manual_seed(seed))
+    lines, headers, ranges = id_map.empty_id_map([600, 150], [seed, 5], 1.0)
+    lines = torch.cat([lines, torch.full((1200, 8), 12345)])  # as many as are worth several programs
+    offsets = torch.tensor([0, 150, 300])
+    find_or_insert_(lines, headers, ranges, *id_map.empty_rows(), ids, offsets)
+    new_headers = id_map.make_headers([seed, 5], [1, 0])
+    new_ranges = torch.tensor([[2, 30, id_map.REBUILD, 0], [50, 60, id_map.REBUILD, 0], [120, 30, id_map.REBUILD, 0]])
+    theirs = (lines.clone(), new_headers, new_ranges.clone())
+    triton_body("rehash", "rehash_", seed=seed)(lines, new_headers, new_ranges, headers, ranges)
+    rehash_(*theirs, headers, ranges)
+    assert torch.equal(new_ranges, theirs[2])
+    assert content(lines, new_headers, new_ranges) == content(*theirs)
+    assert torch.equal(find(lines, new_headers, new_ranges, ids, offsets)[0], torch.arange(300, dtype=torch.int32))
+
+
 @pytest.mark.parametrize("wrong", ["room", "mark", "salt", "slices"])
 def test_triton_leaves_a_table_it_must_refuse(wrong: str) -> None:
     """Where the CPU raises, the table keeps its lines and its marks; the other table is rebuilt."""
