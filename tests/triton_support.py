@@ -148,7 +148,8 @@ for target, artefact in ((("cuda", 80, 32), "cubin"), (("cuda", 90, 32), "cubin"
         types = pointers | {key: scalars[key] for key in names if key in scalars} | dict.fromkeys(own, "constexpr")
         aligned = {(place,): [["tt.divisibility", 16]] for place, key in enumerate(names) if types[key][0] == "*"}
         source = ASTSource(fn=kernel, signature=types, constexprs=own, attrs=aligned)
-        result = triton.compile(source, target=GPUTarget(*target))
+        options = {"num_warps": max(1, constants["BLOCK_N"] // target[2])}
+        result = triton.compile(source, target=GPUTarget(*target), options=options)
         assert len(result.asm[artefact]) > 0
         compiled[f"{name} {target[1]}"] = result.asm.get("ptx", "")
 print(json.dumps(compiled))
@@ -158,7 +159,8 @@ print(json.dumps(compiled))
 def compile_for_gpus(op: str, *, int32: set[str], scalars: dict[str, str], constants: dict[str, Any]) -> dict[str, str]:
     """Compile every kernel (`x_kernel`) of operator `op` for sm_80, sm_90 and gfx942; return the PTX by "kernel target".
 
-    int32: arguments that point to int32, the others point to int64. scalars: types of numbers. constants: values of constexprs.
+    int32: arguments that point to int32, the others point to int64. scalars: types of numbers. constants: values of constexprs; BLOCK_N is
+    the number of threads as well.
     """
     pytest.importorskip("triton", reason="triton is not installed: its kernels cannot be compiled")
     return json.loads(run_python(_COMPILER, stdin=json.dumps([f"sparrow.ops.{op}.triton", sorted(int32), scalars, constants])))

@@ -112,11 +112,10 @@ def test_a_table_that_changes_its_ranges_must_rebuild_all() -> None:
         rehash_(state[0], headers, ranges, *state[1:])
 
 
-@pytest.mark.parametrize("num_lines", [1, 7])
-@pytest.mark.parametrize(("bits", "new_bits"), [(0, 0), (0, 1), (0, 5), (5, 5), (5, 0)])
+@pytest.mark.parametrize(("bits", "new_bits", "num_lines"), [(0, 0, 1), (0, 0, 7), (0, 1, 1), (0, 5, 7), (5, 5, 1), (5, 0, 1)])
 def test_triton_map_is_the_compiled_map(bits: int, new_bits: int, num_lines: int) -> None:
     """Tables that keep all their ranges, some of them, none; lines overlap; ids erased; a table without ids; then all bodies go on."""
-    num_ids, generator = size(300, 400_000), torch.Generator().manual_seed(bits)
+    num_ids, generator = size(300, 100_000), torch.Generator().manual_seed(bits)
     # The first table has ranges of its own number, the third two.
     sizes = [num_lines * num_ids // 4 // 2**bits + 20] * 2**bits + [4] + [num_ids // 4 + 40] * 2
     headers = id_map.make_headers([1, 2, 3], [bits, 0, 1])
@@ -153,7 +152,7 @@ def test_triton_map_is_the_compiled_map(bits: int, new_bits: int, num_lines: int
     assert content(*mine) == content(*theirs)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_triton_programs_that_race_for_slots(seed: int) -> None:
     """One range of a table into two that overlap it, the other where it lies, without a slot to spare."""
     ids = torch.randint(-(2**63), 2**63 - 1, (300,), generator=torch.Generator().manual_seed(seed))

@@ -47,8 +47,9 @@ FULL = tl.constexpr(16)
 # A row that waits for the position p, of those that ask for its id in one call the first, is FIRST_PENDING + p: below every row and
 # NO_ROW, and of two positions the lesser has the lesser value, so that `tl.atomic_min` finds it.
 FIRST_PENDING = tl.constexpr(-(2**31) + 1)
-# Ids a program looks up: one a thread, whose line is four loads of 16 bytes.
+# Ids a program looks up: one a thread (`lanes`), whose line is four loads of 16 bytes.
 BLOCK = 128
+_WARP_SIZE = 64 if torch.version.hip else 32
 
 
 @triton.jit
@@ -193,6 +194,14 @@ def claim_places(lines, b_ids, b_first, b_num_lines, b_line, b_jump, active):
         b_tries = tl.where(leaves, b_tries + 1, b_tries)
         active = active & ~found & (b_tries <= b_num_lines)
     return b_place, b_row, b_claimed
+
+
+def lanes(num_lanes: int) -> dict[str, int]:
+    """Return the launch options of a program of `num_lanes` lanes: a thread a lane.
+
+    More threads than lanes would hold lanes twice, and of two compare-and-swaps of one lane only one can win.
+    """
+    return {"BLOCK_N": num_lanes, "num_warps": max(1, num_lanes // _WARP_SIZE)}
 
 
 def table_bits(num_tables: int) -> int:

@@ -31,7 +31,7 @@ def leader_of(match):
     return tl.min(tl.where(match, tl.arange(0, NUM_LEADERS)[None, :], NUM_LEADERS), axis=1)
 
 
-@triton.jit(do_not_specialize=["num_ids", "num_tables"])
+@triton.jit(do_not_specialize=["mask", "num_ids", "num_tables"])
 def claim_kernel(ids, table_offsets, slots, found, mask, num_ids, num_tables, TABLE_BITS: tl.constexpr, BLOCK_N: tl.constexpr):
     """Write the slot of each id. `mask` is the number of slots, a power of two, less one."""
     begin = tl.program_id(0).to(tl.int64) * BLOCK_N
@@ -151,11 +151,24 @@ def dedup_ids(columns: list[Tensor], table_offsets: Tensor) -> tuple[Tensor, Ten
     num_first = inverse.new_empty(num_blocks)
     claim_kernel[(num_blocks,)](
         ids, table_offsets, slots, found, slots.numel() - 1, num_ids, num_tables,
-        TABLE_BITS=id_map_triton.table_bits(num_tables), BLOCK_N=BLOCK,
+        TABLE_BITS=id_map_triton.table_bits(num_tables), **id_map_triton.lanes(BLOCK),
     )  # fmt: skip
-    count_kernel[(num_blocks,)](table_offsets, slots, found, ranks, num_first, unique_ids, counts, num_ids, num_tables, BLOCK_N=BLOCK)
+    count_kernel[(num_blocks,)](
+        table_offsets, slots, found, ranks, num_first, unique_ids, counts, num_ids, num_tables, **id_map_triton.lanes(BLOCK)
+    )
     ends = torch.cumsum(num_first, 0, dtype=torch.int32)
     write_kernel[(num_blocks,)](
-        ids, table_offsets, found, ranks, ends, unique_ids, unique_offsets, inverse, counts, num_ids, num_tables, BLOCK_N=BLOCK
+        ids,
+        table_offsets,
+        found,
+        ranks,
+        ends,
+        unique_ids,
+        unique_offsets,
+        inverse,
+        counts,
+        num_ids,
+        num_tables,
+        **id_map_triton.lanes(BLOCK),
     )
     return unique_ids, unique_offsets, inverse, counts

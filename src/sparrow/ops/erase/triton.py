@@ -81,7 +81,8 @@ def erase_(lines: Tensor, headers: Tensor, ranges: Tensor, ids: Tensor, table_of
     if num_ids == 0:
         return rows
     held, places = torch.empty_like(rows), torch.empty_like(ids)
-    grid, block, bits = (triton.cdiv(num_ids, id_map_triton.BLOCK),), id_map_triton.BLOCK, id_map_triton.table_bits(num_tables)
-    mark_kernel[grid](lines, headers, ranges, ids, table_offsets, rows, places, held, num_ids, num_tables, TABLE_BITS=bits, BLOCK_N=block)
-    release_kernel[grid](lines, headers, table_offsets, rows, places, held, num_ids, num_tables, TABLE_BITS=bits, BLOCK_N=block)
+    grid = (triton.cdiv(num_ids, id_map_triton.BLOCK),)
+    lanes, bits = id_map_triton.lanes(id_map_triton.BLOCK), id_map_triton.table_bits(num_tables)
+    mark_kernel[grid](lines, headers, ranges, ids, table_offsets, rows, places, held, num_ids, num_tables, TABLE_BITS=bits, **lanes)
+    release_kernel[grid](lines, headers, table_offsets, rows, places, held, num_ids, num_tables, TABLE_BITS=bits, **lanes)
     return rows

@@ -38,6 +38,6 @@ def find(lines: Tensor, headers: Tensor, ranges: Tensor, ids: Tensor, table_offs
     if num_ids > 0:
         find_kernel[(triton.cdiv(num_ids, id_map_triton.BLOCK),)](
             lines, headers, ranges, ids, table_offsets, rows, num_missing, num_ids, num_tables,
-            TABLE_BITS=id_map_triton.table_bits(num_tables), BLOCK_N=id_map_triton.BLOCK,
+            TABLE_BITS=id_map_triton.table_bits(num_tables), **id_map_triton.lanes(id_map_triton.BLOCK),
         )  # fmt: skip
     return rows, num_missing

@@ -168,8 +168,10 @@ def find_or_insert_(
     id_map_triton.check_ids(ids, table_offsets, headers)
     id_map_triton.check(counters, "counters", torch.int64, 0, lines)
     id_map_triton.check(free_rows, "free_rows", torch.int32, 0, lines)
-    num_ids, num_tables, block = ids.numel(), headers.shape[0], id_map_triton.BLOCK
-    num_blocks = triton.cdiv(num_ids, block)
+    if counters.numel() != 4:
+        raise RuntimeError(f"counters must hold 4 values, holds {counters.numel()}")
+    num_ids, num_tables, lanes = ids.numel(), headers.shape[0], id_map_triton.lanes(id_map_triton.BLOCK)
+    num_blocks = triton.cdiv(num_ids, id_map_triton.BLOCK)
     rows = torch.empty(num_ids, dtype=torch.int32, device=ids.device)
     new_positions = torch.empty_like(rows)
     if num_ids == 0:
@@ -179,15 +181,15 @@ def find_or_insert_(
     unknown, num_first = (rows.new_empty(num_blocks) for _ in range(2))
     claim_kernel[(num_blocks,)](
         lines, headers, ranges, counters, ids, table_offsets, rows, new_positions, places, tables, of_range, claimed, unknown, before,
-        num_ids, num_tables, TABLE_BITS=id_map_triton.table_bits(num_tables), BLOCK_N=block,
+        num_ids, num_tables, TABLE_BITS=id_map_triton.table_bits(num_tables), **lanes,
     )  # fmt: skip
-    mark_kernel[(num_blocks,)](lines, headers, places, tables, unknown, num_ids, BLOCK_N=block)
+    mark_kernel[(num_blocks,)](lines, headers, places, tables, unknown, num_ids, **lanes)
     count_kernel[(num_blocks,)](
-        lines, headers, ranges, rows, places, tables, of_range, claimed, unknown, firsts, ranks, num_first, num_ids, BLOCK_N=block
+        lines, headers, ranges, rows, places, tables, of_range, claimed, unknown, firsts, ranks, num_first, num_ids, **lanes
     )
     ends = torch.cumsum(num_first, 0, dtype=torch.int32)
     write_kernel[(num_blocks,)](
         lines, headers, counters, free_rows, rows, new_positions, num_new, places, tables, unknown, firsts, ranks, ends, before,
-        num_ids, BLOCK_N=block,
+        num_ids, **lanes,
     )  # fmt: skip
     return rows, new_positions, num_new

@@ -178,6 +178,8 @@ def rehash_(lines: Tensor, headers: Tensor, ranges: Tensor, old_headers: Tensor,
     saved = torch.empty_like(lines)
     living, moves = torch.zeros(2, ranges.shape[0], dtype=torch.int64, device=lines.device).unbind(0)
     grid = (num_tables, min(MOST_PARTS, triton.cdiv(lines.shape[0], num_tables * LINES_OF_A_PART)))
-    save_kernel[grid](lines, headers, ranges, old_headers, old_ranges, saved, living, BLOCK_L=BLOCK_LINES, BLOCK_N=BLOCK_SLOTS)
+    save_kernel[grid](
+        lines, headers, ranges, old_headers, old_ranges, saved, living, BLOCK_L=BLOCK_LINES, **id_map_triton.lanes(BLOCK_SLOTS)
+    )
     empty_kernel[grid](lines, headers, ranges, old_headers, living, moves, BLOCK_L=BLOCK_LINES)
-    insert_kernel[grid](lines, headers, ranges, old_headers, old_ranges, saved, living, moves, BLOCK_N=BLOCK_SLOTS)
+    insert_kernel[grid](lines, headers, ranges, old_headers, old_ranges, saved, living, moves, **id_map_triton.lanes(BLOCK_SLOTS))

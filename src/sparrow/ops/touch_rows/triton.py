@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.id_map_triton import check
+from sparrow.ops.id_map_triton import check, lanes
 
 LAST_USED, LAST_CHANGED, COUNT = (tl.constexpr(column) for column in range(3))
 META_WORDS = tl.constexpr(4)
@@ -40,4 +40,4 @@ def touch_rows_(meta: Tensor, rows: Tensor, counts: Tensor, num_rows: Tensor, st
         raise RuntimeError(f"step must be from 0 to 2^31 - 1, got {step}")
     num_given = min(rows.numel(), counts.numel())
     if num_given > 0:
-        touch_kernel[(triton.cdiv(num_given, BLOCK),)](meta, rows, counts, num_rows, step, num_given, CHANGED=changed, BLOCK_N=BLOCK)
+        touch_kernel[(triton.cdiv(num_given, BLOCK),)](meta, rows, counts, num_rows, step, num_given, CHANGED=changed, **lanes(BLOCK))
