@@ -38,8 +38,8 @@ from sparrow.ops.id_map_triton import (
 REBUILD = tl.constexpr(id_map.REBUILD)
 BLOCK_LINES = 64
 BLOCK_SLOTS = 128
-# Programs of a table, and how many lines are worth one.
-MOST_PARTS = 64
+# Programs that share out the lines of a range, and how many lines are worth one.
+MOST_PARTS = 256
 LINES_OF_A_PART = 512
 
 
@@ -176,8 +176,9 @@ def rehash_(lines: Tensor, headers: Tensor, ranges: Tensor, old_headers: Tensor,
     if num_tables == 0:
         return
     saved = torch.empty_like(lines)
-    living, moves = torch.zeros(2, ranges.shape[0], dtype=torch.int64, device=lines.device).unbind(0)
-    grid = (num_tables, min(MOST_PARTS, triton.cdiv(lines.shape[0], num_tables * LINES_OF_A_PART)))
+    num_ranges = ranges.shape[0] + ranges.shape[0] % 2  # even: both begin at a multiple of 16 bytes
+    living, moves = torch.zeros(2, num_ranges, dtype=torch.int64, device=lines.device).unbind(0)
+    grid = (num_tables, min(MOST_PARTS, triton.cdiv(lines.shape[0], old_ranges.shape[0] * LINES_OF_A_PART)))
     save_kernel[grid](
         lines, headers, ranges, old_headers, old_ranges, saved, living, BLOCK_L=BLOCK_LINES, **id_map_triton.lanes(BLOCK_SLOTS)
     )
