@@ -5,6 +5,7 @@
 | SPARROW_DATA           | ../shared/data      | folder of real data sets for examples, tests and benchmarks                   |
 | SPARROW_ISA            | (the processor's)   | baseline, avx2 or avx512: instruction set of the operators; all give equal bits|
 | SPARROW_OPS_LIBRARY    | (beside the package)| path of the compiled operator library, for people who build it themselves     |
+| SPARROW_REQUIRE_CUDA   | 0                   | 1: tests that want a GPU fail where there is none, in place of doing without  |
 
 A function argument takes precedence over its variable.
 """
@@ -31,3 +32,8 @@ def ops_library() -> pathlib.Path | None:
 def instruction_set() -> str | None:
     """Return the instruction set that SPARROW_ISA asks for, or None to take the best that the processor runs."""
     return os.environ.get("SPARROW_ISA") or None
+
+
+def require_cuda() -> bool:
+    """Return whether SPARROW_REQUIRE_CUDA asks tests to fail where torch finds no CUDA device."""
+    return os.environ.get("SPARROW_REQUIRE_CUDA", "0") not in ("", "0")

@@ -1,4 +1,4 @@
-"""gather_pool: reference against arithmetic, C++ against the reference bit for bit, gradients against torch's own autograd."""
+"""gather_pool: reference against arithmetic, C++ and Triton against it bit for bit, gradients against torch's own autograd."""
 
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from torch.library import opcheck
 
 from sparrow.ops.gather_pool import reference
 from sparrow.ops.gather_pool.op import gather_pool
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits
 
 ROWS_PER_BLOCK = 4
 
@@ -30,7 +31,8 @@ class Case(NamedTuple):
 
     @property
     def sink(self) -> Tensor:
-        return torch.zeros((), dtype=self.default_row.dtype).expand(self.rows.numel(), self.default_row.numel()).requires_grad_()
+        dtype = torch.float64 if self.default_row.dtype == torch.float64 else torch.float32
+        return torch.zeros((), dtype=dtype).expand(self.rows.numel(), self.default_row.numel()).requires_grad_()
 
 
 def case(
@@ -256,3 +258,52 @@ def test_a_large_output_is_nobody_elses_memory() -> None:
     second = gather_pool(given.sink, *changed)
     assert torch.equal(view, expected)
     assert second.data_ptr() != address
+
+
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+
+
+def triton_cases() -> list[Case]:
+    """Every dtype, combiner and kind of width, with and without weights; segments that are empty, short, and about a chunk long."""
+    cases = []
+    for seed, dim in enumerate([1, 3, 16, 64, 100]):
+        for dtype in DTYPES:
+            lengths = torch.randint(0, 5, (18,), generator=torch.Generator().manual_seed(seed)).tolist()
+            cases.append(case(lengths, features=3, dim=dim, dtype=dtype, weighted=(seed + len(cases)) % 2 == 0, seed=seed))
+    for weighted in (False, True):
+        cases.append(case([255, 256, 257, 0, 600, 1, 512, 300, 2], features=3, dim=3, weighted=weighted, seed=7))
+        cases.append(case([513, 1, 0], features=3, dim=16, dtype=torch.bfloat16, weighted=weighted, seed=8))
+        cases.append(case([0, 300, 1], features=3, dim=1, dtype=torch.float64, weighted=weighted, seed=9))
+    cases.append(case([1] * 90, features=3, dim=16, seed=10))
+    cases.append(case([0, 0, 0], features=3))
+    cases.append(case([], features=3))
+    cases.append(case([2, 1, 3], features=3)._replace(weights=[], rows=torch.full((5,), -1, dtype=torch.int32)))
+    return [hard(given_case._replace(combiners=torch.arange(3))) for given_case in cases]
+
+
+def hard(given_case: Case) -> Case:
+    """With values that a careless sum gets wrong: -0, numbers below the normal ones, and weights that are no round numbers."""
+    for block in given_case.weights:
+        block[0], block[1] = -0.0, block[1] * torch.finfo(block.dtype).smallest_normal
+    weights = given_case.position_weights
+    return given_case._replace(position_weights=None if weights is None else weights * 0.7)
+
+
+def test_triton_equals_reference() -> None:
+    cases = triton_cases()
+    answers = run_triton("gather_pool", [[given_case.sink, *given_case] for given_case in cases])
+    for given_case, (pooled, after) in zip(cases, answers, strict=True):
+        assert same_bits(pooled, reference.gather_pool(given_case.sink, *given_case)), given_case
+        assert all(same_bits(one, two) for one, two in zip(after[1], given_case.weights, strict=True))
+
+
+def test_triton_kernels_compile_for_real_targets() -> None:
+    cases = [case([1, 300, 3], features=3, dim=16), case([1, 300, 3], features=3, dim=100, dtype=torch.bfloat16, weighted=True)]
+    cases.append(case([1] * 256, features=1, dim=3, dtype=torch.float64))
+    compiled = compile_triton("gather_pool", [[given_case.sink, *given_case] for given_case in cases])
+    for one in compiled[:2]:
+        check_compiled(one, ["pool_kernel", "combine_kernel"])
+    check_compiled(compiled[2], ["pool_kernel"])  # no segment can be long: one launch
+    # Rows are read 16 bytes a thread; those of 200 bytes 8.
+    for one, access in zip(compiled, ["v4.b32", "v2.b32"], strict=False):
+        assert all(f"ld.global.{access}" in c.assembly for c in one if c.arch == "90" and c.kernel == "pool_kernel")

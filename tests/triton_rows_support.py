@@ -1,0 +1,156 @@
+"""Running Triton bodies where there is no GPU: interpreted beside the reference, and compiled for GPUs that are elsewhere.
+
+With CUDA the same calls go through the dispatcher to the device. SPARROW_REQUIRE_CUDA=1 makes a machine that should have one say so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sparrow import knobs
+from tests_support import run_python
+
+TESTS = Path(__file__).parent
+TARGETS = (("cuda", 80, 32, "cubin"), ("cuda", 90, 32, "cubin"), ("hip", "gfx942", 64, "hsaco"))
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A kernel that a call would launch, compiled for one target. assembly: PTX or AMD's."""
+
+    kernel: str
+    arch: str
+    num_bytes: int
+    assembly: str
+
+
+def run_triton(op: str, calls: list[list[Any]]) -> list[tuple[Any, list[Any]]]:
+    """Run `op`'s Triton body for each list of arguments. Returns (what it returned, its arguments afterwards) for each.
+
+    On the device where there is one, else in the interpreter; memory that the body allocates is poisoned. Arguments given stay as they are.
+    """
+    _needs_triton()
+    if torch.cuda.is_available():
+        return [_run_on_device(op, call) for call in calls]
+    if knobs.require_cuda():
+        pytest.fail("SPARROW_REQUIRE_CUDA is set and torch finds no CUDA device: mend the driver, or unset it")
+    return _in_child("interpret_calls", op, calls, TRITON_INTERPRET="1")
+
+
+def compile_triton(op: str, calls: list[list[Any]]) -> list[list[Compiled]]:
+    """Compile what each call of `op`'s Triton body would launch, for every target; nothing runs. Returns a list a call."""
+    _needs_triton()
+    return _in_child("compile_calls", op, calls)
+
+
+def check_compiled(compiled: list[Compiled], launches: list[str]) -> None:
+    """Check that exactly `launches` are launched, compile for every target, and leave no product and sum contracted."""
+    assert [(c.arch, c.kernel) for c in compiled] == [(str(arch), kernel) for _, arch, _, _ in TARGETS for kernel in launches]
+    for c in compiled:
+        assert c.num_bytes > 0
+        if c.arch != "gfx942":  # AMD's division is made of fma instructions
+            assert "fma.rn" not in c.assembly, f"{c.kernel} is contracted"
+            assert ".ftz" not in c.assembly, f"{c.kernel} flushes denormals"
+            assert "div.full" not in c.assembly, f"{c.kernel} divides approximately"
+            assert "sqrt.approx" not in c.assembly, f"{c.kernel} takes roots approximately"
+
+
+def same_bits(one: torch.Tensor, two: torch.Tensor) -> bool:
+    """Whether two tensors hold the same bytes: -0 is not 0, and a NaN is itself."""
+    return one.dtype == two.dtype and one.shape == two.shape and torch.equal(bytes_of(one), bytes_of(two))
+
+
+def bytes_of(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
+def _needs_triton() -> None:
+    if importlib.util.find_spec("triton") is None:
+        said = "triton is not installed: its bodies cannot run"
+        pytest.fail(said) if knobs.require_cuda() else pytest.skip(said)
+
+
+def _run_on_device(op: str, call: list[Any]) -> tuple[Any, list[Any]]:
+    there = _moved(call, "cuda")
+    returned = getattr(torch.ops.sparrow, op).default(*there)
+    return _moved(returned, "cpu"), _moved(there, "cpu")
+
+
+def _moved(value: Any, device: str) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().to(device, copy=True)
+    if isinstance(value, (list, tuple)):
+        return [_moved(one, device) for one in value]
+    return value
+
+
+def _in_child(function: str, op: str, calls: list[list[Any]], **environment: str) -> Any:
+    # The interpreter runs where TRITON_INTERPRET is set before triton is imported; compilation where it is not: a process each.
+    with tempfile.TemporaryDirectory() as folder:
+        given, answer = Path(folder, "given"), Path(folder, "answer")
+        torch.save(_moved(calls, "cpu"), given)
+        code = f"import triton_rows_support as s; s.child({function!r}, {op!r}, {str(given)!r}, {str(answer)!r})"
+        run_python(code, PYTHONPATH=str(TESTS), **environment)
+        return torch.load(answer, weights_only=False)
+
+
+# What follows runs in the child.
+
+
+def child(function: str, op: str, given: str, answer: str) -> None:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    importlib.import_module(f"sparrow.ops.{op.rstrip('_')}.op")
+    body = getattr(importlib.import_module(f"sparrow.ops.{op.rstrip('_')}.triton"), op)
+    torch.save(globals()[function](body, torch.load(given, weights_only=False)), answer)
+
+
+def interpret_calls(body: Any, calls: list[list[Any]]) -> list[tuple[Any, list[Any]]]:
+    return [(body(*call), call) for call in calls]
+
+
+def compile_calls(body: Any, calls: list[list[Any]]) -> list[list[Compiled]]:
+    from triton.runtime.jit import JITFunction
+
+    launched: list[Any] = []
+    # Launches are written down in place of being made: the bodies run on CPU tensors.
+    JITFunction.__getitem__ = lambda kernel, grid: lambda *args, **kwargs: launched.append((kernel, args, kwargs))
+    answer = []
+    for call in calls:
+        launched.clear()
+        body(*call)
+        answer.append([_compile(kernel, args, kwargs, *target) for target in TARGETS for kernel, args, kwargs in launched])
+    return answer
+
+
+def _compile(kernel: Any, args: Any, kwargs: dict[str, Any], backend: str, arch: Any, warp_size: int, artefact: str) -> Compiled:
+    """Compile one launch, its arguments specialised as a launch specialises them: multiples of 16 are known to be."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    types = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int32: "i32"}
+    types[torch.int64] = "i64"
+    values = dict(zip(kernel.arg_names, args, strict=False)) | {k: v for k, v in kwargs.items() if k in kernel.arg_names}
+    signature, constants, attributes = {}, {}, {}
+    for index, parameter in enumerate(kernel.params):
+        value = values[parameter.name]
+        if parameter.is_constexpr or value is None:
+            signature[parameter.name], constants[parameter.name] = "constexpr", value
+            continue
+        is_tensor = isinstance(value, torch.Tensor)
+        signature[parameter.name] = f"*{types[value.dtype]}" if is_tensor else "i32" if abs(value) < 2**31 else "i64"
+        if (value.data_ptr() if is_tensor else value) % 16 == 0:
+            attributes[(index,)] = [["tt.divisibility", 16]]
+    options = {name: value for name, value in kwargs.items() if name not in kernel.arg_names}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    compiled = triton.compile(source, target=GPUTarget(backend, arch, warp_size), options=options)
+    return Compiled(kernel.__name__, str(arch), len(compiled.asm[artefact]), compiled.asm["ptx" if backend == "cuda" else "amdgcn"])
