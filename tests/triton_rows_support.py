@@ -28,8 +28,15 @@ class Compiled:
 
     kernel: str
     arch: str
-    num_bytes: int
+    binary: bytes
     assembly: str
+
+    def machine_code(self) -> str:
+        if self.arch == "gfx942":
+            return self.assembly
+        from triton.tools.disasm import get_sass
+
+        return str(get_sass(self.binary))
 
 
 def run_triton(op: str, calls: list[list[Any]]) -> list[tuple[Any, list[Any]]]:
@@ -55,7 +62,7 @@ def check_compiled(compiled: list[Compiled], launches: list[str]) -> None:
     """Check that exactly `launches` are launched, compile for every target, and leave no product and sum contracted."""
     assert [(c.arch, c.kernel) for c in compiled] == [(str(arch), kernel) for _, arch, _, _ in TARGETS for kernel in launches]
     for c in compiled:
-        assert c.num_bytes > 0
+        assert c.binary
         if c.arch != "gfx942":  # AMD's division is made of fma instructions
             assert "fma.rn" not in c.assembly, f"{c.kernel} is contracted"
             assert ".ftz" not in c.assembly, f"{c.kernel} flushes denormals"
@@ -153,4 +160,5 @@ def _compile(kernel: Any, args: Any, kwargs: dict[str, Any], backend: str, arch:
     options = {name: value for name, value in kwargs.items() if name not in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
     compiled = triton.compile(source, target=GPUTarget(backend, arch, warp_size), options=options)
-    return Compiled(kernel.__name__, str(arch), len(compiled.asm[artefact]), compiled.asm["ptx" if backend == "cuda" else "amdgcn"])
+    assembly = compiled.asm["ptx" if backend == "cuda" else "amdgcn"]
+    return Compiled(kernel.__name__, str(arch), compiled.asm[artefact], assembly)

@@ -11,7 +11,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-TRITON_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 # The widest access of a thread.
 VECTOR_BYTES = 16
 # Values of a tile: 8 a thread of four warps, so that a thread has several 16-byte accesses in flight and registers to spare for slots.

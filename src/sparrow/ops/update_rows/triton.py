@@ -1,0 +1,141 @@
+"""`update_rows_` on a GPU: one kernel for every rule, which is an argument of its compilation.
+
+Constants of a rule are computed in float64 and rounded once, for each table, by a kernel of their own: float64 is slow on many GPUs.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from sparrow.errors import BackendError
+from sparrow.ops.triton_rows import BlockAddresses, exact, load_wide, row_pointers, store_narrow, tile
+from sparrow.ops.update_rows.rules import HYPER_WORDS
+from sparrow.ops.update_rows.triton_rules import CONSTANTS_A_TABLE, TritonRule, rule_of
+
+HYPER = tl.constexpr(HYPER_WORDS)
+META_WORDS, META_LAST_CHANGED, META_TABLE = tl.constexpr(4), tl.constexpr(1), tl.constexpr(3)
+BLOCK_TABLES = 32
+
+
+@triton.jit
+def constants_kernel(out, hyper, num_tables, CONSTANTS: tl.constexpr, NUM_CONSTANTS: tl.constexpr, BLOCK_T: tl.constexpr):
+    """The constants of each table into `out` [tables, 16]."""
+    b_table = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
+    mask = b_table < num_tables
+    values = CONSTANTS(hyper + b_table * HYPER, mask)
+    for index in tl.static_range(NUM_CONSTANTS):
+        tl.store(out + b_table * CONSTANTS_A_TABLE + index, values[index].to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def update_tile(
+    b_row, present, b_grad, b_table, constants, weights, element_slots, row_slots,
+    UPDATE: tl.constexpr, W: tl.constexpr, ELEMENT_SLOTS: tl.constexpr, ROW_SLOTS: tl.constexpr,
+    SHIFT: tl.constexpr, ALIGNMENT: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Update rows [rows] of tables `b_table` with gradients [rows, COLUMNS] whose columns beyond DIM are zeros; rows not present stay."""
+    T: tl.constexpr = b_grad.dtype
+    b_columns = tl.arange(0, COLUMNS)
+    mask = present[:, None] & (b_columns < DIM)[None, :]
+    p_weight = row_pointers(weights, b_row, present, b_columns, SHIFT, DIM, ALIGNMENT, W)
+    b_weight = load_wide(p_weight, mask)
+    b_slot0 = b_grad
+    b_slot1 = b_grad
+    b_row_slot = tl.sum(b_grad, 1)
+    if ELEMENT_SLOTS > 0:
+        p_slots = row_pointers(element_slots, b_row, present, b_columns, SHIFT, ELEMENT_SLOTS * DIM, ALIGNMENT, T)
+        b_slot0 = tl.load(p_slots, mask=mask, other=0)
+    if ELEMENT_SLOTS > 1:
+        p_slots1 = tl.multiple_of(p_slots + DIM, (1, ALIGNMENT))
+        b_slot1 = tl.load(p_slots1, mask=mask, other=0)
+    if ROW_SLOTS > 0:
+        p_row_slot = tl.reshape(row_pointers(row_slots, b_row, present, tl.arange(0, 1), SHIFT, 1, 1, T), [b_row.shape[0]])
+        b_row_slot = tl.load(p_row_slot, mask=present, other=0)
+    c = constants + tl.where(present, b_table, 0) * CONSTANTS_A_TABLE
+    b_weight, b_slot0, b_slot1, b_row_slot = UPDATE(b_weight, b_slot0, b_slot1, b_row_slot, b_grad, c, DIM)
+    store_narrow(p_weight, b_weight, mask)
+    if ELEMENT_SLOTS > 0:
+        tl.store(p_slots, b_slot0, mask=mask)
+    if ELEMENT_SLOTS > 1:
+        tl.store(p_slots1, b_slot1, mask=mask)
+    if ROW_SLOTS > 0:
+        tl.store(p_row_slot, b_row_slot, mask=present)
+
+
+@triton.jit
+def update_kernel(
+    rows, grads, meta, constants, weights, element_slots, row_slots, num_rows, num_tables, step,
+    UPDATE: tl.constexpr, W: tl.constexpr, ELEMENT_SLOTS: tl.constexpr, ROW_SLOTS: tl.constexpr,
+    SHIFT: tl.constexpr, ALIGNMENT: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    o_n = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    b_row = tl.load(rows + o_n, mask=o_n < num_rows, other=-1)
+    b_meta = meta + tl.where(b_row >= 0, b_row, 0).to(tl.int64) * META_WORDS
+    b_table = tl.load(b_meta + META_TABLE, mask=b_row >= 0, other=0)
+    # A table beyond `hyper` has no constants: its rows stay as they are.
+    present = (b_row >= 0) & (b_table >= 0) & (b_table < num_tables)
+    b_columns = tl.arange(0, COLUMNS)
+    mask = present[:, None] & (b_columns < DIM)[None, :]
+    b_grad = tl.load(grads + (o_n * DIM)[:, None] + b_columns[None, :], mask=mask, other=0)
+    update_tile(b_row, present, b_grad, b_table, constants, weights, element_slots, row_slots,
+                UPDATE, W, ELEMENT_SLOTS, ROW_SLOTS, SHIFT, ALIGNMENT, DIM, COLUMNS)  # fmt: skip
+    tl.store(b_meta + META_LAST_CHANGED, step, mask=present)
+
+
+class Update(NamedTuple):
+    """What kernels that update rows take: addresses of the blocks, and constants of their compilation. `like` is any tensor there."""
+
+    tables: tuple[Tensor, Tensor, Tensor]
+    constants: dict[str, Any]
+
+
+def update_of(weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], code: int, like: Tensor) -> Update:
+    """Return the blocks and the rule as `update_tile` takes them. Raises `BackendError` where the rule keeps other slots than are given."""
+    functions, rule = rule_of(code)
+    held = BlockAddresses(weights, like), BlockAddresses(element_slots, like), BlockAddresses(row_slots, like)
+    expected = (held[0].width, len(rule.element_slots) * held[0].width, len(rule.row_slots))
+    for blocks, name, width in zip(held, ("weights", "element_slots", "row_slots"), expected, strict=True):
+        if blocks.width != width or (width and blocks.shift != held[0].shift):
+            raise BackendError(f"rule {rule.name!r}: {name} must be {width} wide, in blocks of as many rows as weights; got {blocks.width}")
+    alignment = math.gcd(held[0].alignment, held[1].alignment if element_slots else 16)
+    return Update(
+        (held[0].table, held[1].table, held[2].table),
+        {
+            "UPDATE": functions.update, "W": triton_type(weights[0].dtype), "ELEMENT_SLOTS": len(rule.element_slots),
+            "ROW_SLOTS": len(rule.row_slots), "SHIFT": held[0].shift, "ALIGNMENT": alignment,
+        },
+    )  # fmt: skip
+
+
+def triton_type(dtype: torch.dtype) -> tl.dtype:
+    return {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}[dtype]
+
+
+def constants_of(hyper: Tensor, code: int, dtype: torch.dtype) -> Tensor:
+    """Return the rule's constants of each table, [tables, 16]. 1 launch."""
+    rule: TritonRule = rule_of(code)[0]
+    constants = hyper.new_empty(hyper.shape[0], CONSTANTS_A_TABLE.value, dtype=dtype)
+    constants_kernel[(triton.cdiv(hyper.shape[0], BLOCK_TABLES),)](
+        constants, hyper, hyper.shape[0], CONSTANTS=rule.constants, NUM_CONSTANTS=rule.num_constants, BLOCK_T=BLOCK_TABLES, **exact(1)
+    )
+    return constants
+
+
+def update_rows_(
+    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor,
+    hyper: Tensor, rule: int, step: int,
+) -> None:  # fmt: skip
+    """CUDA body of the operator; see `op.py`. No host synchronisation, so a row of a table beyond `hyper` is left alone. 2 launches."""
+    update_count = rows.numel()
+    if update_count == 0 or not weights:
+        return
+    update = update_of(weights, element_slots, row_slots, rule, rows)
+    num_rows, columns, num_warps = tile(grads.shape[1])
+    update_kernel[(triton.cdiv(update_count, num_rows),)](
+        rows, grads, meta, constants_of(hyper, rule, grads.dtype), *update.tables, update_count, hyper.shape[0], step,
+        ROWS=num_rows, DIM=grads.shape[1], COLUMNS=columns, **update.constants, **exact(num_warps),
+    )  # fmt: skip
