@@ -37,7 +37,7 @@ def update_tile(
     UPDATE: tl.constexpr, W: tl.constexpr, ELEMENT_SLOTS: tl.constexpr, ROW_SLOTS: tl.constexpr,
     SHIFT: tl.constexpr, ALIGNMENT: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Update rows [rows] of tables `b_table` with gradients [rows, COLUMNS] whose columns beyond DIM are zeros; rows not present stay."""
+    """Update rows [rows] of tables `b_table` with gradients [rows, COLUMNS]; rows not present stay."""
     T: tl.constexpr = b_grad.dtype
     b_columns = tl.arange(0, COLUMNS)
     mask = present[:, None] & (b_columns < DIM)[None, :]
@@ -53,6 +53,7 @@ def update_tile(
         p_slots1 = tl.multiple_of(p_slots + DIM, (1, ALIGNMENT))
         b_slot1 = tl.load(p_slots1, mask=mask, other=0)
     if ROW_SLOTS > 0:
+        b_grad = tl.where(mask, b_grad, 0.0)
         p_row_slot = tl.reshape(row_pointers(row_slots, b_row, present, tl.arange(0, 1), SHIFT, 1, 1, T), [b_row.shape[0]])
         b_row_slot = tl.load(p_row_slot, mask=present, other=0)
     c = constants + tl.where(present, b_table, 0) * CONSTANTS_A_TABLE
