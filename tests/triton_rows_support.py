@@ -39,23 +39,27 @@ class Compiled:
         return str(get_sass(self.binary))
 
 
-def run_triton(op: str, calls: list[list[Any]]) -> list[tuple[Any, list[Any]]]:
+def run_triton(op: str, calls: list[list[Any]], **constants: int) -> list[tuple[Any, list[Any]]]:
     """Run `op`'s Triton body for each list of arguments. Returns (what it returned, its arguments afterwards) for each.
 
     On the device where there is one, else in the interpreter; memory that the body allocates is poisoned. Arguments given stay as they are.
+    constants: other values for constants of the body's module.
     """
     _needs_triton()
     if torch.cuda.is_available():
-        return [_run_on_device(op, call) for call in calls]
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in constants.items():
+                patch.setattr(module_of(op), name, value)
+            return [_run_on_device(op, call) for call in calls]
     if knobs.require_cuda():
         pytest.fail("SPARROW_REQUIRE_CUDA is set and torch finds no CUDA device: mend the driver, or unset it")
-    return _in_child("interpret_calls", op, calls, TRITON_INTERPRET="1")
+    return _in_child("interpret_calls", op, calls, constants, TRITON_INTERPRET="1")
 
 
 def compile_triton(op: str, calls: list[list[Any]]) -> list[list[Compiled]]:
     """Compile what each call of `op`'s Triton body would launch, for every target; nothing runs. Returns a list a call."""
     _needs_triton()
-    return _in_child("compile_calls", op, calls)
+    return _in_child("compile_calls", op, calls, {})
 
 
 def check_compiled(compiled: list[Compiled], launches: list[str]) -> None:
@@ -79,6 +83,11 @@ def bytes_of(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
+def module_of(op: str) -> Any:
+    importlib.import_module(f"sparrow.ops.{op.rstrip('_')}.op")
+    return importlib.import_module(f"sparrow.ops.{op.rstrip('_')}.triton")
+
+
 def _needs_triton() -> None:
     if importlib.util.find_spec("triton") is None:
         said = "triton is not installed: its bodies cannot run"
@@ -99,11 +108,11 @@ def _moved(value: Any, device: str) -> Any:
     return value
 
 
-def _in_child(function: str, op: str, calls: list[list[Any]], **environment: str) -> Any:
+def _in_child(function: str, op: str, calls: list[list[Any]], constants: dict[str, int], **environment: str) -> Any:
     # The interpreter runs where TRITON_INTERPRET is set before triton is imported; compilation where it is not: a process each.
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder, "given"), Path(folder, "answer")
-        torch.save(_moved(calls, "cpu"), given)
+        torch.save((_moved(calls, "cpu"), constants), given)
         code = f"import triton_rows_support as s; s.child({function!r}, {op!r}, {str(given)!r}, {str(answer)!r})"
         run_python(code, PYTHONPATH=str(TESTS), **environment)
         return torch.load(answer, weights_only=False)
@@ -115,9 +124,9 @@ def _in_child(function: str, op: str, calls: list[list[Any]], **environment: str
 def child(function: str, op: str, given: str, answer: str) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
-    importlib.import_module(f"sparrow.ops.{op.rstrip('_')}.op")
-    body = getattr(importlib.import_module(f"sparrow.ops.{op.rstrip('_')}.triton"), op)
-    torch.save(globals()[function](body, torch.load(given, weights_only=False)), answer)
+    calls, constants = torch.load(given, weights_only=False)
+    vars(module_of(op)).update(constants)
+    torch.save(globals()[function](getattr(module_of(op), op), calls), answer)
 
 
 def interpret_calls(body: Any, calls: list[list[Any]]) -> list[tuple[Any, list[Any]]]:
