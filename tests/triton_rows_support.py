@@ -62,6 +62,12 @@ def compile_triton(op: str, calls: list[list[Any]]) -> list[list[Compiled]]:
     return _in_child("compile_calls", op, calls, {})
 
 
+def triton_body(op: str) -> Any:
+    """Return `op`'s Triton body itself, for calls that it refuses before it launches anything."""
+    _needs_triton()
+    return getattr(module_of(op), op)
+
+
 def check_compiled(compiled: list[Compiled], launches: list[str]) -> None:
     """Check that exactly `launches` are launched, compile for every target, and leave no product and sum contracted."""
     assert [(c.arch, c.kernel) for c in compiled] == [(str(arch), kernel) for _, arch, _, _ in TARGETS for kernel in launches]

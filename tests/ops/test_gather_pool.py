@@ -12,7 +12,7 @@ from torch.library import opcheck
 
 from sparrow.ops.gather_pool import reference
 from sparrow.ops.gather_pool.op import gather_pool
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 ROWS_PER_BLOCK = 4
 
@@ -307,3 +307,26 @@ def test_triton_kernels_compile_for_real_targets() -> None:
     # Rows are read 16 bytes a thread; those of 200 bytes 8.
     for one, access in zip(compiled, ["v4.b32", "v2.b32"], strict=False):
         assert all(f"ld.global.{access}" in c.assembly for c in one if c.arch == "90" and c.kernel == "pool_kernel")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("weights", [torch.zeros(3, 3)], "weights: rows per block must be a power of two"),
+        ("weights", [torch.zeros(4, 3), torch.zeros(4, 2)], "weights: blocks must be"),
+        ("weights", [torch.zeros(3, 4).T], "weights: blocks must be .* got not contiguous"),
+        ("weights", [torch.zeros(4, 2)], "default_row must hold as many values as a row of weights: 2, holds 3"),
+        ("default_row", torch.zeros(3, dtype=torch.int32), "weights must be float32"),
+        ("default_row", torch.zeros(4), "sink must be"),
+        ("rows", torch.zeros(5, dtype=torch.int64), "rows must be torch.int32"),
+        ("inverse", torch.zeros(3, dtype=torch.int64), "inverse must be torch.int32"),
+        ("offsets", torch.tensor([0, 2]), r"offsets must be torch.int64 \[3\]"),
+        ("position_weights", torch.zeros(2), "position_weights"),
+        ("combiners", torch.tensor([1.0]), "combiners"),
+        ("num_samples", -1, "num_samples"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(field: str, value: Tensor | int, named: str) -> None:
+    given_case = case([2, 1])
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("gather_pool")(given_case.sink, *given_case._replace(**{field: value}))

@@ -19,7 +19,7 @@ from sparrow.ops.init_rows.normal_table import TABLE
 from sparrow.ops.init_rows.op import init_rows_
 from tests_support import ADVERSARIAL_IDS
 from tests_support import ids as any_id
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 BODIES = {"reference": reference.init_rows_, "cpu": init_rows_}
 CONSTANT, UNIFORM, NORMAL, TRUNCATED_NORMAL = range(4)
@@ -297,3 +297,29 @@ def test_triton_kernels_compile_for_real_targets() -> None:
     calls = triton_calls()
     for one in compile_triton("init_rows_", [calls[5], calls[10], calls[15], calls[0]]):
         check_compiled(one, ["init_kernel"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        (0, [], "weights must have at least one block"),
+        (1, [torch.zeros(8, 6)] * 2, "element_slots must cover every row"),
+        (1, [], "element_slots must be 6 wide, got 0"),
+        (2, [torch.zeros(4, 1)] * 6, "row_slots must cover every row"),
+        (3, torch.zeros(23, dtype=torch.int64), "row_ids must be"),
+        (4, torch.zeros(24, 3, dtype=torch.int32), "meta must be"),
+        (5, torch.zeros(19, dtype=torch.int32), "rows must be"),
+        (6, torch.zeros(20), "ids must be"),
+        (7, torch.tensor([0, 20]), "table_offsets must be"),
+        (8, torch.arange(20), "positions must be"),
+        (9, torch.zeros(2, dtype=torch.int64), "num_positions must be"),
+        (11, 4, "initializer"),
+        (12, torch.zeros(2, 2, dtype=torch.float64), "parameters must be"),
+        (13, torch.zeros(2, 3, dtype=torch.float64), "slot_values must be"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(argument: int, value: object, named: str) -> None:
+    call = next(one for one in triton_calls() if one[0][0].shape[1] == 3 and one[0][0].dtype == torch.float32)
+    call[argument] = value
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("init_rows_")(*call)

@@ -9,7 +9,7 @@ from torch.library import opcheck
 
 from sparrow.ops.pool_backward import reference
 from sparrow.ops.pool_backward.op import pool_backward
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 SUM = torch.zeros(1, dtype=torch.int64)
 
@@ -166,3 +166,22 @@ def test_triton_kernels_compile_for_real_targets() -> None:
     check_compiled(compiled[0], ["weights_kernel", "combine_weights_kernel", "sources_kernel", "sum_kernel", "combine_kernel"])
     check_compiled(compiled[1], ["sources_kernel", "sum_kernel"])
     assert all("ld.global.v4.b32" in c.assembly for c in compiled[0] if c.arch == "90" and c.kernel in ("sum_kernel", "combine_kernel"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        (0, torch.zeros(1, 2, 3), "grad must be"),
+        (0, torch.zeros(1, 3, 3, dtype=torch.bfloat16), "grad must be torch.float32"),
+        (1, torch.zeros(3, dtype=torch.int64), "rows must be"),
+        (2, torch.zeros(5), "inverse must be"),
+        (3, torch.tensor([0, 3, 5]), "offsets must be"),
+        (4, torch.ones(2), "position_weights must be"),
+        (5, torch.zeros(3), "combiners must be"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(argument: int, value: Tensor, named: str) -> None:
+    arguments = list(call([3, 1, 1], dim=3, unique=3))
+    arguments[argument] = value
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("pool_backward")(*arguments)

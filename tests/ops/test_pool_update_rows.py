@@ -12,7 +12,7 @@ from sparrow.ops.pool_update_rows import reference
 from sparrow.ops.pool_update_rows.op import pool_update_rows_
 from sparrow.ops.update_rows.op import update_rows_
 from sparrow.ops.update_rows.rules import RULES
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 BODIES = {"reference": reference.pool_update_rows_, "cpu": pool_update_rows_}
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -188,3 +188,22 @@ def test_triton_kernels_compile_for_real_targets() -> None:
     before = ["weights_kernel", "combine_weights_kernel", "sources_kernel"]
     check_compiled(compiled[0], [*before, "constants_kernel", "sum_update_kernel", "combine_update_kernel"])
     check_compiled(compiled[1], ["sources_kernel", "constants_kernel", "sum_update_kernel"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        (1, [], "element_slots must be 32 wide, got 0"),
+        (3, torch.zeros(2, 4, dtype=torch.int32), "meta must be"),
+        (5, torch.tensor([0, 7]), "table_offsets must be"),
+        (6, torch.ones(3, 1, 5), "grad must be"),
+        (6, torch.ones(3, 1, 16, dtype=torch.float64), "grad must be"),
+        (8, torch.tensor([0, 2]), "offsets must be"),
+        (12, 99, "unknown update rule"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(argument: int, value: object, named: str) -> None:
+    arguments = Case([2, 1, 3]).arguments()
+    arguments[argument] = value
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("pool_update_rows_")(*arguments)

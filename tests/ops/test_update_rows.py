@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.library import opcheck
 
-from sparrow.errors import ConfigError
+from sparrow.errors import BackendError, ConfigError
 from sparrow.ops.update_rows import reference
 from sparrow.ops.update_rows.op import update_rows_
 from sparrow.ops.update_rows.rules import RULES, Rule
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 BODIES = {"reference": reference.update_rows_, "cpu": update_rows_}
 ROWS_PER_BLOCK, NUM_BLOCKS, DIM = 4, 3, 5
@@ -258,3 +258,37 @@ def test_triton_kernels_compile_for_real_targets() -> None:
     assert names[0] == "sgd"
     for c in compiled[0]:
         assert c.kernel == "constants_kernel" or not re.search("[FD]FMA|v_(pk_)?fma", c.machine_code()), c.arch
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        (0, [torch.ones(4, 3), torch.ones(2, 3)], "weights: blocks must be"),
+        (0, [torch.ones(4, 3, dtype=torch.int32)] * 3, "weights must be float32, float64, bfloat16 or float16"),
+        (0, [torch.ones(4, 3, dtype=torch.float64)] * 3, "element_slots: blocks must be torch.float64"),
+        (1, [], "element_slots must be 6 wide, got 0"),
+        (1, [torch.ones(4, 6)] * 2, "element_slots must cover every row"),
+        (1, [torch.ones(8, 6)] * 3, "element_slots must cover every row"),
+        (2, [torch.ones(4, 1)] * 3, "row_slots must be 0 wide, got 1"),
+        (3, torch.zeros(11, 4, dtype=torch.int32), "meta must be"),
+        (4, torch.tensor([1]), "rows must be"),
+        (5, torch.ones(9, 4), "grads must be"),
+        (5, torch.ones(3, 9).T, "grads must be .* got not contiguous"),
+        (6, torch.zeros(2, 16), "hyper must be"),
+        (7, 99, "unknown update rule 99"),
+        (8, 2**31, "step must be from 0"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(argument: int, value: object, named: str) -> None:
+    call = triton_call("adam", torch.float32, 3, 0)
+    call[argument] = value
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("update_rows_")(*call)
+
+
+def test_a_rule_without_triton_functions_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "other", Rule("other", len(reference.RULE_FUNCTIONS), {"lr": 0.1}))
+    call = triton_call("sgd", torch.float32, 3, 0)
+    call[7] = RULES["other"].code
+    with pytest.raises(BackendError, match=r"rule 'other' has no Triton functions; add them to .*triton_rules.py"):
+        triton_body("update_rows_")(*call)

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+TRITON_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 # The widest access of a thread.
 VECTOR_BYTES = 16
 # Values of a tile: 8 a thread of four warps, so that a thread has several 16-byte accesses in flight and registers to spare for slots.
@@ -52,17 +53,45 @@ def on_device(values: Tensor, device: torch.device) -> Tensor:
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
-class BlockAddresses:
-    """Blocks as kernels take them: `table` and the constants of `row_pointers`; of an empty list, a table that is never read."""
+def expect(tensor: Tensor, name: str, dtype: torch.dtype, *shape: int) -> None:
+    """Raise `RuntimeError`, as compiled bodies do, where kernels would misread `tensor`. Values go unchecked: that would wait for them."""
+    if tensor.dtype != dtype or tensor.shape != shape or not tensor.is_contiguous():
+        how = "" if tensor.is_contiguous() else "not contiguous "
+        raise RuntimeError(f"{name} must be {dtype} {list(shape)}, contiguous; got {how}{tensor.dtype} {list(tensor.shape)}")
 
-    def __init__(self, blocks: list[Tensor], like: Tensor) -> None:
+
+def compute_type(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype that arithmetic on weights of `dtype` is done in. Raises `RuntimeError` where weights cannot be of it."""
+    if dtype not in TRITON_TYPES:
+        raise RuntimeError(f"weights must be float32, float64, bfloat16 or float16, got {dtype}")
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class BlockAddresses:
+    """Blocks as kernels take them: `table` and the constants of `row_pointers`; of an empty list, a table that is never read.
+
+    width: values a row. shift: the bits of a row's place in its block. num_rows: of all blocks. alignment: of each row, up to 16 bytes.
+    """
+
+    def __init__(self, blocks: list[Tensor], name: str, dtype: torch.dtype, like: Tensor) -> None:
+        self.table, self.shift, self.width, self.num_rows, self.alignment = like, 0, 0, 0, VECTOR_BYTES
         if not blocks:
-            self.table, self.shift, self.width, self.alignment = like, 0, 0, 1
             return
+        rows_per_block, self.width = blocks[0].shape if blocks[0].dim() == 2 else (0, 0)
+        if rows_per_block < 1 or rows_per_block & (rows_per_block - 1):
+            raise RuntimeError(f"{name}: rows per block must be a power of two, got blocks {list(blocks[0].shape)}")
+        for block in blocks:
+            expect(block, f"{name}: blocks", dtype, rows_per_block, self.width)
         self.table, alignment = address_table(blocks)
-        rows_per_block, self.width = blocks[0].shape
-        self.shift = rows_per_block.bit_length() - 1
+        self.shift, self.num_rows = rows_per_block.bit_length() - 1, rows_per_block * len(blocks)
         self.alignment = math.gcd(alignment, self.width * blocks[0].element_size())
+
+    def check_beside(self, weights: "BlockAddresses", name: str, width: int) -> None:
+        """Raise `RuntimeError` unless these slots are `width` wide and have a row for each of `weights`, at the same place."""
+        if self.width != width:
+            raise RuntimeError(f"{name} must be {width} wide, got {self.width}")
+        if width and (self.shift != weights.shift or self.num_rows < weights.num_rows):
+            raise RuntimeError(f"{name} must cover every row of weights, in blocks of as many rows")
 
 
 @triton.jit

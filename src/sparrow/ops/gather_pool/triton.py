@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.triton_rows import BlockAddresses, divide, exact, load_wide, root, row_pointers, tile
+from sparrow.ops.triton_rows import BlockAddresses, compute_type, divide, exact, expect, load_wide, root, row_pointers, tile
 from sparrow.ops.triton_segment_sum import SQRT_N, SUM, add_chunks, long_run_of, num_windows, task_of
 
 # Rows of a segment whose loads are in flight together, where segments have several.
@@ -87,17 +87,35 @@ def combine_kernel(
     finish(out, b_sum, b_total, b_segment, b_last - b_first, exists, combiners, num_samples, num_features, DIM, COLUMNS, WEIGHTED)
 
 
+def check_segments(inverse: Tensor, offsets: Tensor, position_weights: Tensor | None, combiners: Tensor, num_samples: int) -> None:
+    """Raise `RuntimeError` where these are not what `op.py` says of `gather_pool`'s."""
+    if num_samples < 0:
+        raise RuntimeError(f"num_samples must not be negative, got {num_samples}")
+    expect(inverse, "inverse", torch.int32, inverse.numel())
+    expect(combiners, "combiners", torch.int64, combiners.numel())
+    expect(offsets, "offsets", torch.int64, combiners.numel() * num_samples + 1)
+    if position_weights is not None:
+        expect(position_weights, "position_weights", torch.float32, inverse.numel())
+
+
 def gather_pool(
     sink: Tensor, weights: list[Tensor], default_row: Tensor, rows: Tensor, inverse: Tensor, offsets: Tensor,
     position_weights: Tensor | None, combiners: Tensor, num_samples: int,
 ) -> Tensor:  # fmt: skip
     """CUDA body of the operator; see `op.py`. No host synchronisation. 1 launch, 2 where there are more than 256 ids."""
     dim, num_features, num_positions = default_row.numel(), combiners.numel(), inverse.numel()
-    num_segments, dtype = num_features * num_samples, sink.dtype
+    num_segments, dtype = num_features * num_samples, compute_type(default_row.dtype)
+    expect(default_row, "default_row", default_row.dtype, dim)
+    expect(rows, "rows", torch.int32, rows.numel())
+    check_segments(inverse, offsets, position_weights, combiners, num_samples)
+    if sink.shape != (rows.numel(), dim) or sink.dtype != dtype:
+        raise RuntimeError(f"sink must be {dtype} {[rows.numel(), dim]}, got {sink.dtype} {list(sink.shape)}")
+    blocks, windows = BlockAddresses(weights, "weights", default_row.dtype, offsets), num_windows(num_positions)
+    if blocks.width != dim and weights:
+        raise RuntimeError(f"default_row must hold as many values as a row of weights: {blocks.width}, holds {dim}")
     out = torch.empty(num_samples, num_features, dim, dtype=dtype, device=default_row.device)
     if out.numel() == 0:
         return out
-    blocks, windows = BlockAddresses(weights, offsets), num_windows(num_positions)
     num_rows, columns, num_warps = tile(dim)
     weighted = position_weights is not None
     sums = out.new_empty(2 * windows, dim)

@@ -10,9 +10,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.errors import BackendError
 from sparrow.ops.init_rows.normal_table import PIECES, TABLE
-from sparrow.ops.triton_rows import BlockAddresses, exact, on_device, row_pointers, store_narrow, tile
+from sparrow.ops.triton_rows import (
+    TRITON_TYPES,
+    BlockAddresses,
+    compute_type,
+    exact,
+    expect,
+    on_device,
+    row_pointers,
+    store_narrow,
+    tile,
+)
 from sparrow.ops.triton_segment_sum import find_run
 
 CONSTANT, UNIFORM, TRUNCATED_NORMAL = tl.constexpr(0), tl.constexpr(1), tl.constexpr(3)
@@ -130,18 +139,34 @@ def init_rows_(
 ) -> None:  # fmt: skip
     """CUDA body of the operator; see `op.py`. No host synchronisation. 1 launch."""
     if not weights or not 0 <= initializer <= 3:
-        raise BackendError(f"init_rows_ needs a block of weights and an initializer from 0 to 3, got {len(weights)} and {initializer}")
-    if positions.numel() == 0:
+        raise RuntimeError(f"weights must have at least one block and initializer be from 0 to 3, got {len(weights)} and {initializer}")
+    dtype, num_tables = weights[0].dtype, seeds.numel()
+    compute = compute_type(dtype)
+    weight = BlockAddresses(weights, "weights", dtype, rows)
+    element = BlockAddresses(element_slots, "element_slots", compute, rows)
+    per_row = BlockAddresses(row_slots, "row_slots", compute, rows)
+    dim, num_row_slots = weight.width, per_row.width
+    num_element_slots = slot_values.shape[-1] - num_row_slots
+    element.check_beside(weight, "element_slots", num_element_slots * dim)
+    per_row.check_beside(weight, "row_slots", num_row_slots)
+    expect(row_ids, "row_ids", torch.int64, max(row_ids.numel(), weight.num_rows))
+    expect(meta, "meta", torch.int32, max(meta.shape[0], weight.num_rows), META_WORDS.value)
+    expect(rows, "rows", torch.int32, ids.numel())
+    for tensor, name, kind, shape in (
+        (ids, "ids", torch.int64, ids.shape[:1]), (table_offsets, "table_offsets", torch.int64, (num_tables + 1,)),
+        (positions, "positions", torch.int32, positions.shape[:1]), (num_positions, "num_positions", torch.int64, (1,)),
+        (seeds, "seeds", torch.int64, (num_tables,)), (parameters, "parameters", torch.float64, (num_tables, 2)),
+        (slot_values, "slot_values", torch.float64, (num_tables, num_element_slots + num_row_slots)),
+    ):  # fmt: skip
+        expect(tensor, name, kind, *shape)
+    if positions.numel() == 0 or dim == 0:
         return
-    weight, element, per_row = (BlockAddresses(blocks, rows) for blocks in (weights, element_slots, row_slots))
-    dim, num_tables = weight.width, seeds.numel()
     num_rows, columns, num_warps = tile(max(dim, 4))
-    kinds = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
     stream = torch.cuda.current_stream(ids.device).cuda_stream if ids.is_cuda else 0
     init_kernel[(min(PROGRAMS, triton.cdiv(positions.numel(), num_rows)),)](
         weight.table, element.table, per_row.table, row_ids, meta, rows, ids, table_offsets, positions, num_positions, seeds, parameters,
         slot_values, _normal_table(ids.device, stream), num_tables, num_tables.bit_length(),
-        INITIALIZER=initializer, W=kinds[weights[0].dtype], T=tl.float64 if weights[0].dtype == torch.float64 else tl.float32,
-        ELEMENT_SLOTS=element.width // dim, ROW_SLOTS=per_row.width, SHIFT=weight.shift, ALIGNMENT=weight.alignment,
+        INITIALIZER=initializer, W=TRITON_TYPES[dtype], T=TRITON_TYPES[compute],
+        ELEMENT_SLOTS=num_element_slots, ROW_SLOTS=num_row_slots, SHIFT=weight.shift, ALIGNMENT=weight.alignment,
         ELEMENT_ALIGNMENT=element.alignment, ROWS=num_rows, DIM=dim, COLUMNS=columns, **exact(num_warps),
     )  # fmt: skip

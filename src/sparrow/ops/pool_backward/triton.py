@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.gather_pool.triton import divisor
-from sparrow.ops.triton_rows import divide, exact, tile
+from sparrow.ops.gather_pool.triton import check_segments, divisor
+from sparrow.ops.triton_rows import divide, exact, expect, tile
 from sparrow.ops.triton_segment_sum import SQRT_N, add_chunks, find_run, long_run_of, num_windows, task_of
 
 UNROLL = 4
@@ -132,7 +132,9 @@ def occurrences_of(
     grad: Tensor, num_unique: int, inverse: Tensor, offsets: Tensor, position_weights: Tensor | None, combiners: Tensor
 ) -> Occurrences:
     """Sort the occurrences. 1 launch, with weights 2, 3 where there are more than 256 positions; a sort, a range and a search of torch."""
-    num_samples, num_features, _ = grad.shape
+    num_samples, num_features, dim = grad.shape
+    expect(grad, "grad", torch.float64 if grad.dtype == torch.float64 else torch.float32, num_samples, combiners.numel(), dim)
+    check_segments(inverse, offsets, position_weights, combiners, num_samples)
     num_positions, num_segments = inverse.numel(), num_samples * num_features
     distinct, order = torch.sort(inverse, stable=True)
     first = torch.searchsorted(distinct, torch.arange(num_unique + 1, dtype=inverse.dtype, device=inverse.device))
@@ -169,6 +171,7 @@ def pool_backward(
     2 launches, 3 where there are more than 256 positions; with weights 3 and 5. Beside these what `occurrences_of` has torch do.
     """
     num_unique, dim, num_positions = rows.numel(), grad.shape[2], inverse.numel()
+    expect(rows, "rows", torch.int32, num_unique)
     out = grad.new_empty(num_unique, dim)
     if out.numel() == 0:
         return out

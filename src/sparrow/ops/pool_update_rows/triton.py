@@ -1,11 +1,12 @@
 """`pool_update_rows_` on a GPU: the sums of `pool_backward`, each applied by `update_rows_`' kernel while it is in registers."""
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.pool_backward.triton import UNROLL, occurrences_of, sum_occurrences
-from sparrow.ops.triton_rows import exact, tile
+from sparrow.ops.triton_rows import compute_type, exact, expect, tile
 from sparrow.ops.triton_segment_sum import add_chunks, find_run, long_run_of, num_windows, task_of
 from sparrow.ops.update_rows.triton import META_LAST_CHANGED, META_WORDS, constants_of, update_of, update_tile
 
@@ -72,7 +73,9 @@ def pool_update_rows_(
     num_unique, dim, num_positions, num_tables = rows.numel(), grad.shape[2], inverse.numel(), hyper.shape[0]
     if num_unique == 0 or not weights:
         return
-    update = update_of(weights, element_slots, row_slots, rule, rows)
+    update = update_of(weights, element_slots, row_slots, meta, rows, hyper, rule, step)
+    expect(grad, "grad", compute_type(weights[0].dtype), *grad.shape[:2], weights[0].shape[1])
+    expect(table_offsets, "table_offsets", torch.int64, num_tables + 1)
     found = occurrences_of(grad, num_unique, inverse, offsets, position_weights, combiners)
     num_rows, columns, num_warps = tile(dim)
     windows = num_windows(num_positions)

@@ -11,8 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.errors import BackendError
-from sparrow.ops.triton_rows import BlockAddresses, exact, load_wide, row_pointers, store_narrow, tile
+from sparrow.ops.triton_rows import TRITON_TYPES, BlockAddresses, compute_type, exact, expect, load_wide, row_pointers, store_narrow, tile
 from sparrow.ops.update_rows.rules import HYPER_WORDS
 from sparrow.ops.update_rows.triton_rules import CONSTANTS_A_TABLE, TritonRule, rule_of
 
@@ -88,32 +87,37 @@ def update_kernel(
 
 
 class Update(NamedTuple):
-    """What kernels that update rows take: addresses of the blocks, and constants of their compilation. `like` is any tensor there."""
+    """What kernels that update rows take: addresses of weights, element and row slots, and constants of their compilation."""
 
     tables: tuple[Tensor, Tensor, Tensor]
     constants: dict[str, Any]
 
 
-def update_of(weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], code: int, like: Tensor) -> Update:
-    """Return the blocks and the rule as `update_tile` takes them. Raises `BackendError` where the rule keeps other slots than are given."""
+def update_of(
+    weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, hyper: Tensor, code: int,
+    step: int,
+) -> Update:  # fmt: skip
+    """Return blocks and rule as `update_tile` takes them. Raises `RuntimeError` where the arguments are not what `op.py` says."""
     functions, rule = rule_of(code)
-    held = BlockAddresses(weights, like), BlockAddresses(element_slots, like), BlockAddresses(row_slots, like)
-    expected = (held[0].width, len(rule.element_slots) * held[0].width, len(rule.row_slots))
-    for blocks, name, width in zip(held, ("weights", "element_slots", "row_slots"), expected, strict=True):
-        if blocks.width != width or (width and blocks.shift != held[0].shift):
-            raise BackendError(f"rule {rule.name!r}: {name} must be {width} wide, in blocks of as many rows as weights; got {blocks.width}")
-    alignment = math.gcd(held[0].alignment, held[1].alignment if element_slots else 16)
+    dtype, num_element_slots, num_row_slots = weights[0].dtype, len(rule.element_slots), len(rule.row_slots)
+    compute = compute_type(dtype)
+    held = BlockAddresses(weights, "weights", dtype, rows)
+    of_elements = BlockAddresses(element_slots, "element_slots", compute, rows)
+    of_rows = BlockAddresses(row_slots, "row_slots", compute, rows)
+    of_elements.check_beside(held, "element_slots", num_element_slots * held.width)
+    of_rows.check_beside(held, "row_slots", num_row_slots)
+    expect(rows, "rows", torch.int32, rows.numel())
+    expect(meta, "meta", torch.int32, max(meta.shape[0], held.num_rows), META_WORDS.value)
+    expect(hyper, "hyper", torch.float64, hyper.shape[0], HYPER_WORDS)
+    if not 0 <= step < 2**31:
+        raise RuntimeError(f"step must be from 0 to 2^31 - 1, got {step}")
     return Update(
-        (held[0].table, held[1].table, held[2].table),
+        (held.table, of_elements.table, of_rows.table),
         {
-            "UPDATE": functions.update, "W": triton_type(weights[0].dtype), "ELEMENT_SLOTS": len(rule.element_slots),
-            "ROW_SLOTS": len(rule.row_slots), "SHIFT": held[0].shift, "ALIGNMENT": alignment,
+            "UPDATE": functions.update, "W": TRITON_TYPES[dtype], "ELEMENT_SLOTS": num_element_slots, "ROW_SLOTS": num_row_slots,
+            "SHIFT": held.shift, "ALIGNMENT": math.gcd(held.alignment, of_elements.alignment),
         },
     )  # fmt: skip
-
-
-def triton_type(dtype: torch.dtype) -> tl.dtype:
-    return {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}[dtype]
 
 
 def constants_of(hyper: Tensor, code: int, dtype: torch.dtype) -> Tensor:
@@ -131,12 +135,13 @@ def update_rows_(
     hyper: Tensor, rule: int, step: int,
 ) -> None:  # fmt: skip
     """CUDA body of the operator; see `op.py`. No host synchronisation, so a row of a table beyond `hyper` is left alone. 2 launches."""
-    update_count = rows.numel()
-    if update_count == 0 or not weights:
+    num_rows, dim, num_tables = rows.numel(), grads.shape[-1], hyper.shape[0]
+    if num_rows == 0 or not weights:
         return
-    update = update_of(weights, element_slots, row_slots, rule, rows)
-    num_rows, columns, num_warps = tile(grads.shape[1])
-    update_kernel[(triton.cdiv(update_count, num_rows),)](
-        rows, grads, meta, constants_of(hyper, rule, grads.dtype), *update.tables, update_count, hyper.shape[0], step,
-        ROWS=num_rows, DIM=grads.shape[1], COLUMNS=columns, **update.constants, **exact(num_warps),
+    update = update_of(weights, element_slots, row_slots, meta, rows, hyper, rule, step)
+    expect(grads, "grads", compute_type(weights[0].dtype), num_rows, weights[0].shape[1])
+    rows_a_program, columns, num_warps = tile(dim)
+    update_kernel[(triton.cdiv(num_rows, rows_a_program),)](
+        rows, grads, meta, constants_of(hyper, rule, grads.dtype), *update.tables, num_rows, num_tables, step,
+        ROWS=rows_a_program, DIM=dim, COLUMNS=columns, **update.constants, **exact(num_warps),
     )  # fmt: skip

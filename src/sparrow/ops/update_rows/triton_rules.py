@@ -270,10 +270,10 @@ TRITON_RULES: list[TritonRule] = [
 
 
 def rule_of(code: int) -> tuple[TritonRule, rules.Rule]:
-    """Return the functions of a rule, and what it keeps. Raises `BackendError` for a code without either."""
+    """Return a rule's functions, and what it keeps. Raises `RuntimeError` for an unknown code, `BackendError` for one without functions."""
     row = next((rule for rule in rules.RULES.values() if rule.code == code), None)
     if row is None:
-        raise BackendError(f"unknown update rule {code}")
+        raise RuntimeError(f"unknown update rule {code}")
     if code >= len(TRITON_RULES):
         raise BackendError(f"rule {row.name!r} has no Triton functions; add them to src/sparrow/ops/update_rows/triton_rules.py")
     return TRITON_RULES[code], row
