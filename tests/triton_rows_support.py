@@ -91,6 +91,7 @@ def bytes_of(tensor: torch.Tensor) -> torch.Tensor:
 
 def module_of(op: str) -> Any:
     importlib.import_module(f"sparrow.ops.{op.rstrip('_')}.op")
+    assert torch._C._dispatch_has_kernel_for_dispatch_key(f"sparrow::{op}", "CUDA"), f"op.py of {op} names no Triton body"
     return importlib.import_module(f"sparrow.ops.{op.rstrip('_')}.triton")
 
 
@@ -102,7 +103,11 @@ def _needs_triton() -> None:
 
 def _run_on_device(op: str, call: list[Any]) -> tuple[Any, list[Any]]:
     there = _moved(call, "cuda")
-    returned = getattr(torch.ops.sparrow, op).default(*there)
+    torch.cuda.set_sync_debug_mode("error")  # a body that waits for the device raises
+    try:
+        returned = getattr(torch.ops.sparrow, op).default(*there)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
     return _moved(returned, "cpu"), _moved(there, "cpu")
 
 
@@ -143,13 +148,19 @@ def compile_calls(body: Any, calls: list[list[Any]]) -> list[list[Compiled]]:
     from triton.runtime.jit import JITFunction
 
     launched: list[Any] = []
-    # Launches are written down in place of being made: the bodies run on CPU tensors.
-    JITFunction.__getitem__ = lambda kernel, grid: lambda *args, **kwargs: launched.append((kernel, args, kwargs))
     answer = []
-    for call in calls:
-        launched.clear()
-        body(*call)
-        answer.append([_compile(kernel, args, kwargs, *target) for target in TARGETS for kernel, args, kwargs in launched])
+    with pytest.MonkeyPatch.context() as patch:
+        # Launches are written down in place of being made: the bodies run on CPU tensors.
+        patch.setattr(JITFunction, "__getitem__", lambda kernel, grid: lambda *args, **kwargs: launched.append((kernel, args, kwargs)))
+        for call in calls:
+            launched.clear()
+            # Of tensors without values first: a body that looked at one, and so would wait for the device, raises.
+            body(*_moved(call, "meta"))
+            without_values = [kernel.__name__ for kernel, _, _ in launched]
+            launched.clear()
+            body(*call)
+            assert [kernel.__name__ for kernel, _, _ in launched] == without_values
+            answer.append([_compile(kernel, args, kwargs, *target) for target in TARGETS for kernel, args, kwargs in launched])
     return answer
 
 

@@ -272,6 +272,8 @@ def triton_cases() -> list[Case]:
             cases.append(case(lengths, features=3, dim=dim, dtype=dtype, weighted=(seed + len(cases)) % 2 == 0, seed=seed))
     for weighted in (False, True):
         cases.append(case([255, 256, 257, 0, 600, 1, 512, 300, 2], features=3, dim=3, weighted=weighted, seed=7))
+        # Chunks that begin and end within a few positions of each other, whose sums must not share a slot.
+        cases.append(case([257, 257, 1, 258, 511, 0, 513, 259, 3, 255, 769, 256], features=3, dim=1, weighted=weighted, seed=11))
         cases.append(case([513, 1, 0], features=3, dim=16, dtype=torch.bfloat16, weighted=weighted, seed=8))
         cases.append(case([0, 300, 1], features=3, dim=1, dtype=torch.float64, weighted=weighted, seed=9))
     cases.append(case([1] * 90, features=3, dim=16, seed=10))

@@ -1,4 +1,4 @@
-"""Adding an optimizer as CONTRIBUTING says: a header, a reference, Triton functions, a row. Done with a toy, on a copy of what is edited."""
+"""Adding an optimizer as CONTRIBUTING says: a header, a reference, Triton functions, a row. Done with a toy, on a copy of what it edits."""
 
 from __future__ import annotations
 

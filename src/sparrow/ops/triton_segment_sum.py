@@ -11,6 +11,8 @@ import triton.language as tl
 
 CHUNK = 256
 CHUNK_ROWS = tl.constexpr(CHUNK)
+# Steps whose loads are in flight together; and the length up to which a run is summed step by step, as most are.
+UNROLL, FEW = tl.constexpr(8), tl.constexpr(2)
 SUM, MEAN, SQRT_N = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 
@@ -39,22 +41,15 @@ def slot_of(b_begin, b_last):
 
 
 @triton.jit
-def task_of(offsets, num_runs, num_positions, num_halvings, num_run_programs, ROWS: tl.constexpr):
-    """What this program sums: (run or slot, run, first position, end, whether there is anything to write), each [ROWS].
+def task_of(offsets, num_runs, num_positions, num_halvings, num_slot_programs, ROWS: tl.constexpr):
+    """What this program sums: (slot or run, run, first position, end, whether there is anything to write), each [ROWS].
 
-    The first `num_run_programs` programs have a run a lane, the others a slot a lane.
+    The first `num_slot_programs` programs have a slot a lane, as they take longest; the others a run a lane.
     """
     program = tl.program_id(0).to(tl.int64)
     b_lanes = tl.arange(0, ROWS)
-    if program < num_run_programs:
+    if program < num_slot_programs:
         b_target = program * ROWS + b_lanes
-        exists = b_target < num_runs
-        b_run = tl.where(exists, b_target, 0)
-        b_begin = tl.load(offsets + b_run).to(tl.int64)
-        b_end = tl.load(offsets + b_run + 1).to(tl.int64)
-        exists = exists & (b_end - b_begin <= CHUNK_ROWS)
-    else:
-        b_target = (program - num_run_programs) * ROWS + b_lanes
         b_short = b_target & 1
         b_window = b_target >> 1
         # A chunk cut short follows a whole one, so its run covers the window's first position; a whole one covers the last.
@@ -67,6 +62,13 @@ def task_of(offsets, num_runs, num_positions, num_halvings, num_run_programs, RO
         b_end = tl.minimum(b_begin + CHUNK_ROWS, b_last)
         exists = (b_inside < num_positions) & (b_last - b_first > CHUNK_ROWS) & (b_begin < b_last)
         exists = exists & (slot_of(b_begin, b_last) == b_target)
+    else:
+        b_target = (program - num_slot_programs) * ROWS + b_lanes
+        exists = b_target < num_runs
+        b_run = tl.where(exists, b_target, 0)
+        b_begin = tl.load(offsets + b_run).to(tl.int64)
+        b_end = tl.load(offsets + b_run + 1).to(tl.int64)
+        exists = exists & (b_end - b_begin <= CHUNK_ROWS)
     return b_target, b_run, b_begin, tl.where(exists, b_end, b_begin), exists
 
 
@@ -83,7 +85,7 @@ def long_run_of(offsets, num_runs, num_positions, num_halvings, ROWS: tl.constex
 
 
 @triton.jit
-def add_chunks(sums, b_first, b_last, ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr, UNROLL: tl.constexpr):
+def add_chunks(sums, b_first, b_last, ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr):
     """The chunk sums of long runs [ROWS] added in order, [ROWS, COLUMNS]. sums: [slots, DIM]."""
     b_columns = tl.arange(0, COLUMNS)
     b_total = tl.zeros([ROWS, COLUMNS], sums.dtype.element_ty)

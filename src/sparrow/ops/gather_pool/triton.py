@@ -6,10 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.triton_rows import BlockAddresses, compute_type, divide, exact, expect, load_wide, root, row_pointers, tile
-from sparrow.ops.triton_segment_sum import SQRT_N, SUM, add_chunks, long_run_of, num_windows, task_of
-
-# Rows of a segment whose loads are in flight together, where segments have several.
-UNROLL = 4
+from sparrow.ops.triton_segment_sum import FEW, SQRT_N, SUM, UNROLL, add_chunks, long_run_of, num_windows, task_of
 
 
 @triton.jit
@@ -33,42 +30,55 @@ def finish(out, b_sum, b_total, b_segment, b_length, exists, combiners, num_samp
 
 
 @triton.jit
+def add_row(
+    b_sum, b_total, b_position, b_end, b_combiner, b_default, table, rows, inverse, position_weights,
+    WEIGHTED: tl.constexpr, W: tl.constexpr, SHIFT: tl.constexpr, ALIGNMENT: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Add to each segment's sum the row at its position, unless that is the end; to its total the weight, or its square for SQRT_N."""
+    b_columns = tl.arange(0, COLUMNS)
+    m_position = b_position < b_end
+    b_index = tl.load(inverse + b_position, mask=m_position, other=0)
+    b_row = tl.load(rows + b_index, mask=m_position, other=0)
+    present = m_position & (b_row >= 0)
+    p_values = row_pointers(table, b_row, present, b_columns, SHIFT, DIM, ALIGNMENT, W)
+    b_value = load_wide(p_values, present[:, None] & (b_columns < DIM)[None, :])
+    b_value = tl.where((m_position & (b_row < 0))[:, None], b_default, b_value)
+    if WEIGHTED:
+        b_weight = tl.load(position_weights + b_position, mask=m_position, other=0).to(b_sum.dtype)
+        b_total += tl.where(b_combiner == SQRT_N, b_weight * b_weight, b_weight)
+        b_value = b_weight[:, None] * b_value
+    return b_sum + b_value, b_total
+
+
+@triton.jit
 def pool_kernel(
     out, sums, totals, table, default_row, rows, inverse, offsets, position_weights, combiners,
-    num_segments, num_positions, num_samples, num_features, num_halvings, num_segment_programs,
-    SHIFT: tl.constexpr, ALIGNMENT: tl.constexpr, WEIGHTED: tl.constexpr,
-    ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr, UNROLL: tl.constexpr,
+    num_segments, num_positions, num_samples, num_features, num_halvings, num_slot_programs,
+    SHIFT: tl.constexpr, ALIGNMENT: tl.constexpr, WEIGHTED: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Segments of up to 256 ids into `out`; of longer ones, chunk sums into `sums` [slots, DIM] and sums of weights into `totals`."""
     W: tl.constexpr = default_row.dtype.element_ty
     T: tl.constexpr = out.dtype.element_ty
-    b_target, b_segment, b_begin, b_end, exists = task_of(offsets, num_segments, num_positions, num_halvings, num_segment_programs, ROWS)
+    b_target, b_segment, b_begin, b_end, exists = task_of(offsets, num_segments, num_positions, num_halvings, num_slot_programs, ROWS)
     b_columns = tl.arange(0, COLUMNS)
-    m_columns = (b_columns < DIM)[None, :]
     b_default = load_wide(default_row + b_columns, b_columns < DIM)[None, :]
+    b_combiner = tl.load(combiners + b_segment // num_samples, mask=exists, other=0)
     b_sum = tl.zeros([ROWS, COLUMNS], T)
     b_total = tl.zeros([ROWS], T)
-    if WEIGHTED:
-        b_combiner = tl.load(combiners + b_segment // num_samples, mask=exists, other=0)
-    for first in range(0, tl.max(b_end - b_begin, 0), UNROLL):
-        for step in tl.static_range(UNROLL):
-            b_position = b_begin + first + step
-            m_position = b_position < b_end
-            b_index = tl.load(inverse + b_position, mask=m_position, other=0)
-            b_row = tl.load(rows + b_index, mask=m_position, other=0)
-            present = m_position & (b_row >= 0)
-            p_values = row_pointers(table, b_row, present, b_columns, SHIFT, DIM, ALIGNMENT, W)
-            b_value = load_wide(p_values, present[:, None] & m_columns)
-            b_value = tl.where((m_position & (b_row < 0))[:, None], b_default, b_value)
-            if WEIGHTED:
-                b_weight = tl.load(position_weights + b_position, mask=m_position, other=0).to(T)
-                b_total += tl.where(b_combiner == SQRT_N, b_weight * b_weight, b_weight)
-                b_value = b_weight[:, None] * b_value
-            b_sum += b_value
-    if tl.program_id(0) < num_segment_programs:
+    longest = tl.max(b_end - b_begin, 0)
+    if longest <= FEW:
+        for step in range(longest):
+            b_sum, b_total = add_row(b_sum, b_total, b_begin + step, b_end, b_combiner, b_default, table, rows, inverse,
+                                     position_weights, WEIGHTED, W, SHIFT, ALIGNMENT, DIM, COLUMNS)  # fmt: skip
+    else:
+        for first in range(0, longest, UNROLL):
+            for step in tl.static_range(UNROLL):
+                b_sum, b_total = add_row(b_sum, b_total, b_begin + first + step, b_end, b_combiner, b_default, table, rows, inverse,
+                                         position_weights, WEIGHTED, W, SHIFT, ALIGNMENT, DIM, COLUMNS)  # fmt: skip
+    if tl.program_id(0) >= num_slot_programs:
         finish(out, b_sum, b_total, b_segment, b_end - b_begin, exists, combiners, num_samples, num_features, DIM, COLUMNS, WEIGHTED)
     else:
-        tl.store(sums + (b_target * DIM)[:, None] + b_columns[None, :], b_sum, mask=exists[:, None] & m_columns)
+        tl.store(sums + (b_target * DIM)[:, None] + b_columns[None, :], b_sum, mask=exists[:, None] & (b_columns < DIM)[None, :])
         if WEIGHTED:
             tl.store(totals + b_target, b_total, mask=exists)
 
@@ -76,14 +86,14 @@ def pool_kernel(
 @triton.jit
 def combine_kernel(
     out, sums, totals, offsets, combiners, num_segments, num_positions, num_samples, num_features, num_halvings,
-    WEIGHTED: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr, UNROLL: tl.constexpr,
+    WEIGHTED: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Chunk sums of segments of more than 256 ids into `out`."""
     b_segment, b_first, b_last, exists = long_run_of(offsets, num_segments, num_positions, num_halvings, ROWS)
-    b_sum = add_chunks(sums, b_first, b_last, ROWS, DIM, COLUMNS, UNROLL)
+    b_sum = add_chunks(sums, b_first, b_last, ROWS, DIM, COLUMNS)
     b_total = tl.zeros([ROWS], sums.dtype.element_ty)
     if WEIGHTED:
-        b_total = tl.sum(add_chunks(totals, b_first, b_last, ROWS, 1, 1, UNROLL), 1)
+        b_total = tl.sum(add_chunks(totals, b_first, b_last, ROWS, 1, 1), 1)
     finish(out, b_sum, b_total, b_segment, b_last - b_first, exists, combiners, num_samples, num_features, DIM, COLUMNS, WEIGHTED)
 
 
@@ -116,18 +126,17 @@ def gather_pool(
     out = torch.empty(num_samples, num_features, dim, dtype=dtype, device=default_row.device)
     if out.numel() == 0:
         return out
-    num_rows, columns, num_warps = tile(dim)
+    num_rows, columns, num_warps = tile(dim, default_row.dtype)
     weighted = position_weights is not None
     sums = out.new_empty(2 * windows, dim)
     totals = out.new_empty(2 * windows if weighted else 0)
     segments = (num_segments, num_positions, num_samples, num_features, num_segments.bit_length())
     shape = {"WEIGHTED": weighted, "ROWS": num_rows, "DIM": dim, "COLUMNS": columns, **exact(num_warps)}
-    segment_programs = triton.cdiv(num_segments, num_rows)
-    pool_kernel[(segment_programs + triton.cdiv(2 * windows, num_rows),)](
+    slot_programs = triton.cdiv(2 * windows, num_rows)
+    pool_kernel[(slot_programs + triton.cdiv(num_segments, num_rows),)](
         out, sums, totals, blocks.table, default_row, rows, inverse, offsets, position_weights, combiners,
-        *segments, segment_programs, SHIFT=blocks.shift, ALIGNMENT=blocks.alignment,
-        UNROLL=UNROLL if num_positions > num_segments else 1, **shape,
+        *segments, slot_programs, SHIFT=blocks.shift, ALIGNMENT=blocks.alignment, **shape,
     )  # fmt: skip
     if windows:
-        combine_kernel[(triton.cdiv(windows, num_rows),)](out, sums, totals, offsets, combiners, *segments, UNROLL=UNROLL, **shape)
+        combine_kernel[(triton.cdiv(windows, num_rows),)](out, sums, totals, offsets, combiners, *segments, **shape)
     return out

@@ -161,7 +161,7 @@ def init_rows_(
         expect(tensor, name, kind, *shape)
     if positions.numel() == 0 or dim == 0:
         return
-    num_rows, columns, num_warps = tile(max(dim, 4))
+    num_rows, columns, num_warps = tile(max(dim, 4), dtype)
     stream = torch.cuda.current_stream(ids.device).cuda_stream if ids.is_cuda else 0
     init_kernel[(min(PROGRAMS, triton.cdiv(positions.numel(), num_rows)),)](
         weight.table, element.table, per_row.table, row_ids, meta, rows, ids, table_offsets, positions, num_positions, seeds, parameters,

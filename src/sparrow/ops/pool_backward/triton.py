@@ -13,20 +13,19 @@ from torch import Tensor
 
 from sparrow.ops.gather_pool.triton import check_segments, divisor
 from sparrow.ops.triton_rows import divide, exact, expect, tile
-from sparrow.ops.triton_segment_sum import SQRT_N, add_chunks, find_run, long_run_of, num_windows, task_of
+from sparrow.ops.triton_segment_sum import FEW, SQRT_N, UNROLL, add_chunks, find_run, long_run_of, num_windows, task_of
 
-UNROLL = 4
 BLOCK = 256  # lanes of the kernels over positions and over segments
 
 
 @triton.jit
 def weights_kernel(
-    totals, sums, offsets, position_weights, combiners, num_segments, num_positions, num_samples, num_halvings, num_segment_programs,
-    ROWS: tl.constexpr, UNROLL: tl.constexpr,
+    totals, sums, offsets, position_weights, combiners, num_segments, num_positions, num_samples, num_halvings, num_slot_programs,
+    ROWS: tl.constexpr,
 ):  # fmt: skip
     """The weights of each segment added up (their squares for SQRT_N): short segments into `totals`, chunks of long ones into `sums`."""
     T: tl.constexpr = totals.dtype.element_ty
-    b_target, b_segment, b_begin, b_end, exists = task_of(offsets, num_segments, num_positions, num_halvings, num_segment_programs, ROWS)
+    b_target, b_segment, b_begin, b_end, exists = task_of(offsets, num_segments, num_positions, num_halvings, num_slot_programs, ROWS)
     b_combiner = tl.load(combiners + b_segment // num_samples, mask=exists, other=0)
     b_total = tl.zeros([ROWS], T)
     for first in range(0, tl.max(b_end - b_begin, 0), UNROLL):
@@ -35,15 +34,15 @@ def weights_kernel(
             b_weight = tl.load(position_weights + b_position, mask=b_position < b_end, other=0).to(T)
             b_total += tl.where(b_combiner == SQRT_N, b_weight * b_weight, b_weight)
     into = totals
-    if tl.program_id(0) >= num_segment_programs:
+    if tl.program_id(0) < num_slot_programs:
         into = sums
     tl.store(into + b_target, b_total, mask=exists)
 
 
 @triton.jit
-def combine_weights_kernel(totals, sums, offsets, num_segments, num_positions, num_halvings, ROWS: tl.constexpr, UNROLL: tl.constexpr):
+def combine_weights_kernel(totals, sums, offsets, num_segments, num_positions, num_halvings, ROWS: tl.constexpr):
     b_segment, b_first, b_last, exists = long_run_of(offsets, num_segments, num_positions, num_halvings, ROWS)
-    tl.store(totals + b_segment, tl.sum(add_chunks(sums, b_first, b_last, ROWS, 1, 1, UNROLL), 1), mask=exists)
+    tl.store(totals + b_segment, tl.sum(add_chunks(sums, b_first, b_last, ROWS, 1, 1), 1), mask=exists)
 
 
 @triton.jit
@@ -71,34 +70,42 @@ def sources_kernel(
 
 
 @triton.jit
-def sum_occurrences(grad, sources, factors, b_begin, b_end, ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
-                    UNROLL: tl.constexpr):  # fmt: skip
-    """The gradients of occurrences `b_begin` to `b_end`, each times its factor, added in order, [ROWS, COLUMNS]."""
-    T: tl.constexpr = grad.dtype.element_ty
+def add_occurrence(b_sum, b_at, b_end, grad, sources, factors, DIM: tl.constexpr, COLUMNS: tl.constexpr):
+    """Add to each row's sum the gradient of the occurrence at its place, times its factor, unless that is the end."""
     b_columns = tl.arange(0, COLUMNS)
-    b_sum = tl.zeros([ROWS, COLUMNS], T)
-    for first in range(0, tl.max(b_end - b_begin, 0), UNROLL):
-        for step in tl.static_range(UNROLL):
-            b_at = b_begin + first + step
-            m_at = b_at < b_end
-            b_source = tl.load(sources + b_at, mask=m_at, other=0).to(tl.int64)
-            b_factor = tl.load(factors + b_at, mask=m_at, other=0)
-            mask = m_at[:, None] & (b_columns < DIM)[None, :]
-            b_sum += b_factor[:, None] * tl.load(grad + (b_source * DIM)[:, None] + b_columns[None, :], mask=mask, other=0)
+    m_at = b_at < b_end
+    b_source = tl.load(sources + b_at, mask=m_at, other=0).to(tl.int64)
+    b_factor = tl.load(factors + b_at, mask=m_at, other=0)
+    mask = m_at[:, None] & (b_columns < DIM)[None, :]
+    return b_sum + b_factor[:, None] * tl.load(grad + (b_source * DIM)[:, None] + b_columns[None, :], mask=mask, other=0)
+
+
+@triton.jit
+def sum_occurrences(grad, sources, factors, b_begin, b_end, ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr):
+    """The gradients of occurrences `b_begin` to `b_end`, each times its factor, added in order, [ROWS, COLUMNS]."""
+    b_sum = tl.zeros([ROWS, COLUMNS], grad.dtype.element_ty)
+    longest = tl.max(b_end - b_begin, 0)
+    if longest <= FEW:
+        for step in range(longest):
+            b_sum = add_occurrence(b_sum, b_begin + step, b_end, grad, sources, factors, DIM, COLUMNS)
+    else:
+        for first in range(0, longest, UNROLL):
+            for step in tl.static_range(UNROLL):
+                b_sum = add_occurrence(b_sum, b_begin + first + step, b_end, grad, sources, factors, DIM, COLUMNS)
     return b_sum
 
 
 @triton.jit
 def sum_kernel(
-    out, sums, grad, sources, factors, rows, first, num_unique, num_positions, num_halvings, num_unique_programs,
-    ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr, UNROLL: tl.constexpr,
+    out, sums, grad, sources, factors, rows, first, num_unique, num_positions, num_halvings, num_slot_programs,
+    ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Rows of up to 256 occurrences into `out`; of others, chunk sums into `sums` [slots, DIM]."""
-    b_target, b_unique, b_begin, b_end, exists = task_of(first, num_unique, num_positions, num_halvings, num_unique_programs, ROWS)
+    b_target, b_unique, b_begin, b_end, exists = task_of(first, num_unique, num_positions, num_halvings, num_slot_programs, ROWS)
     absent = tl.load(rows + b_unique, mask=exists, other=-1) < 0
-    b_sum = sum_occurrences(grad, sources, factors, b_begin, tl.where(absent, b_begin, b_end), ROWS, DIM, COLUMNS, UNROLL)
+    b_sum = sum_occurrences(grad, sources, factors, b_begin, tl.where(absent, b_begin, b_end), ROWS, DIM, COLUMNS)
     into = out
-    if tl.program_id(0) >= num_unique_programs:
+    if tl.program_id(0) < num_slot_programs:
         into = sums
     b_columns = tl.arange(0, COLUMNS)
     tl.store(into + (b_target * DIM)[:, None] + b_columns[None, :], b_sum, mask=exists[:, None] & (b_columns < DIM)[None, :])
@@ -107,11 +114,11 @@ def sum_kernel(
 @triton.jit
 def combine_kernel(
     out, sums, first, num_unique, num_positions, num_halvings,
-    ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr, UNROLL: tl.constexpr,
+    ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Chunk sums of rows of more than 256 occurrences into `out`; those of a row of -1 are zeros."""
     b_unique, b_first, b_last, exists = long_run_of(first, num_unique, num_positions, num_halvings, ROWS)
-    b_sum = add_chunks(sums, b_first, b_last, ROWS, DIM, COLUMNS, UNROLL)
+    b_sum = add_chunks(sums, b_first, b_last, ROWS, DIM, COLUMNS)
     b_columns = tl.arange(0, COLUMNS)
     tl.store(out + (b_unique * DIM)[:, None] + b_columns[None, :], b_sum, mask=exists[:, None] & (b_columns < DIM)[None, :])
 
@@ -146,14 +153,14 @@ def occurrences_of(
     totals = factors  # not read without weights
     if position_weights is not None:
         totals, windows = grad.new_empty(num_segments), num_windows(num_positions)
-        sums, programs = grad.new_empty(2 * windows), triton.cdiv(num_segments, BLOCK)
-        weights_kernel[(programs + triton.cdiv(2 * windows, BLOCK),)](
+        sums, programs = grad.new_empty(2 * windows), triton.cdiv(2 * windows, BLOCK)
+        weights_kernel[(programs + triton.cdiv(num_segments, BLOCK),)](
             totals, sums, offsets, position_weights, combiners, num_segments, num_positions, num_samples, halvings, programs,
-            ROWS=BLOCK, UNROLL=UNROLL, **exact(),
+            ROWS=BLOCK, **exact(),
         )  # fmt: skip
         if windows:
             combine_weights_kernel[(triton.cdiv(windows, BLOCK),)](
-                totals, sums, offsets, num_segments, num_positions, halvings, ROWS=BLOCK, UNROLL=UNROLL, **exact()
+                totals, sums, offsets, num_segments, num_positions, halvings, ROWS=BLOCK, **exact()
             )
     sources_kernel[(triton.cdiv(num_positions, BLOCK),)](
         sources, factors, order, offsets, position_weights, totals, combiners,
@@ -176,13 +183,13 @@ def pool_backward(
     if out.numel() == 0:
         return out
     found = occurrences_of(grad, num_unique, inverse, offsets, position_weights, combiners)
-    num_rows, columns, num_warps = tile(dim)
+    num_rows, columns, num_warps = tile(dim, grad.dtype)
     windows = num_windows(num_positions)
     sums = grad.new_empty(2 * windows, dim)
-    shape = {"ROWS": num_rows, "DIM": dim, "COLUMNS": columns, "UNROLL": UNROLL, **exact(num_warps)}
+    shape = {"ROWS": num_rows, "DIM": dim, "COLUMNS": columns, **exact(num_warps)}
     runs = (num_unique, num_positions, num_unique.bit_length())
-    programs = triton.cdiv(num_unique, num_rows)
-    sum_kernel[(programs + triton.cdiv(2 * windows, num_rows),)](
+    programs = triton.cdiv(2 * windows, num_rows)
+    sum_kernel[(programs + triton.cdiv(num_unique, num_rows),)](
         out, sums, grad, found.sources, found.factors, rows, found.first, *runs, programs, **shape
     )
     if windows:

@@ -140,7 +140,7 @@ def update_rows_(
         return
     update = update_of(weights, element_slots, row_slots, meta, rows, hyper, rule, step)
     expect(grads, "grads", compute_type(weights[0].dtype), num_rows, weights[0].shape[1])
-    rows_a_program, columns, num_warps = tile(dim)
+    rows_a_program, columns, num_warps = tile(dim, weights[0].dtype)
     update_kernel[(triton.cdiv(num_rows, rows_a_program),)](
         rows, grads, meta, constants_of(hyper, rule, grads.dtype), *update.tables, num_rows, num_tables, step,
         ROWS=rows_a_program, DIM=dim, COLUMNS=columns, **update.constants, **exact(num_warps),
