@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from sparrow import knobs
 from tests_support import run_python
 
 TESTS = Path(__file__).parent
-TARGETS = (("cuda", 80, 32, "cubin"), ("cuda", 90, 32, "cubin"), ("hip", "gfx942", 64, "hsaco"))
+TARGETS = (("cuda", 80, 32), ("cuda", 90, 32), ("hip", "gfx942", 64))
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def triton_body(op: str) -> Any:
 
 def check_compiled(compiled: list[Compiled], launches: list[str]) -> None:
     """Check that exactly `launches` are launched, compile for every target, and leave no product and sum contracted."""
-    assert [(c.arch, c.kernel) for c in compiled] == [(str(arch), kernel) for _, arch, _, _ in TARGETS for kernel in launches]
+    assert [(c.arch, c.kernel) for c in compiled] == [(str(arch), kernel) for _, arch, _ in TARGETS for kernel in launches]
     for c in compiled:
         assert c.binary
         if c.arch != "gfx942":  # AMD's division is made of fma instructions
@@ -103,7 +104,9 @@ def _needs_triton() -> None:
 
 def _run_on_device(op: str, call: list[Any]) -> tuple[Any, list[Any]]:
     there = _moved(call, "cuda")
-    torch.cuda.set_sync_debug_mode("error")  # a body that waits for the device raises
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")  # a body that waits for the device raises
     try:
         returned = getattr(torch.ops.sparrow, op).default(*there)
     finally:
@@ -145,46 +148,49 @@ def interpret_calls(body: Any, calls: list[list[Any]]) -> list[tuple[Any, list[A
 
 
 def compile_calls(body: Any, calls: list[list[Any]]) -> list[list[Compiled]]:
+    """Run the body for each call and target with launches that stop before they launch; all but that is what a launch does."""
+    from triton.runtime import driver
     from triton.runtime.jit import JITFunction
 
-    launched: list[Any] = []
     answer = []
     with pytest.MonkeyPatch.context() as patch:
-        # Launches are written down in place of being made: the bodies run on CPU tensors.
-        patch.setattr(JITFunction, "__getitem__", lambda kernel, grid: lambda *args, **kwargs: launched.append((kernel, args, kwargs)))
         for call in calls:
-            launched.clear()
             # Of tensors without values first: a body that looked at one, and so would wait for the device, raises.
+            patch.setattr(JITFunction, "__getitem__", lambda kernel, grid: lambda *args, **options: None)
             body(*_moved(call, "meta"))
-            without_values = [kernel.__name__ for kernel, _, _ in launched]
-            launched.clear()
-            body(*call)
-            assert [kernel.__name__ for kernel, _, _ in launched] == without_values
-            answer.append([_compile(kernel, args, kwargs, *target) for target in TARGETS for kernel, args, kwargs in launched])
+            compiled: list[Compiled] = []
+            for device in range(len(TARGETS)):
+                patch.setattr(torch.version, "hip", "7" if TARGETS[device][0] == "hip" else None)
+                driver.set_active(_DriverOf(device))
+                patch.setattr(JITFunction, "__getitem__", lambda kernel, grid: _compiler(kernel, grid, compiled))  # noqa: B023
+                body(*call)
+            answer.append(compiled)
     return answer
 
 
-def _compile(kernel: Any, args: Any, kwargs: dict[str, Any], backend: str, arch: Any, warp_size: int, artefact: str) -> Compiled:
-    """Compile one launch, its arguments specialised as a launch specialises them: multiples of 16 are known to be."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+class _DriverOf:
+    """What Triton asks a driver before it compiles. Devices are places in TARGETS, as Triton keeps a cache for each."""
 
-    types = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int32: "i32"}
-    types[torch.int64] = "i64"
-    values = dict(zip(kernel.arg_names, args, strict=False)) | {k: v for k, v in kwargs.items() if k in kernel.arg_names}
-    signature, constants, attributes = {}, {}, {}
-    for index, parameter in enumerate(kernel.params):
-        value = values[parameter.name]
-        if parameter.is_constexpr or value is None:
-            signature[parameter.name], constants[parameter.name] = "constexpr", value
-            continue
-        is_tensor = isinstance(value, torch.Tensor)
-        signature[parameter.name] = f"*{types[value.dtype]}" if is_tensor else "i32" if abs(value) < 2**31 else "i64"
-        if (value.data_ptr() if is_tensor else value) % 16 == 0:
-            attributes[(index,)] = [["tt.divisibility", 16]]
-    options = {name: value for name, value in kwargs.items() if name not in kernel.arg_names}
-    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
-    compiled = triton.compile(source, target=GPUTarget(backend, arch, warp_size), options=options)
-    assembly = compiled.asm["ptx" if backend == "cuda" else "amdgcn"]
-    return Compiled(kernel.__name__, str(arch), compiled.asm[artefact], assembly)
+    def __init__(self, device: int) -> None:
+        self.device = device
+
+    def get_current_device(self) -> int:
+        return self.device
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> Any:
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget(*TARGETS[self.device][:3])
+
+
+def _compiler(kernel: Any, grid: Any, compiled: list[Compiled]) -> Any:
+    def compile_launch(*args: Any, **options: Any) -> None:
+        found = kernel.run(*args, grid=grid, warmup=True, **options)
+        target = found.metadata.target
+        binary, assembly = ("cubin", "ptx") if target.backend == "cuda" else ("hsaco", "amdgcn")
+        compiled.append(Compiled(kernel.__name__, str(target.arch), found.asm[binary], found.asm[assembly]))
+
+    return compile_launch

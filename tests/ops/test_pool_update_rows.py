@@ -184,10 +184,13 @@ def test_triton_equals_reference() -> None:
 def test_triton_kernels_compile_for_real_targets() -> None:
     large = Case([300, 1, 1], features=3, dim=64, rule="rowwise_adagrad", dtype=torch.bfloat16, weighted=True)
     small = Case([3, 1, 1], features=3, dim=16, rule="adam")
-    compiled = compile_triton("pool_update_rows_", [large.arguments(), small.arguments()])
+    least = Case([1], dim=1, rule="adagrad_decay", unique=1)  # Triton takes arguments of 1 for constants
+    least.table_offsets, least.hyper = least.table_offsets[1:], least.hyper[1:]
+    compiled = compile_triton("pool_update_rows_", [large.arguments(), small.arguments(), least.arguments()])
     before = ["weights_kernel", "combine_weights_kernel", "sources_kernel"]
     check_compiled(compiled[0], [*before, "constants_kernel", "sum_update_kernel", "combine_update_kernel"])
-    check_compiled(compiled[1], ["sources_kernel", "constants_kernel", "sum_update_kernel"])
+    for one in compiled[1:]:
+        check_compiled(one, ["sources_kernel", "constants_kernel", "sum_update_kernel"])
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,13 @@ def shape_function(name: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 
 def triton_body(name: str, module: str) -> None:
-    """Make function `name` of `module` the CUDA body of operator `name`; Triton is imported at the first call, not before."""
+    """Make function `name` of `module` the CUDA body of operator `name`; Triton is imported at the first call, not before.
+
+    It runs with the device of its first tensor as the current one, which is where Triton launches.
+    """
 
     def body(*args: Any) -> Any:
-        return getattr(importlib.import_module(module), name)(*args)
+        with torch.cuda.device(next(arg.device for arg in args if isinstance(arg, torch.Tensor))):
+            return getattr(importlib.import_module(module), name)(*args)
 
     _fragment.impl(name, body, "CUDA")

@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from sparrow.errors import BackendError
+
 TRITON_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 # The widest access of a thread; the threads and rows of a tile, at most.
 VECTOR_BYTES, TILE_THREADS, MAX_TILE_ROWS = 16, 128, 64
@@ -51,8 +53,15 @@ def _address_table(device: torch.device, stream: int, addresses: tuple[int, ...]
 
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:
-    """Return a copy of a CPU tensor on `device`, which the current stream may read at once; the host does not wait for it."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+    """Return a copy of a CPU tensor on `device`, which the current stream may read at once; the host does not wait for it.
+
+    Raises `BackendError` while a CUDA graph is captured: its replays would copy from memory that others write meanwhile.
+    """
+    if device.type != "cuda":
+        return values
+    if torch.cuda.is_current_stream_capturing():
+        raise BackendError("a CUDA graph is being captured, of row blocks not seen before on its stream; run the step once before, there")
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def expect(tensor: Tensor, name: str, dtype: torch.dtype, *shape: int) -> None:

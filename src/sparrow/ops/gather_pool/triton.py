@@ -101,6 +101,8 @@ def check_segments(inverse: Tensor, offsets: Tensor, position_weights: Tensor | 
     """Raise `RuntimeError` where these are not what `op.py` says of `gather_pool`'s."""
     if num_samples < 0:
         raise RuntimeError(f"num_samples must not be negative, got {num_samples}")
+    if max(inverse.numel(), combiners.numel() * num_samples) >= 2**31 - 1:
+        raise RuntimeError(f"one call takes fewer than 2^31 ids and segments, got {inverse.numel()} and {combiners.numel() * num_samples}")
     expect(inverse, "inverse", torch.int32, inverse.numel())
     expect(combiners, "combiners", torch.int64, combiners.numel())
     expect(offsets, "offsets", torch.int64, combiners.numel() * num_samples + 1)
