@@ -77,7 +77,10 @@ def shape_function(name: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 
 def triton_body(name: str, module: str) -> None:
-    """Make function `name` of `module` the CUDA body of operator `name`; Triton is imported at the first call, not before."""
+    """Make function `name` of `module` the CUDA body of operator `name`; Triton is imported at the first call, not before.
+
+    It runs with the device of its first tensor as the current one, which is where Triton launches.
+    """
 
     def body(*args: Any) -> Any:
         # Triton launches on the current device, which need not be the one that holds the tensors.
