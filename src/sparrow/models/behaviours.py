@@ -16,16 +16,18 @@ from sparrow.types import Batch, Column, Group, Ragged
 class Pairs:
     """The behaviours of every sample, end to end; a behaviour of a row that several samples read is in several pairs.
 
-    behaviour: int64 [P], its row among all behaviours of the sequence. Equal to `arange(P)` where no row is shared.
+    behaviour: int64 [P], its row among all behaviours of the sequence.
     sample:    int64 [P], never decreasing.
     starts:    int64 [samples], where a sample's pairs begin.
     lengths:   int64 [samples], how many there are.
+    is_shared: whether `behaviour` may be anything but 0, 1, 2, ...
     """
 
     behaviour: Tensor
     sample: Tensor
     starts: Tensor
     lengths: Tensor
+    is_shared: bool
 
     @staticmethod
     def of(offsets: Tensor, sample_to_row: Tensor | None) -> Pairs:
@@ -36,7 +38,13 @@ class Pairs:
         starts = lengths.cumsum(0) - lengths
         sample = torch.arange(lengths.numel(), device=offsets.device).repeat_interleave(lengths)
         behaviour = torch.arange(sample.numel(), device=offsets.device)
-        return Pairs(behaviour if sample_to_row is None else behaviour + (begins - starts)[sample], sample, starts, lengths)
+        if sample_to_row is None:
+            return Pairs(behaviour, sample, starts, lengths, is_shared=False)
+        return Pairs(behaviour + (begins - starts)[sample], sample, starts, lengths, is_shared=True)
+
+    def spread(self, of_behaviours: Tensor) -> Tensor:
+        """Return what each pair has of [N, width], a row a behaviour: [P, width]; no copy where no row is shared."""
+        return of_behaviours.index_select(0, self.behaviour) if self.is_shared else of_behaviours
 
 
 def take_apart(batch: Batch, sequences: Sequence[Sequence[str]]) -> tuple[Batch, list[Pairs]]:

@@ -33,4 +33,4 @@ class Dice(nn.Module):
         """Return float [rows, width] for float [rows, width]."""
         of_batch = self.training and inputs.shape[0] > 1
         share = torch.sigmoid(batch_norm(inputs, self.mean, self.variance, training=of_batch, momentum=self.momentum, eps=self.eps))
-        return inputs * (share + self.alpha * (1 - share))
+        return inputs * torch.addcmul(self.alpha, share, 1 - self.alpha)

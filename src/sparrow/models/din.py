@@ -146,8 +146,8 @@ class ActivationUnit(nn.Module):
     def forward(self, behaviours: Tensor, targets: Tensor, pairs: Pairs) -> Tensor:
         """Return float [P] for behaviours [N, width] and targets [samples, compared]."""
         of_behaviour, of_target, of_product = self.first.weight.split([behaviours.shape[1], self.width, self.width], 1)
-        products = behaviours[:, : self.width][pairs.behaviour] * targets.index_select(0, pairs.sample)
-        once_a_behaviour = linear(behaviours, of_behaviour).index_select(0, pairs.behaviour)
+        products = pairs.spread(behaviours[:, : self.width]) * targets.index_select(0, pairs.sample)
+        once_a_behaviour = pairs.spread(linear(behaviours, of_behaviour))
         once_a_sample = linear(targets, of_target, self.first.bias).index_select(0, pairs.sample)
         return self.rest(once_a_behaviour + once_a_sample + linear(products, of_product)).squeeze(1)
 
