@@ -1,32 +1,33 @@
-"""DIN on MovieLens-100k: does attention over what a user rated before tell what she will like next?
+"""DIN on MovieLens-100k: does attention over what somebody rated before tell what they will like next?
 
-    python examples/movielens_din.py [FOLDER OF ml-100k.inter, .item, .user] [WORK FOLDER]
+    python examples/movielens_din.py [FOLDER OF ml-100k.inter, .item, .user] [WORK FOLDER]        (default: runs/movielens_din)
 
-The protocol, fixed before any result was seen:
-- A row is a rating; its label is whether it is 4 or 5. Its history are the ratings the same user gave before, the newest 50; those given in
-  the same second are of unknown order and left out, so nothing that follows a row is in its history.
-- One clock for all: rows are cut by time, the first 70% to train on, the next 10% to choose settings and the number of epochs on, the last 20%
-  to test on, once. Cutting each user's own last ratings off instead would train on ratings given after those it is tested on. Most
-  users of the test are then new to the model; it knows them by age, gender, occupation and history, and never by their number.
-- Everybody is tested on the same rows: AUC, and GAUC, the mean of each user's own AUC weighted by the user's rows, which a model cannot
-  improve by knowing who rates kindly. Every network is trained from several seeds, and the spread is told.
+The protocol:
+
+- A row is a rating, its label whether it is 4 or 5. Its history is what the same user rated before, the newest 50. Ratings of the same
+  second have no known order and are left out, so a history holds nothing that was not there when the row was made.
+- One clock for all: rows are cut by time into the first 70% to train on, the next 10% to choose settings on, and the last 20% to test on,
+  once. (To test on each user's own last ratings instead would train on ratings that others gave later.) So most users of the test
+  are new: models know them by age, gender, occupation and history, never by their number.
+- Everyone is judged on the same rows, by AUC and by GAUC, the mean of each user's own AUC weighted by the user's rows, which knowing who
+  rates kindly does not raise. Every model is trained from several seeds; a difference means something where it exceeds their spread.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 import torch
+from pyarrow import csv, parquet
+from torch import nn
 
 from sparrow import knobs
 from sparrow.errors import ConfigError
@@ -36,74 +37,207 @@ from sparrow.models import DIN, LogisticRegression
 from sparrow.optim import CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines import Trainer, seed_everything
 
-KEPT, HISTORY = 50, 50  # ratings a row keeps in the files, and what the models read
+FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
 PARTS = ("train", "validation", "test")
-SHARES = (0.7, 0.1, 0.2)
+CUTS = (0.7, 0.8)  # of the rows, in order of time: where validation and test begin
+KEPT = 50  # ratings of a history
+SEEDS = (1, 2, 3)
+EPOCHS, BATCH_SIZE, LR = 2, 512, 2e-3  # chosen on the validation rows, for all models alike
+
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-
-
-def prepare(source: Path, folder: Path) -> None:
-    ratings, movies, users = (_read(source / f"ml-100k.{kind}") for kind in ("inter", "item", "user"))
-    order = np.lexsort((ratings["item_id"], ratings["user_id"], ratings["timestamp"]))
-    user, item, stars, when = (ratings[name][order] for name in ("user_id", "item_id", "rating", "timestamp"))
-    movie = {int(number): index for index, number in enumerate(movies["item_id"])}
-    person = {int(number): index for index, number in enumerate(users["user_id"])}
-    genres = [text.split() for text in movies["class"]]
-    past = [np.zeros(0, np.int64)] * user.size
-    for number in np.unique(user):
-        rows = np.flatnonzero(user == number)  # in order of time
-        ends = np.searchsorted(when[rows], when[rows], side="left")  # strictly before
-        for row, end in zip(rows, ends, strict=True):
-            past[row] = rows[max(0, end - KEPT) : end]
-    of_movie = [movie[int(number)] for number in item]
-    of_person = [person[int(number)] for number in user]
-    years = pa.array([int(text) if text.isdigit() else 0 for text in movies["release_year"]], pa.int64())  # of two movies it says words
-    movie_genres = pa.array(genres, pa.list_(pa.string()))
-    offsets = np.cumsum([0, *map(len, past)]).astype(np.int32)
-    flat = np.concatenate(past)
-
-    def lists(values: pa.Array) -> pa.Array:
-        return pa.ListArray.from_arrays(pa.array(offsets), values)
-
-    table = pa.table(
-        {
-            "label": (stars >= 4).astype(np.int8),
-            "user": user,
-            "item": item,
-            "genres": movie_genres.take(pa.array(of_movie)),
-            "year": years.take(pa.array(of_movie)),
-            "age": users["age"][of_person],
-            "gender": pa.array(users["gender"]).take(pa.array(of_person)),
-            "occupation": pa.array(users["occupation"]).take(pa.array(of_person)),
-            "second_of_day": when % 86400,
-            "past_item": lists(pa.array(item[flat])),
-            "past_genres": lists(movie_genres.take(pa.array(np.asarray(of_movie)[flat]))),
-            "past_stars": lists(pa.array(stars[flat].astype(np.int64))),
-            "past_seconds": lists(pa.array(np.repeat(when, np.diff(offsets)) - when[flat])),
-        }
-    )
-    cuts = np.searchsorted(when, [when[int(user.size * share)] for share in np.cumsum(SHARES[:-1])])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, begin, end in zip(PARTS, [0, *cuts], [*cuts, user.size], strict=True):
-        pa.parquet.write_table(table.slice(begin, end - begin), folder / f"{name}.parquet", row_group_size=10_000)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    table = pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter="\t", quote_char=False))
-    return {name.partition(":")[0]: table[name].to_numpy() for name in table.column_names}
+PROFILE = ["age", "gender", "occupation"]
+TARGET = ["item", "genres", "year"]
+CONTEXT = ["hour"]
+HISTORY: dict[str, str | None] = {"past_item": "item", "past_genres": "genres", "past_stars": None, "past_recency": None}
 
 
 def features() -> list[Feature]:
+    """Ids as they are, words hashed, numbers as buckets."""
     return [
-        Feature("item").select("item"),
-        Feature("genres").select("genres").hash("farm"),
-        Feature("year").select("year").bucketize([1950, 1970, 1980, 1990, 1993, 1995, 1996, 1997, 1998]),
         Feature("age").select("age").bucketize([18, 25, 35, 45, 50, 56]),
         Feature("gender").select("gender").hash("farm"),
         Feature("occupation").select("occupation").hash("farm"),
-        Feature("hour").select("second_of_day").bucketize([k * HOUR for k in range(1, 24)]),
+        Feature("item").select("item"),
+        Feature("genres").select("genres").hash("farm"),
+        Feature("year").select("year").bucketize([1950, 1970, 1980, 1990, 1993, 1995, 1996, 1997, 1998]),
+        Feature("hour").select("second_of_day").bucketize([hour * HOUR for hour in range(1, 24)]),
         Feature("past_item").select("past_item"),
         Feature("past_genres").select("past_genres").hash("farm"),
         Feature("past_stars").select("past_stars"),
         Feature("past_recency").select("past_seconds").bucketize([MINUTE, 10 * MINUTE, HOUR, DAY, 7 * DAY, 30 * DAY]),
     ]
+
+
+def build(name: str, seed: int) -> nn.Module:
+    """Return a model of the table; the networks differ in the pooling of the history alone."""
+    names = [*PROFILE, *TARGET, *CONTEXT]
+    if name == "logistic regression":
+        return LogisticRegression(features(), dense=[], sparse=[*names, "past_item", "past_stars"], combiner="mean", seed=seed)
+    return DIN(
+        features(), dense=[], sparse=names, sequences=[HISTORY], dim=8, hidden=(64, 32), attention_hidden=(32,), combiner="mean",
+        pooling=POOLING[name], seed=seed,
+    )  # fmt: skip
+
+
+POOLING = {"sum pooling": "sum", "mean pooling": "mean", "DIN": "attention"}
+MODELS = ("logistic regression", *POOLING)
+
+
+# The data, once.
+
+
+def prepare(source: Path, folder: Path) -> None:
+    """Write train.parquet, validation.parquet and test.parquet into `folder`, unless an equal preparation did."""
+    missing = [name for name in FILES if not (source / name).exists()]
+    if missing:
+        raise ConfigError(
+            f"{source} has no {', '.join(missing)}; give the folder of MovieLens-100k with {', '.join(FILES)} (tab-separated, with headers "
+            f"such as user_id:token), as the first argument, or put it into {knobs.data_folder()} (SPARROW_DATA names another)"
+        )
+    sizes = {name: (source / name).stat().st_size for name in FILES}
+    spec = {"source": sizes, "cuts": list(CUTS), "kept": KEPT, "format": 1}
+    mark = folder / "prepared.json"
+    if mark.exists() and json.loads(mark.read_text()) == spec:
+        print(f"1. data: already there: {folder}", flush=True)
+        return
+    began = time.perf_counter()
+    rows = rows_of(*(read(source / name) for name in FILES))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    when = rows["timestamp"].to_numpy()
+    # Rows of one second stay together.
+    borders = [0, *np.searchsorted(when, [when[int(rows.num_rows * share)] for share in CUTS]).tolist(), rows.num_rows]
+    for name, begin, end in zip(PARTS, borders, borders[1:], strict=False):
+        parquet.write_table(rows.slice(begin, end - begin), folder / f"{name}.parquet", row_group_size=10_000)
+    mark.write_text(json.dumps(spec))
+    print(f"1. data: {rows.num_rows:,} ratings in order of time, made in {time.perf_counter() - began:.0f} s: {folder}", flush=True)
+
+
+def read(path: Path) -> pa.Table:
+    """Return a tab-separated file; of its headers, `name:type`, the names."""
+    table = csv.read_csv(path, parse_options=csv.ParseOptions(delimiter="\t", quote_char=False))
+    return table.rename_columns([name.partition(":")[0] for name in table.column_names])
+
+
+def rows_of(ratings: pa.Table, movies: pa.Table, users: pa.Table) -> pa.Table:
+    """Return a row a rating, in order of time, with the user, the movie and the history at that time."""
+    ratings = ratings.sort_by([("timestamp", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
+    stars, when = ratings["rating"].to_numpy().astype(np.int64), ratings["timestamp"].to_numpy()
+    movie = pa.compute.index_in(ratings["item_id"], movies["item_id"]).combine_chunks()
+    person = pa.compute.index_in(ratings["user_id"], users["user_id"]).combine_chunks()
+    genres = pa.array([text.split() for text in movies["class"].to_pylist()], pa.list_(pa.string())).take(movie)
+    # Two movies have a word there.
+    years = pa.array([int(text) if text.isdigit() else 0 for text in movies["release_year"].to_pylist()], pa.int64())
+    earlier = earlier_rows(ratings["user_id"].to_numpy(), when)
+    lengths, flat = [len(rows) for rows in earlier], np.concatenate(earlier)
+    offsets = pa.array(np.cumsum([0, *lengths]), pa.int32())
+
+    def past(values: pa.Array) -> pa.Array:
+        return pa.ListArray.from_arrays(offsets, values)
+
+    return pa.table(
+        {
+            "label": pa.array(stars >= 4).cast(pa.int8()),
+            "user": ratings["user_id"],
+            "timestamp": when,
+            "second_of_day": when % int(DAY),
+            **{name: users[name].take(person) for name in PROFILE},
+            "item": ratings["item_id"],
+            "genres": genres,
+            "year": years.take(movie),
+            "past_item": past(ratings["item_id"].combine_chunks().take(pa.array(flat))),
+            "past_genres": past(genres.take(pa.array(flat))),
+            "past_stars": past(pa.array(stars[flat])),
+            "past_seconds": past(pa.array(when.repeat(lengths) - when[flat])),
+        }
+    )
+
+
+def earlier_rows(user: np.ndarray, when: np.ndarray) -> list[np.ndarray]:
+    """Return for each row, rows being in order of time, which rows its history is: the newest `KEPT` of its user before its second."""
+    earlier: list[np.ndarray] = [np.zeros(0, np.int64)] * user.size
+    for one in np.unique(user):
+        rows = np.flatnonzero(user == one)
+        ends = np.searchsorted(when[rows], when[rows], side="left")
+        for row, end in zip(rows, ends, strict=True):
+            earlier[row] = rows[max(0, end - KEPT) : end]
+    return earlier
+
+
+# The models.
+
+
+def train_and_evaluate(name: str, seed: int, folder: Path, judged_on: str) -> dict[str, Any]:
+    """Return the metrics of a model, trained on the training rows, on the rows of another part."""
+    seed_everything(seed)
+    model = build(name, seed)
+    optimizer = CombinedOptimizer(torch.optim.Adam(model.parameters(), lr=LR), SparseOptimizer(model, lr=LR))
+    columns: list[Any] = ["label", *model.columns]
+    train = Dataset(str(folder / "train.parquet"), columns, batch_size=BATCH_SIZE, shuffle=Shuffle(seed=seed))
+    judged = Dataset(str(folder / f"{judged_on}.parquet"), [*columns, "user"], batch_size=4096)
+    trainer = Trainer(model, optimizer, group="user", seed=seed, progress=False)
+    return dict(trainer.fit(train, epochs=EPOCHS, evaluate_on=judged)["eval"])
+
+
+def compare(folder: Path, judged_on: str = "test") -> dict[str, list[dict[str, Any]]]:
+    """Return the metrics of every model, a dict a seed."""
+    print(f"2. {len(MODELS)} models, {EPOCHS} epochs each, from {len(SEEDS)} seeds", flush=True)
+    # One thread: for nets this small a second one gains little on an idle machine and costs much on a busy one.
+    torch.set_num_threads(1)
+    results = {}
+    for name in MODELS:
+        began = time.perf_counter()
+        results[name] = [train_and_evaluate(name, seed, folder, judged_on) for seed in SEEDS]
+        print(f"   {name}: {time.perf_counter() - began:.0f} s", flush=True)
+    return results
+
+
+def show(results: dict[str, list[dict[str, Any]]], judged_on: str = "test") -> None:
+    """Print a line a model, mean and spread over the seeds, and what attention did."""
+    one = results["DIN"][0]
+    print(f"\n   {one['num_samples']:,} {judged_on} rows after all training rows in time, {one['click_rate']:.0%} of them liked;")
+    print(f"   GAUC over {one['num_groups'] - one['num_groups_left_out']} users, {one['num_groups_left_out']} left out: one class only")
+    print(f"   {'':<20}  {'AUC':>15}  {'GAUC':>15}  {'log loss':>15}    (mean and standard deviation of {len(SEEDS)} seeds)")
+    for name, runs in results.items():
+        cells = [mean_and_spread([run[key] for run in runs]) for key in ("auc", "gauc", "log_loss")]
+        print(f"   {name:<20}  " + "  ".join(f"{mean:.4f} ± {spread:.4f}" for mean, spread in cells))
+    for other in ("sum pooling", "mean pooling"):
+        for key in ("auc", "gauc"):
+            differences = [mine[key] - its[key] for mine, its in zip(results["DIN"], results[other], strict=True)]
+            print(f"   {verdict(key.upper(), other, differences)}")
+
+
+def verdict(metric: str, other: str, differences: list[float]) -> str:
+    """Say whether attention beat `other`: on every seed, and by more than twice the standard error of the mean difference."""
+    mean, spread = mean_and_spread(differences)
+    error = spread / len(differences) ** 0.5
+    same_sign = all(one > 0 for one in differences) or all(one < 0 for one in differences)
+    says = "does not differ clearly from" if not same_sign or abs(mean) <= 2 * error else "beats" if mean > 0 else "loses to"
+    return f"{metric}: attention {says} {other}: {mean:+.4f} ± {spread:.4f} seed by seed"
+
+
+def mean_and_spread(values: list[float]) -> tuple[float, float]:
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def main() -> None:
+    began = time.perf_counter()
+    source = Path(sys.argv[1]) if len(sys.argv) > 1 else knobs.data_folder() / "ml-100k"
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("runs/movielens_din")
+    print(f"   protocol: {PROTOCOL}")
+    prepare(source, folder / "data")
+    show(compare(folder / "data"))
+    print(f"   {time.perf_counter() - began:.0f} s in all")
+
+
+PROTOCOL = (
+    "ratings in order of time: first 70% to train on, 10% to choose settings on, last 20% to test on, once;\n"
+    f"             liked = 4 or 5; a history is the user's newest {KEPT} ratings of earlier seconds"
+)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ConfigError as error:
+        sys.exit(f"error: {error}")

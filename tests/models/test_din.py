@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -308,3 +310,11 @@ def test_wrong_sequences_are_named() -> None:
         din()(Batch.of({**columns, "seen_item": torch.tensor([1, 2, 3, 4])}))
     with pytest.raises(DataError, match="'seen_item': embeddings need integer ids"):
         din()(Batch.of({**columns, "seen_item": ragged([[1.0], [], [], []], torch.float32)}))
+
+
+def test_the_page_of_models_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
