@@ -26,7 +26,7 @@ constexpr int64_t kMostCrossed = int64_t{1} << 31;
 inline int64_t cross_offsets(const CrossInput* inputs, int64_t num_inputs, int64_t first, int64_t last, int64_t* begins) {
   constexpr int64_t kStop = kMostCrossed + 1;
   const int64_t rows = last - first;
-  int64_t counts[kRowsPerPiece];
+  int64_t counts[kResultRows];
   std::fill_n(counts, rows, 1);
   for (int64_t i = 0; i < num_inputs; ++i) {
     const int64_t* offsets = inputs[i].lists.offsets;

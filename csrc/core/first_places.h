@@ -3,39 +3,64 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "core/mix.h"
 
 namespace sparrow {
 
-// Ids looked for at a time, one a lane.
+// Ids of one vector; of so many vectors at most is a list run through at once.
 constexpr int64_t kIdLanes = 8;
+constexpr int64_t kMostVectors = 4;
+constexpr int64_t kIdsAtOnce = kMostVectors * kIdLanes;
 
-// place[lane] = the first i < count with list[i] == ids[lane], or -1.
+// place[lane] = the first i < count with list[i] == ids[lane], or -1, for kVectors * kIdLanes ids.
+template <int64_t kVectors>
 inline void first_places(const int64_t* ids, const int64_t* list, int64_t count, int64_t* place) {
   using Lanes [[gnu::vector_size(kIdLanes * sizeof(int64_t))]] = int64_t;
-  Lanes id, found = Lanes{} - 1;
-  __builtin_memcpy(&id, ids, sizeof id);
-  for (int64_t i = count - 1; i >= 0; --i) found = id == list[i] ? Lanes{} + i : found;
-  __builtin_memcpy(place, &found, sizeof found);
+  Lanes id[kVectors], found[kVectors];
+  __builtin_memcpy(id, ids, sizeof id);
+  for (Lanes& of_vector : found) of_vector = Lanes{} - 1;
+  for (int64_t i = count - 1; i >= 0; --i)
+    for (int64_t vector = 0; vector < kVectors; ++vector) found[vector] = id[vector] == list[i] ? Lanes{} + i : found[vector];
+  __builtin_memcpy(place, found, sizeof found);
 }
 
-// Calls take(first, lanes, place) for every kIdLanes of `ids`, the last maybe fewer: place[lane] is where ids[first + lane] lies in the
-// list.
-template <typename Take>
-inline void for_first_places(const int64_t* ids, int64_t num_ids, const int64_t* list, int64_t count, Take take) {
-  int64_t place[kIdLanes];
-  int64_t first = 0;
-  for (; first + kIdLanes <= num_ids; first += kIdLanes) {
-    first_places(ids + first, list, count, place);
-    take(first, kIdLanes, place);
+// Calls run(kVectors) with how many vectors `num_ids` ids fill, as a constant.
+template <typename Run>
+inline void with_vectors(int64_t num_ids, Run run) {
+  switch ((num_ids + kIdLanes - 1) / kIdLanes) {
+    case 1: run(std::integral_constant<int64_t, 1>{}); break;
+    case 2: run(std::integral_constant<int64_t, 2>{}); break;
+    case 3: run(std::integral_constant<int64_t, 3>{}); break;
+    default: run(std::integral_constant<int64_t, kMostVectors>{});
   }
-  if (first == num_ids) return;
-  int64_t rest[kIdLanes] = {};
-  for (int64_t lane = 0; first + lane < num_ids; ++lane) rest[lane] = ids[first + lane];
-  first_places(rest, list, count, place);
-  take(first, num_ids - first, place);
+}
+
+// A list of ids of which as many as `readable` may be read: what lies behind it is looked for too, and not taken.
+struct IdList {
+  const int64_t* ids;
+  int64_t count, readable;
+};
+
+// Calls take(first, lanes, ids, width) for runs of a list: lanes ids from `first` on, in an array of `width`, a constant of at least as
+// many.
+template <typename Take>
+inline void for_id_runs(const IdList& list, Take take) {
+  for (int64_t first = 0; first < list.count; first += kIdsAtOnce) {
+    const int64_t lanes = std::min(list.count - first, kIdsAtOnce);
+    with_vectors(lanes, [&](auto vectors) {
+      constexpr int64_t kWidth = decltype(vectors)::value * kIdLanes;
+      if (list.readable - first >= kWidth) {
+        take(first, lanes, list.ids + first, vectors);
+      } else {
+        int64_t ids[kWidth] = {};
+        std::copy_n(list.ids + first, lanes, ids);
+        take(first, lanes, static_cast<const int64_t*>(ids), vectors);
+      }
+    });
+  }
 }
 
 // Whether comparing every pair takes longer than filling a table. (Measured: a comparison of 8 ids with one is 0.4 ns, an id to or from the

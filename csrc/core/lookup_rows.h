@@ -8,7 +8,8 @@
 
 namespace sparrow {
 
-// Calls take(query, key) for each query of rows [first, last) with its number and that of its row's first equal key, or -1.
+// Calls take(query, key, place) for each query of rows [first, last): its number, that of its row's first key, and the place of the first
+// equal one from there, -1 where there is none.
 template <typename Take>
 void for_first_keys(const int64_t* queries, const RowLists& query_lists, const int64_t* keys, const RowLists& key_lists, int64_t first,
                     int64_t last, IdPlaces& table, Take take) {
@@ -21,13 +22,13 @@ void for_first_keys(const int64_t* queries, const RowLists& query_lists, const i
         IdPlaces::Slot& slot = table.add(keys[key + i]);
         if (slot.place == IdPlaces::kNone) slot.place = static_cast<uint32_t>(i);
       }
-      for (int64_t i = 0; i < num_queries; ++i) {
-        const int64_t place = table.find(queries[query + i]);
-        take(query + i, place < 0 ? -1 : key + place);
-      }
+      for (int64_t i = 0; i < num_queries; ++i) take(query + i, key, table.find(queries[query + i]));
     } else {
-      for_first_places(queries + query, num_queries, keys + key, num_keys, [&](int64_t at, int64_t lanes, const int64_t* place) {
-        for (int64_t lane = 0; lane < lanes; ++lane) take(query + at + lane, place[lane] < 0 ? -1 : key + place[lane]);
+      const IdList asked{queries + query, num_queries, query_lists.num_values - query};
+      for_id_runs(asked, [&](int64_t at, int64_t lanes, const int64_t* ids, auto vectors) {
+        int64_t place[kIdsAtOnce];
+        first_places<decltype(vectors)::value>(ids, keys + key, num_keys, place);
+        for (int64_t lane = 0; lane < lanes; ++lane) take(query + at + lane, key, place[lane]);
       });
     }
   }

@@ -46,45 +46,50 @@ inline OverlapCounts overlap_by_table(const int64_t* a, int64_t num_a, const int
   return counts;
 }
 
-// The distinct ids of a list, and those of them in another. A block of lanes looks for itself no further than its own end.
+// The distinct ids of a list, and those of them in another.
 struct DistinctCounts {
   int64_t distinct, in_other;
 };
 
-inline DistinctCounts count_distinct(const int64_t* list, int64_t count, const int64_t* other, int64_t num_other) {
+inline DistinctCounts count_distinct(const IdList& list, const IdList& other) {
   DistinctCounts counts{};
-  for_first_places(list, count, other, num_other, [&](int64_t first, int64_t lanes, const int64_t* in_other) {
-    int64_t ids[kIdLanes] = {}, place[kIdLanes];
-    for (int64_t lane = 0; lane < lanes; ++lane) ids[lane] = list[first + lane];
-    first_places(ids, list, first + lanes, place);
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      const bool is_first = place[lane] == first + lane;
+  for_id_runs(list, [&](int64_t first, int64_t lanes, const int64_t* ids, auto vectors) {
+    constexpr int64_t kVectors = decltype(vectors)::value;
+    int64_t in_other[kVectors * kIdLanes], in_list[kVectors * kIdLanes];
+    first_places<kVectors>(ids, other.ids, other.count, in_other);
+    // An id is counted where it lies first; what lies behind this run cannot come before it.
+    first_places<kVectors>(ids, list.ids, first + lanes, in_list);
+    for (int64_t lane = 0; lane < kVectors * kIdLanes; ++lane) {
+      const bool is_first = (lane < lanes) & (in_list[lane] == first + lane);
       counts.distinct += is_first;
-      counts.in_other += is_first && in_other[lane] >= 0;
+      counts.in_other += is_first & (in_other[lane] >= 0);
     }
   });
   return counts;
 }
 
 // How many of a list's ids, repeats counted, are in another.
-inline int64_t count_in_other(const int64_t* list, int64_t count, const int64_t* other, int64_t num_other) {
-  int64_t in_other = 0;
-  for_first_places(list, count, other, num_other, [&](int64_t, int64_t lanes, const int64_t* place) {
-    for (int64_t lane = 0; lane < lanes; ++lane) in_other += place[lane] >= 0;
+inline int64_t count_in_other(const IdList& list, const IdList& other) {
+  int64_t count = 0;
+  for_id_runs(list, [&](int64_t, int64_t lanes, const int64_t* ids, auto vectors) {
+    constexpr int64_t kVectors = decltype(vectors)::value;
+    int64_t in_other[kVectors * kIdLanes];
+    first_places<kVectors>(ids, other.ids, other.count, in_other);
+    for (int64_t lane = 0; lane < kVectors * kIdLanes; ++lane) count += (lane < lanes) & (in_other[lane] >= 0);
   });
-  return in_other;
+  return count;
 }
 
 // Every pair compared, and of one list with itself only where the answer depends on repeats.
-inline float overlap_by_pairs(Overlap kind, const int64_t* a, int64_t num_a, const int64_t* b, int64_t num_b) {
+inline float overlap_by_pairs(Overlap kind, const IdList& a, const IdList& b) {
   switch (kind) {
-    case Overlap::kAny: return count_in_other(a, num_a, b, num_b) != 0;
-    case Overlap::kContains: return count_in_other(b, num_b, a, num_a) == num_b;
-    case Overlap::kEqual: return count_in_other(a, num_a, b, num_b) == num_a && count_in_other(b, num_b, a, num_a) == num_b;
+    case Overlap::kAny: return count_in_other(a, b) != 0;
+    case Overlap::kContains: return count_in_other(b, a) == b.count;
+    case Overlap::kEqual: return count_in_other(a, b) == a.count && count_in_other(b, a) == b.count;
     default: break;
   }
-  const DistinctCounts of_a = count_distinct(a, num_a, b, num_b);
-  const int64_t in_b = kind == Overlap::kJaccard ? count_distinct(b, num_b, nullptr, 0).distinct : 0;
+  const DistinctCounts of_a = count_distinct(a, b);
+  const int64_t in_b = kind == Overlap::kJaccard ? count_distinct(b, {nullptr, 0, 0}).distinct : 0;
   return overlap_of(kind, {of_a.distinct, in_b, of_a.in_other});
 }
 
@@ -93,10 +98,12 @@ inline void overlap_rows(Overlap kind, const int64_t* a, const RowLists& a_lists
                          int64_t last, IdPlaces& table, float* out) {
   for (int64_t row = first; row < last; ++row) {
     const int64_t begin_a = a_lists[row], num_a = a_lists[row + 1] - begin_a, begin_b = b_lists[row], num_b = b_lists[row + 1] - begin_b;
-    if (is_long(num_a + num_b, num_a + num_b))
+    if (is_long(num_a + num_b, num_a + num_b)) {
       out[row] = overlap_of(kind, overlap_by_table(a + begin_a, num_a, b + begin_b, num_b, table));
-    else
-      out[row] = overlap_by_pairs(kind, a + begin_a, num_a, b + begin_b, num_b);
+    } else {
+      const IdList of_a{a + begin_a, num_a, a_lists.num_values - begin_a}, of_b{b + begin_b, num_b, b_lists.num_values - begin_b};
+      out[row] = overlap_by_pairs(kind, of_a, of_b);
+    }
   }
 }
 

@@ -31,15 +31,15 @@ struct RowLists {
 };
 
 // A run of rows of one result: what a thread takes at a time. Its size depends on nothing, so neither does what is computed.
-struct RowPiece {
+struct ResultRows {
   int64_t result, first, last;
 };
 
-constexpr int64_t kRowsPerPiece = 512;
+constexpr int64_t kResultRows = 512;
 
-inline void add_pieces(int64_t result, int64_t num_rows, std::vector<RowPiece>& pieces) {
-  for (int64_t first = 0; first < num_rows; first += kRowsPerPiece)
-    pieces.push_back({result, first, std::min(first + kRowsPerPiece, num_rows)});
+inline void add_result_rows(int64_t result, int64_t num_rows, std::vector<ResultRows>& pieces) {
+  for (int64_t first = 0; first < num_rows; first += kResultRows)
+    pieces.push_back({result, first, std::min(first + kResultRows, num_rows)});
 }
 
 // Copies `count` values to `to`, eight at a time while neither runs over its end: lists are a few values each, nobody knows how many, and

@@ -2,7 +2,6 @@
 
 #include <tuple>
 
-#include "ops/kept_output.h"
 #include "ops/list_access.h"
 
 namespace sparrow {
@@ -16,7 +15,7 @@ struct Concat {
   int64_t* offsets;
 };
 
-void concat_piece(const Concat& concat, const RowPiece& piece) {
+void concat_piece(const Concat& concat, const ResultRows& piece) {
   const auto run = [&](auto word) {
     concat_rows(concat.inputs, concat.num_inputs, piece.first, piece.last, static_cast<decltype(word)*>(concat.values), concat.weights,
                 concat.offsets);
@@ -52,7 +51,7 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> concat
   out_values.reserve(num_results);
   out_weights.reserve(num_results);
   out_offsets.reserve(num_results);
-  std::vector<RowPiece> pieces;
+  std::vector<ResultRows> pieces;
   int64_t num_copied = 0;
   for (int64_t result = 0; result < num_results; ++result) {
     const int64_t first = first_of[result], num_rows = inputs[first].lists.num_rows;
@@ -68,20 +67,20 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> concat
       weighted |= inputs[i].weights != nullptr;
     }
     const int64_t item_bytes = item_bytes_of(like, {"values", "input", first});
-    out_values.push_back(empty_kept(like.scalar_type(), item_bytes, {size}, like));
-    out_weights.push_back(empty_kept<float>({weighted ? size : 0}, first_input));
-    out_offsets.push_back(empty_kept<int64_t>({num_rows + 1}, first_input));
+    out_values.push_back(list_output(like.scalar_type(), item_bytes, size, like));
+    out_weights.push_back(list_output<float>(weighted ? size : 0, first_input));
+    out_offsets.push_back(list_output<int64_t>(num_rows + 1, first_input));
     concats[result] = {inputs.data() + first,
                        first_of[result + 1] - first,
                        item_bytes,
                        out_values.back().mutable_data_ptr(),
-                       weighted ? output<float>(out_weights.back(), "out_weights") : nullptr,
-                       output<int64_t>(out_offsets.back(), "out_offsets")};
+                       weighted ? static_cast<float*>(out_weights.back().mutable_data_ptr()) : nullptr,
+                       static_cast<int64_t*>(out_offsets.back().mutable_data_ptr())};
     concats[result].offsets[0] = 0;
-    add_pieces(result, num_rows, pieces);
+    add_result_rows(result, num_rows, pieces);
     num_copied += size;
   }
-  const bool good = all_pieces<NoScratch>(pieces, num_copied, [&](NoScratch&, const RowPiece& piece) {
+  const bool good = all_pieces<NoScratch>(pieces, num_copied, [&](NoScratch&, const ResultRows& piece) {
     const Concat& concat = concats[piece.result];
     for (int64_t i = 0; i < concat.num_inputs; ++i)
       if (!concat.inputs[i].lists.hold(piece.first, piece.last)) return false;

@@ -2,7 +2,6 @@
 
 #include <tuple>
 
-#include "ops/kept_output.h"
 #include "ops/list_access.h"
 
 namespace sparrow {
@@ -33,15 +32,15 @@ std::vector<CrossInput> inputs_of(const std::vector<Tensor>& values, const std::
 }
 
 // Adds up what the pieces make; the row at which a call makes too many is named.
-void set_begins(const std::vector<RowPiece>& pieces, const std::vector<Cross>& crosses, std::vector<int64_t>& counts) {
+void set_begins(const std::vector<ResultRows>& pieces, const std::vector<Cross>& crosses, std::vector<int64_t>& counts) {
   int64_t total = 0, begin = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
-    const RowPiece& piece = pieces[i];
+    const ResultRows& piece = pieces[i];
     const Cross& cross = crosses[piece.result];
     if (piece.first == 0) begin = 0;
     const int64_t count = counts[i];
     if (total + count > kMostCrossed) {
-      std::vector<int64_t> begins(kRowsPerPiece + 1);
+      std::vector<int64_t> begins(kResultRows + 1);
       cross_offsets(cross.inputs, cross.num_inputs, piece.first, piece.last, begins.data());
       int64_t row = 0;
       while (total + begins[row + 1] <= kMostCrossed) ++row;
@@ -67,7 +66,7 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> cross_
   out_values.reserve(num_results);
   out_weights.reserve(num_results);
   out_offsets.reserve(num_results);
-  std::vector<RowPiece> pieces;
+  std::vector<ResultRows> pieces;
   int64_t num_read = 0;
   for (int64_t result = 0; result < num_results; ++result) {
     const CrossInput* of_result = inputs.data() + first_of[result];
@@ -79,18 +78,18 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> cross_
       cross.weighted |= of_result[i].weights != nullptr;
       num_read += of_result[i].lists.num_values;
     }
-    out_offsets.push_back(empty_kept<int64_t>({cross.num_rows + 1}, first_input));
-    cross.offsets = output<int64_t>(out_offsets.back(), "out_offsets");
+    out_offsets.push_back(list_output<int64_t>(cross.num_rows + 1, first_input));
+    cross.offsets = static_cast<int64_t*>(out_offsets.back().mutable_data_ptr());
     cross.offsets[0] = 0;
-    add_pieces(result, cross.num_rows, pieces);
+    add_result_rows(result, cross.num_rows, pieces);
   }
   // A piece's offsets count from its own first row until all pieces are known.
   std::vector<int64_t> counts(pieces.size());
-  const bool good = all_pieces<NoScratch>(pieces, num_read, [&](NoScratch&, const RowPiece& piece) {
+  const bool good = all_pieces<NoScratch>(pieces, num_read, [&](NoScratch&, const ResultRows& piece) {
     const Cross& cross = crosses[piece.result];
     for (int64_t i = 0; i < cross.num_inputs; ++i)
       if (!cross.inputs[i].lists.hold(piece.first, piece.last)) return false;
-    int64_t begins[kRowsPerPiece + 1];
+    int64_t begins[kResultRows + 1];
     counts[&piece - pieces.data()] = cross_offsets(cross.inputs, cross.num_inputs, piece.first, piece.last, begins);
     std::copy(begins + 1, begins + 1 + piece.last - piece.first, cross.offsets + piece.first + 1);
     return true;
@@ -102,16 +101,16 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> cross_
   int64_t num_made = 0;
   for (int64_t result = 0; result < num_results; ++result) {
     Cross& cross = crosses[result];
-    out_values.push_back(empty_kept<int64_t>({sizes[result]}, first_input));
-    out_weights.push_back(empty_kept<float>({cross.weighted ? sizes[result] : 0}, first_input));
-    cross.ids = reinterpret_cast<uint64_t*>(output<int64_t>(out_values.back(), "out_values"));
-    if (cross.weighted) cross.weights = output<float>(out_weights.back(), "out_weights");
+    out_values.push_back(list_output<int64_t>(sizes[result], first_input));
+    out_weights.push_back(list_output<float>(cross.weighted ? sizes[result] : 0, first_input));
+    cross.ids = static_cast<uint64_t*>(out_values.back().mutable_data_ptr());
+    if (cross.weighted) cross.weights = static_cast<float*>(out_weights.back().mutable_data_ptr());
     num_made += sizes[result];
   }
-  all_pieces<RowCrosser>(pieces, num_made, [&](RowCrosser& crosser, const RowPiece& piece) {
+  all_pieces<RowCrosser>(pieces, num_made, [&](RowCrosser& crosser, const ResultRows& piece) {
     const Cross& cross = crosses[piece.result];
     const int64_t begin = counts[&piece - pieces.data()], rows = piece.last - piece.first;
-    int64_t begins[kRowsPerPiece + 1];
+    int64_t begins[kResultRows + 1];
     begins[0] = 0;
     int64_t* ends = cross.offsets + piece.first + 1;
     for (int64_t row = 0; row < rows; ++row) {

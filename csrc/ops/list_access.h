@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/row_lists.h"
+#include "ops/kept_output.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -80,13 +81,30 @@ inline const int64_t* first_inputs_of(const Tensor& first_input, int64_t num_inp
   return first;
 }
 
+// Returns an uninitialised CPU tensor [count]. Not by the dispatcher, which would cost more than a short column takes.
+inline Tensor list_output(ScalarType type, int64_t item_bytes, int64_t count, const Tensor& like) {
+  if (count * item_bytes >= kKeptOutputBytes) return empty_kept(type, item_bytes, {count}, like);
+  const auto code = [](auto value) { return torch::stable::detail::to<int32_t>(torch::stable::detail::from(value)); };
+  static const int32_t cpu = code(torch::headeronly::DeviceType::CPU);
+  const int64_t stride = 1;
+  AtenTensorHandle handle = nullptr;
+  const AOTITorchError error = aoti_torch_empty_strided(1, &count, &stride, code(type), cpu, -1, &handle);
+  STD_TORCH_CHECK(error == 0, "an output of ", count, " values could not be made");
+  return Tensor(handle);
+}
+
+template <typename T>
+Tensor list_output(int64_t count, const Tensor& like) {
+  return list_output(scalar_type_of<T>(), sizeof(T), count, like);
+}
+
 // Calls work(scratch, piece) for all pieces, with a scratch of its own for each thread. Returns whether all said true.
 template <typename Scratch, typename Work>
-bool all_pieces(const std::vector<RowPiece>& pieces, int64_t num_values, Work work) {
+bool all_pieces(const std::vector<ResultRows>& pieces, int64_t num_values, Work work) {
   // What starting a thread is worth.
   constexpr int64_t kValuesPerThread = 32768;
   const auto num_pieces = static_cast<int64_t>(pieces.size());
-  const int64_t grain = std::max<int64_t>(1, num_pieces * kValuesPerThread / (num_values + num_pieces * kRowsPerPiece + 1));
+  const int64_t grain = std::max<int64_t>(1, num_pieces * kValuesPerThread / (num_values + num_pieces * kResultRows + 1));
   std::atomic<bool> all = true;
   torch::stable::parallel_for(0, num_pieces, grain, [&](int64_t first, int64_t last) {
     Scratch scratch{};

@@ -1,6 +1,5 @@
 #include "core/lookup_rows.h"
 
-#include "ops/kept_output.h"
 #include "ops/list_access.h"
 
 namespace sparrow {
@@ -19,31 +18,29 @@ struct Lookup {
   void* out;
 };
 
+template <typename Take>
+void for_queries(const Lookup& lookup, const ResultRows& piece, IdPlaces& table, Take take) {
+  for_first_keys(lookup.queries, lookup.query_lists, lookup.keys, lookup.key_lists, piece.first, piece.last, table, take);
+}
+
 template <typename Word>
-void look_up_items(const Lookup& lookup, const RowPiece& piece, IdPlaces& table) {
+void look_up_items(const Lookup& lookup, const ResultRows& piece, IdPlaces& table) {
   const auto* item = static_cast<const Word*>(lookup.items);
   auto* out = static_cast<Word*>(lookup.out);
   const auto fallback = static_cast<Word>(lookup.fallback);
-  for_first_keys(lookup.queries, lookup.query_lists, lookup.keys, lookup.key_lists, piece.first, piece.last, table,
-                 [=](int64_t query, int64_t key) { out[query] = *(key < 0 ? &fallback : item + key); });
+  for_queries(lookup, piece, table, [=, &fallback](int64_t query, int64_t key, int64_t place) {
+    // Chosen by address: nobody can tell which queries have a key, so a branch would mispredict.
+    const Word* const from[] = {item + key, &fallback};
+    out[query] = from[place < 0][place < 0 ? 0 : place];
+  });
 }
 
-void look_up(const Lookup& lookup, const RowPiece& piece, IdPlaces& table) {
-  if (lookup.answer != kItem) {
-    auto* out = static_cast<int64_t*>(lookup.out);
-    const bool is_match = lookup.answer == kMatch;
-    int64_t row = piece.first;
-    for_first_keys(lookup.queries, lookup.query_lists, lookup.keys, lookup.key_lists, piece.first, piece.last, table,
-                   [&](int64_t query, int64_t key) {
-                     if (is_match) {
-                       out[query] = key >= 0;
-                     } else {
-                       while (query >= lookup.query_lists[row + 1]) ++row;
-                       out[query] = key < 0 ? 0 : key - lookup.key_lists[row] + 1;
-                     }
-                   });
-    return;
-  }
+void look_up(const Lookup& lookup, const ResultRows& piece, IdPlaces& table) {
+  auto* number = static_cast<int64_t*>(lookup.out);
+  if (lookup.answer == kPlace)
+    return for_queries(lookup, piece, table, [=](int64_t query, int64_t, int64_t place) { number[query] = place + 1; });
+  if (lookup.answer == kMatch)
+    return for_queries(lookup, piece, table, [=](int64_t query, int64_t, int64_t place) { number[query] = place >= 0; });
   switch (lookup.item_bytes) {
     case 1: look_up_items<uint8_t>(lookup, piece, table); break;
     case 2: look_up_items<uint16_t>(lookup, piece, table); break;
@@ -66,7 +63,7 @@ std::vector<Tensor> lookup_rows_cpu(std::vector<Tensor> queries, std::vector<Ten
   std::vector<Lookup> lookups(num_results);
   std::vector<Tensor> out;
   out.reserve(num_results);
-  std::vector<RowPiece> pieces;
+  std::vector<ResultRows> pieces;
   int64_t num_read = 0;
   for (int64_t result = 0; result < num_results; ++result, column += kColumnWidth) {
     Lookup& lookup = lookups[result];
@@ -88,18 +85,18 @@ std::vector<Tensor> lookup_rows_cpu(std::vector<Tensor> queries, std::vector<Ten
       STD_TORCH_CHECK(item.numel() == num_keys, "items of result ", result, " are ", item.numel(), ", its keys ", num_keys);
       lookup.item_bytes = item_bytes_of(item, {"items", "result", result});
       lookup.items = item.const_data_ptr();
-      out.push_back(empty_kept(item.scalar_type(), lookup.item_bytes, {num_queries}, item));
+      out.push_back(list_output(item.scalar_type(), lookup.item_bytes, num_queries, item));
     } else {
       input<int64_t>(items[result], {"items", "result", result});
       STD_TORCH_CHECK(items[result].numel() == 0, "items of result ", result, " are ", items[result].numel(),
                       ", must be none where its answer is a place or a match");
-      out.push_back(empty_kept<int64_t>({num_queries}, columns));
+      out.push_back(list_output<int64_t>(num_queries, columns));
     }
     lookup.out = out.back().mutable_data_ptr();
-    add_pieces(result, lookup.query_lists.num_rows, pieces);
+    add_result_rows(result, lookup.query_lists.num_rows, pieces);
     num_read += num_queries + num_keys;
   }
-  const bool good = all_pieces<IdPlaces>(pieces, num_read, [&](IdPlaces& table, const RowPiece& piece) {
+  const bool good = all_pieces<IdPlaces>(pieces, num_read, [&](IdPlaces& table, const ResultRows& piece) {
     const Lookup& lookup = lookups[piece.result];
     if (!lookup.query_lists.hold(piece.first, piece.last) || !lookup.key_lists.hold(piece.first, piece.last)) return false;
     look_up(lookup, piece, table);

@@ -1,6 +1,5 @@
 #include "core/overlap_rows.h"
 
-#include "ops/kept_output.h"
 #include "ops/list_access.h"
 
 namespace sparrow {
@@ -26,7 +25,7 @@ std::vector<Tensor> overlap_rows_cpu(std::vector<Tensor> a, std::vector<Tensor> 
   std::vector<Pair> pairs(num_results);
   std::vector<Tensor> out;
   out.reserve(num_results);
-  std::vector<RowPiece> pieces;
+  std::vector<ResultRows> pieces;
   int64_t num_read = 0;
   for (int64_t result = 0; result < num_results; ++result) {
     STD_TORCH_CHECK(kind[result] >= 0 && kind[result] < kNumOverlaps, "columns: result ", result, " has kind ", kind[result],
@@ -40,12 +39,12 @@ std::vector<Tensor> overlap_rows_cpu(std::vector<Tensor> a, std::vector<Tensor> 
             nullptr};
     STD_TORCH_CHECK(pair.a_lists.num_rows == pair.b_lists.num_rows, "result ", result, ": a has ", pair.a_lists.num_rows, " rows, b ",
                     pair.b_lists.num_rows);
-    out.push_back(empty_kept<float>({pair.a_lists.num_rows}, columns));
-    pair.out = output<float>(out.back(), "out");
-    add_pieces(result, pair.a_lists.num_rows, pieces);
+    out.push_back(list_output<float>(pair.a_lists.num_rows, columns));
+    pair.out = static_cast<float*>(out.back().mutable_data_ptr());
+    add_result_rows(result, pair.a_lists.num_rows, pieces);
     num_read += pair.a_lists.num_values + pair.b_lists.num_values;
   }
-  const bool good = all_pieces<IdPlaces>(pieces, num_read, [&](IdPlaces& table, const RowPiece& piece) {
+  const bool good = all_pieces<IdPlaces>(pieces, num_read, [&](IdPlaces& table, const ResultRows& piece) {
     const Pair& pair = pairs[piece.result];
     if (!pair.a_lists.hold(piece.first, piece.last) || !pair.b_lists.hold(piece.first, piece.last)) return false;
     overlap_rows(pair.kind, pair.a, pair.a_lists, pair.b, pair.b_lists, piece.first, piece.last, table, pair.out);

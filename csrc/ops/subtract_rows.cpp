@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "ops/kept_output.h"
 #include "ops/list_access.h"
 
 namespace sparrow {
@@ -22,7 +21,7 @@ struct Subtraction {
 };
 
 template <typename A, typename B>
-bool subtract_piece(const Subtraction& of, const RowPiece& piece) {
+bool subtract_piece(const Subtraction& of, const ResultRows& piece) {
   const auto* a = static_cast<const A*>(of.a);
   const auto* b = static_cast<const B*>(of.b);
   auto* out = static_cast<Difference<A, B>*>(of.out);
@@ -101,7 +100,7 @@ std::vector<Tensor> subtract_rows_cpu(std::vector<Tensor> a, std::vector<Tensor>
   std::vector<Subtraction> subtractions(num_results);
   std::vector<Tensor> out;
   out.reserve(num_results);
-  std::vector<RowPiece> pieces;
+  std::vector<ResultRows> pieces;
   int64_t num_made = 0;
   for (int64_t result = 0; result < num_results; ++result) {
     check_values(a[result], {"a", "result", result});
@@ -117,13 +116,13 @@ std::vector<Tensor> subtract_rows_cpu(std::vector<Tensor> a, std::vector<Tensor>
           nullptr};
     check_layout(of, result);
     with_types(of.a_type, of.b_type, [&](auto of_a, auto of_b) {
-      out.push_back(empty_kept<Difference<decltype(of_a), decltype(of_b)>>({of.lists().num_values}, columns));
+      out.push_back(list_output<Difference<decltype(of_a), decltype(of_b)>>(of.lists().num_values, columns));
     });
     of.out = out.back().mutable_data_ptr();
-    add_pieces(result, of.lists().num_rows, pieces);
+    add_result_rows(result, of.lists().num_rows, pieces);
     num_made += of.lists().num_values;
   }
-  const bool good = all_pieces<NoScratch>(pieces, num_made, [&](NoScratch&, const RowPiece& piece) {
+  const bool good = all_pieces<NoScratch>(pieces, num_made, [&](NoScratch&, const ResultRows& piece) {
     const Subtraction& of = subtractions[piece.result];
     if (!of.lists().hold(piece.first, piece.last) || !has_equal_offsets(of, piece.first, piece.last)) return false;
     return with_types(of.a_type, of.b_type,

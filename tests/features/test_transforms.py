@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from features.columns import LAYOUTS, NESTED, column_of, mapped, rows_in, rows_of, same, strings_of, tensors_of
 from sparrow.errors import DataError
 from sparrow.features import Feature, FeatureEngine
-from sparrow.ops.farm_hash.reference import fingerprint
+from sparrow.ops.hashes import fingerprint
 from sparrow.types import Batch, Column, Ragged
 from tests_support import ids as any_id
 

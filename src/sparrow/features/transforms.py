@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, DataError, did_you_mean
-from sparrow.ops.bucketize.op import bucketize
-from sparrow.ops.farm_hash.op import farm_hash, farm_hash_ints
-from sparrow.ops.unsigned_mod.op import unsigned_mod
+from sparrow.ops.map_values import steps
+from sparrow.ops.map_values.op import map_values
 from sparrow.types import Column, Ragged
 
 
@@ -156,11 +155,11 @@ class Hash:
         if isinstance(column, Ragged) and column.is_bytes:
             if column.weights is not None:
                 raise context.error("hash makes one id a string, which cannot carry the weights of its bytes")
-            hashes = farm_hash(column.values.contiguous(), column.offsets[-1].contiguous())
+            hashes = _mapped(column.values, steps.HashBytes(self.algorithm), column.offsets[-1])
             # The byte level is gone: one string a row is now one id a row.
             return hashes if len(column.offsets) == 1 else Ragged(hashes, column.offsets[:-1])
         values = _ids(column, "hash", context)
-        return _with_values(column, farm_hash_ints(_flat(values)).reshape(values.shape))
+        return _with_values(column, _mapped(values, steps.HashInts(self.algorithm)).reshape(values.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,7 @@ class Mod:
 
     def apply(self, column: Column, context: Context) -> Column:
         values = _ids(column, "mod", context)
-        return _with_values(column, unsigned_mod(_flat(values), int(self.divisor)).reshape(values.shape))
+        return _with_values(column, _mapped(values, steps.Mod(int(self.divisor))).reshape(values.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +207,7 @@ class Bucketize:
 
     def apply(self, column: Column, context: Context) -> Column:
         values = _numbers(column, "bucketize", context)
-        ids = bucketize(_flat(values), torch.tensor(self.boundaries, dtype=torch.float64, device=values.device))
-        return _with_values(column, ids.reshape(values.shape))
+        return _with_values(column, _mapped(values, steps.Bucketize(self.boundaries)).reshape(values.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +243,12 @@ def _is_finite(value: float) -> bool:
         return math.isfinite(value)
     except OverflowError:  # an integer no float64 holds
         return False
+
+
+def _mapped(values: Tensor, step: steps.Step, offsets: Tensor | None = None) -> Tensor:
+    chain = steps.Chain(0, steps=(step,)) if offsets is None else steps.Chain(0, 0, steps.Source.BYTES, (step,))
+    packed = steps.pack([chain], [values.dtype])
+    return map_values([_flat(values)], [] if offsets is None else [offsets.contiguous()], packed)[0][0]
 
 
 def _flat(values: Tensor) -> Tensor:

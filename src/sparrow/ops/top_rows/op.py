@@ -5,7 +5,9 @@ from torch import Tensor
 
 from sparrow.ops import library
 
-library.define("top_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor columns) -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)")
+library.define(
+    "top_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor columns) -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)"
+)
 
 
 @library.shape_function("top_rows")

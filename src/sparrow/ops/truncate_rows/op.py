@@ -5,7 +5,9 @@ from torch import Tensor
 
 from sparrow.ops import library
 
-library.define("truncate_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor columns) -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)")
+library.define(
+    "truncate_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor columns) -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)"
+)
 
 # What `columns` says by number: the side that is kept; where empty lists are added.
 HEAD, TAIL = range(2)

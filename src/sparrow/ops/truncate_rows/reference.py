@@ -1,5 +1,7 @@
 """What truncate_rows does, list by list."""
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -49,7 +51,7 @@ def _cut(levels: list[Tensor], level: int, length: int, kept: int, added: int) -
 
 def _bounds(offsets: Tensor) -> list[tuple[int, int]]:
     ends = offsets.tolist()
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(itertools.pairwise(ends))
 
 
 def _offsets(lengths: list[int]) -> Tensor:

@@ -5,7 +5,9 @@ from torch import Tensor
 
 from sparrow.ops import library
 
-library.define("unique_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor columns) -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)")
+library.define(
+    "unique_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor columns) -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)"
+)
 
 # What `columns` says by number: the weight of an item that occurs several times.
 FIRST, SUM = range(2)
