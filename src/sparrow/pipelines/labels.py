@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import DataError
-from sparrow.ops.farm_hash.op import farm_hash
+from sparrow.features import Feature, FeatureEngine
 from sparrow.types import Batch, Ragged
 
 
@@ -45,8 +45,7 @@ def groups_of(batch: Batch, column: str) -> Tensor:
     """
     stored, sample_to_row = batch[column], batch.group_of(column).sample_to_row
     if isinstance(stored, Ragged) and stored.is_bytes:
-        hashes = farm_hash(stored.values.contiguous(), stored.offsets[-1].contiguous())
-        stored = hashes if len(stored.offsets) == 1 else Ragged(hashes, stored.offsets[:-1])
+        stored = FeatureEngine([Feature(column).select(column).hash("farm")])(batch)[column]
     if isinstance(stored, Ragged):
         lengths = stored.lengths()
         wrong = lengths != 1
