@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import itertools
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +13,8 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+
+from tests_support import run_python
 
 DTYPES = [torch.uint8, torch.int8, torch.bool, torch.int16, torch.bfloat16, torch.int32, torch.float32, torch.int64, torch.float64]
 
@@ -49,12 +55,20 @@ class Columns:
         self.values: list[Tensor] = []
         self.weights: list[Tensor] = []
         self.offsets: list[Tensor] = []
+        self.num_levels: list[int] = []
 
     def add(self, nested: list[Any], num_levels: int, dtype: torch.dtype, *, weighted: bool = True) -> None:
         pairs, offsets = flat(nested, num_levels)
         self.values.append(torch.tensor([value for value, _ in pairs], dtype=torch.int64).to(dtype))
         self.weights.append(torch.tensor([weight for _, weight in pairs] if weighted else [], dtype=torch.float32))
         self.offsets += offsets
+        self.num_levels.append(num_levels)
+
+    @property
+    def innermost(self) -> list[Tensor]:
+        """The innermost offsets of each column."""
+        ends = itertools.accumulate(self.num_levels)
+        return [self.offsets[end - 1] for end in ends]
 
     @property
     def lists(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -110,4 +124,40 @@ def large_columns(num_columns: int, num_rows: int, mean: int, *, seed: int = 1) 
         columns.values.append(known[torch.randint(0, known.numel(), (total,), generator=generator)])
         columns.weights.append(torch.randint(-9, 9, (total,), generator=generator).float())
         columns.offsets.append(offsets)
+        columns.num_levels.append(1)
     return columns
+
+
+def random_columns(seed: int, num_columns: int, dtypes: list[torch.dtype]) -> Columns:
+    """Return columns of 1 to 3 levels, some without weights; some have no rows, and some no items."""
+    dice = random.Random(seed)
+    columns = Columns()
+
+    def nested(num_levels: int) -> Any:
+        if num_levels < 0:
+            return dice.randrange(5), dice.choice([0.0, -0.0, 1.0, -1.0, 0.5, float("inf"), -float("inf"), float("nan"), 1e-45])
+        return [nested(num_levels - 1) for _ in range(dice.choice([0, 1, 2, 3, 7]))]
+
+    for position in range(num_columns):
+        num_levels = dice.randint(1, 3)
+        columns.add(nested(num_levels), num_levels, dtypes[position % len(dtypes)], weighted=dice.random() < 0.7)
+    return columns
+
+
+# The interpreter runs where TRITON_INTERPRET is set before triton is imported; compilation where it is not: a process each.
+_INTERPRETED = """
+import base64, importlib, io, sys, torch
+name, cases = torch.load(io.BytesIO(base64.b64decode(sys.stdin.read())))
+body = getattr(importlib.import_module(f"sparrow.ops.{name}.triton"), name)
+out = io.BytesIO()
+torch.save([body(*case) for case in cases], out)
+print(base64.b64encode(out.getvalue()).decode())
+"""
+
+
+def interpreted(name: str, cases: list[tuple[Any, ...]]) -> list[Any]:
+    """Return what the Triton body of operator `name` returns for the arguments of each case, run by Triton's interpreter."""
+    held = io.BytesIO()
+    torch.save([name, cases], held)
+    answer = run_python(_INTERPRETED, stdin=base64.b64encode(held.getvalue()).decode(), TRITON_INTERPRET="1")
+    return torch.load(io.BytesIO(base64.b64decode(answer)))

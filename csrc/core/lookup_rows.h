@@ -26,7 +26,7 @@ void for_first_keys(const int64_t* queries, const RowLists& query_lists, const i
     } else {
       const IdList asked{queries + query, num_queries, query_lists.num_values - query};
       for_id_runs(asked, [&](int64_t at, int64_t lanes, const int64_t* ids, auto vectors) {
-        int64_t place[kIdsAtOnce];
+        int64_t place[decltype(vectors)::value * kIdLanes];
         first_places<decltype(vectors)::value>(ids, keys + key, num_keys, place);
         for (int64_t lane = 0; lane < lanes; ++lane) take(query + at + lane, key, place[lane]);
       });

@@ -12,6 +12,7 @@
 
 #include "core/bucketize.h"
 #include "core/farm_hash.h"
+#include "core/farm_strings.h"
 #include "core/half.h"
 #include "core/log.h"
 #include "core/murmur_hash.h"
@@ -116,7 +117,7 @@ class Block {
     switch (chain.source) {
       case Source::kValues: load(value + first); break;
       case Source::kRows: load_rows(value, chain.offsets + first, chain.steps[0]); break;
-      case Source::kBytes: bytes_ = {static_cast<const uint8_t*>(chain.values), chain.offsets + first}; break;
+      case Source::kBytes: bytes_ = {static_cast<const uint8_t*>(chain.values), chain.num_values, chain.offsets + first}; break;
     }
     for (step_ = 0; step_ < static_cast<int64_t>(chain.steps.size()); ++step_) apply(chain.steps[step_]);
     store(chain, first);
@@ -128,6 +129,7 @@ class Block {
  private:
   struct Strings {
     const uint8_t* bytes;
+    int64_t num_bytes;
     const int64_t* offsets;
   };
 
@@ -259,7 +261,7 @@ class Block {
         numbers_[i] = to == ColumnType::kFloat32 ? static_cast<double>(static_cast<float>(ids_[i])) : static_cast<double>(ids_[i]);
     } else if (to == ColumnType::kFloat32) {
       refuse_where(
-          [this](int64_t i) { return std::abs(numbers_[i]) < kInfinity && std::abs(static_cast<float>(numbers_[i])) >= kInfinity; });
+          [this](int64_t i) { return (std::abs(numbers_[i]) < kInfinity) & (std::abs(static_cast<float>(numbers_[i])) >= kInfinity); });
       for (int64_t i = 0; i < size_; ++i) numbers_[i] = static_cast<double>(static_cast<float>(numbers_[i]));
     }
     type_ = to;
@@ -267,7 +269,7 @@ class Block {
 
   void cast_to_ids() {
     if (type_ == ColumnType::kInt64) return;
-    const auto fits = [](double x) { return x >= -0x1p63 && x < 0x1p63 && x == std::trunc(x); };
+    const auto fits = [](double x) { return (x >= -0x1p63) & (x < 0x1p63) & (x == std::trunc(x)); };
     refuse_where([&](int64_t i) { return !fits(numbers_[i]); });
     for (int64_t i = 0; i < size_; ++i) ids_[i] = fits(numbers_[i]) ? static_cast<int64_t>(numbers_[i]) : 0;
     type_ = ColumnType::kInt64;
@@ -287,7 +289,10 @@ class Block {
   }
 
   void hash_strings(HashCode code) {
-    for (int64_t i = 0; i < size_; ++i) ids_[i] = static_cast<int64_t>(hash_bytes(code, string(i), string_size(i)));
+    if (code == HashCode::kFarm)
+      farm::fingerprints(bytes_.bytes, bytes_.num_bytes, bytes_.offsets, size_, ids_);
+    else
+      for (int64_t i = 0; i < size_; ++i) ids_[i] = static_cast<int64_t>(hash_bytes(code, string(i), string_size(i)));
     type_ = ColumnType::kInt64;
   }
 
@@ -310,8 +315,9 @@ class Block {
 
   void find_strings(const Step& step) {
     const BytesVocabulary vocabulary(step.table);
+    farm::fingerprints(bytes_.bytes, bytes_.num_bytes, bytes_.offsets, size_, ids_);
     for (int64_t i = 0; i < size_; ++i) {
-      const uint64_t hash = farm::fingerprint(string(i), string_size(i));
+      const auto hash = static_cast<uint64_t>(ids_[i]);
       ids_[i] = known_or_not(step, vocabulary.find(hash, string(i), static_cast<int64_t>(string_size(i))), hash, vocabulary.num_keys(), i);
     }
     type_ = ColumnType::kInt64;

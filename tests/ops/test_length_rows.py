@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.library import opcheck
 
-from ragged_columns import assert_same, flat, large_columns, rows, same_for_threads, table
+from ragged_columns import assert_same, flat, interpreted, large_columns, random_columns, rows, same_for_threads, table
 from sparrow.ops.length_rows import reference
 from sparrow.ops.length_rows.op import length_rows
 
@@ -38,6 +38,15 @@ def test_many_columns_of_many_rows() -> None:
     columns = large_columns(5, 20_000, 3)
     got = same_for_threads(lambda: length_rows(columns.offsets, table([(1, 0)] * 5, 2)))
     assert_same(got, [offsets.diff() for offsets in columns.offsets])
+
+
+def test_triton_body_in_the_interpreter() -> None:
+    pytest.importorskip("triton", reason="triton is not installed: its body cannot run")
+    columns = random_columns(0, 12, [torch.int64])
+    cases = [(columns.offsets, table([(levels, position % levels) for position, levels in enumerate(columns.num_levels)], 2))]
+    cases += [([torch.tensor([0])], table([(1, 0)], 2)), (large_columns(2, 3000, 2).offsets, table([(1, 0)] * 2, 2))]
+    for got, case in zip(interpreted("length_rows", cases), cases, strict=True):
+        assert_same(got, reference.length_rows(*case))
 
 
 def test_opcheck() -> None:

@@ -8,9 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.library import opcheck
 
-from ragged_columns import DTYPES, Columns, assert_same, items, large_columns, rows, same_for_threads, table
+from ragged_columns import (
+    DTYPES,
+    Columns,
+    assert_same,
+    interpreted,
+    items,
+    large_columns,
+    random_columns,
+    rows,
+    same_for_threads,
+    table,
+)
 from sparrow.ops.pad_rows import reference
-from sparrow.ops.pad_rows.op import HEAD, LEFT, RIGHT, TAIL, pad_rows, padding_bits
+from sparrow.ops.pad_rows.op import pad_rows, padding_bits
+from sparrow.ops.row_options import HEAD, LEFT, RIGHT, TAIL
 
 ITEMS = items(st.integers(0, 100))
 
@@ -44,7 +56,7 @@ def padded_columns(draw: st.DrawFn) -> tuple[Columns, list[list[int]], list[torc
     return columns, parameters, expected, masks
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(padded_columns())
 def test_lists_are_padded(drawn: tuple[Columns, list[list[int]], list[torch.Tensor], list[torch.Tensor]]) -> None:
     columns, parameters, expected, masks = drawn
@@ -80,6 +92,23 @@ def test_padding_of_any_dtype() -> None:
             [torch.zeros(0, dtype=dtype)], [torch.tensor([0, 0])], table([(1, 2, 0, 0, 0, 0, padding_bits(padding, dtype))], 7)
         )
         assert torch.equal(out, torch.tensor([padding, padding], dtype=dtype))
+
+
+def test_triton_body_in_the_interpreter() -> None:
+    pytest.importorskip("triton", reason="triton is not installed: its body cannot run")
+    cases = []
+    for seed in range(4):
+        columns = random_columns(seed, 12, DTYPES)
+        parameters = [
+            (num_levels, *((seed + position + level) % 4 for level in range(3)), seed % 2, position % 2, position % 2)
+            for position, num_levels in enumerate(columns.num_levels)
+        ]
+        cases.append((columns.values, columns.offsets, table(parameters, 7), False))
+        cases.append(([], columns.offsets, table(parameters, 7), True))
+    large = large_columns(2, 300, 8)
+    cases.append((large.values, large.offsets, table([(1, 8, 0, 0, 0, 0, -3), (1, 9, 0, 0, 1, 1, 2**62)], 7), False))
+    for got, case in zip(interpreted("pad_rows", cases), cases, strict=True):
+        assert_same(got, reference.pad_rows(*case))
 
 
 def test_opcheck() -> None:

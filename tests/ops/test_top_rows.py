@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.library import opcheck
 
-from ragged_columns import DTYPES, Columns, assert_same, items, large_columns, rows, same_for_threads, table
+from ragged_columns import (
+    DTYPES,
+    Columns,
+    assert_same,
+    interpreted,
+    items,
+    large_columns,
+    random_columns,
+    rows,
+    same_for_threads,
+    table,
+)
 from sparrow.ops.top_rows import reference
 from sparrow.ops.top_rows.op import top_rows
 
@@ -40,7 +51,7 @@ def ranked_columns(draw: st.DrawFn) -> tuple[Columns, list[int], Columns]:
     return columns, parameters, expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ranked_columns())
 def test_the_greatest_are_kept(drawn: tuple[Columns, list[int], Columns]) -> None:
     columns, parameters, expected = drawn
@@ -70,6 +81,23 @@ def test_long_lists_of_equal_weights() -> None:
     weights[::7] = -0.0
     got = top_rows([torch.arange(count)], [weights], [torch.tensor([0, count])], table([1000], 1))
     assert_same(got, ([torch.arange(1000)], [weights[:1000]], [torch.tensor([0, 1000])]))
+
+
+def test_triton_body_in_the_interpreter() -> None:
+    pytest.importorskip("triton", reason="triton is not installed: its body cannot run")
+    cases = []
+    for seed in range(4):
+        columns = random_columns(seed, 12, DTYPES)
+        offsets = columns.innermost
+        weights = [
+            torch.arange(one.numel()) % 3 - 1.0 if weight.numel() == 0 else weight
+            for one, weight in zip(columns.values, columns.weights, strict=True)
+        ]
+        cases.append((columns.values, weights, offsets, table([(seed + position) % 5 for position in range(12)], 1)))
+    large = large_columns(2, 300, 10)
+    cases += [(*large.lists, table([4, 1], 1)), ([torch.arange(0)], [torch.empty(0)], [torch.tensor([0])], table([4], 1))]
+    for got, case in zip(interpreted("top_rows", cases), cases, strict=True):
+        assert_same(got, reference.top_rows(*case))
 
 
 def test_opcheck() -> None:

@@ -8,9 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.library import opcheck
 
-from ragged_columns import DTYPES, Columns, assert_same, flat, items, large_columns, rows, same_for_threads, table
+from ragged_columns import (
+    DTYPES,
+    Columns,
+    assert_same,
+    flat,
+    interpreted,
+    items,
+    large_columns,
+    random_columns,
+    rows,
+    same_for_threads,
+    table,
+)
+from sparrow.ops.row_options import ADDED_AT_BEGINNING, ADDED_AT_END, HEAD, NOT_ADDED, TAIL
 from sparrow.ops.truncate_rows import reference
-from sparrow.ops.truncate_rows.op import ADDED_AT_BEGINNING, ADDED_AT_END, HEAD, NOT_ADDED, TAIL, truncate_rows
+from sparrow.ops.truncate_rows.op import truncate_rows
 
 ITEMS = items(st.integers(0, 100))
 
@@ -40,7 +53,7 @@ def cut_columns(draw: st.DrawFn) -> tuple[Columns, list[tuple[int, ...]], list[A
     return columns, parameters, expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cut_columns())
 def test_lists_are_cut(drawn: tuple[Columns, list[tuple[int, ...]], list[Any]]) -> None:
     columns, parameters, expected = drawn
@@ -98,6 +111,24 @@ def test_nothing_is_mutated_or_shared() -> None:
         for tensor in tensors:
             tensor.zero_()
     assert_same(columns.lists, before)
+
+
+def test_triton_body_in_the_interpreter() -> None:
+    pytest.importorskip("triton", reason="triton is not installed: its body cannot run")
+    cases = []
+    for seed in range(4):
+        columns = random_columns(seed, 12, DTYPES)
+        parameters = []
+        for position, num_levels in enumerate(columns.num_levels):
+            level = position % num_levels
+            added = (seed + position) % 3 if level < num_levels - 1 else NOT_ADDED
+            parameters.append((num_levels, level, (seed + position) % 4, seed % 2, added))
+        cases.append((*columns.lists, table(parameters, 5)))
+    large = large_columns(2, 1500, 4)
+    cases.append((*large.lists, table([(1, 0, 3, HEAD, 0), (1, 0, 5, TAIL, 0)], 5)))
+    cases.append((large.values, [], large.offsets, table([(1, 0, 0, HEAD, 0), (1, 0, 2**40, TAIL, 0)], 5)))
+    for got, case in zip(interpreted("truncate_rows", cases), cases, strict=True):
+        assert_same(got, reference.truncate_rows(*case))
 
 
 def test_opcheck() -> None:

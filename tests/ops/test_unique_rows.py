@@ -10,9 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.library import opcheck
 
-from ragged_columns import Columns, assert_same, items, large_columns, rows, same_for_threads, table
+from ragged_columns import (
+    Columns,
+    assert_same,
+    interpreted,
+    items,
+    large_columns,
+    random_columns,
+    rows,
+    same_for_threads,
+    table,
+)
+from sparrow.ops.row_options import FIRST, SUM
 from sparrow.ops.unique_rows import reference
-from sparrow.ops.unique_rows.op import FIRST, SUM, unique_rows
+from sparrow.ops.unique_rows.op import unique_rows
 from tests_support import ADVERSARIAL_IDS
 
 WEIGHTS = st.floats(-1e6, 1e6, width=32)
@@ -49,7 +60,7 @@ def repeating_columns(draw: st.DrawFn) -> tuple[Columns, list[int], Columns]:
     return columns, parameters, expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(repeating_columns())
 def test_the_first_are_kept(drawn: tuple[Columns, list[int], Columns]) -> None:
     columns, parameters, expected = drawn
@@ -58,9 +69,9 @@ def test_the_first_are_kept(drawn: tuple[Columns, list[int], Columns]) -> None:
 
 
 @pytest.mark.parametrize("policy", [FIRST, SUM])
-@pytest.mark.parametrize("mean", [5, 20, 300])
-def test_many_columns_of_many_rows(mean: int, policy: int) -> None:
-    columns = large_columns(3, 2500, mean)
+@pytest.mark.parametrize("mean, num_rows", [(3, 5000), (20, 2100), (300, 200)])
+def test_many_columns_of_many_rows(mean: int, num_rows: int, policy: int) -> None:
+    columns = large_columns(3, num_rows, mean)
     values, weights, offsets = same_for_threads(lambda: unique_rows(*columns.lists, table([policy] * 3, 1)))
     for column, bounds in enumerate(columns.offsets):
         ends, items_of, weights_of = bounds.tolist(), columns.values[column].tolist(), columns.weights[column].tolist()
@@ -87,6 +98,26 @@ def test_weights_are_optional() -> None:
     assert_same((some[0], some[1][1:], some[2]), (weighted[0], weighted[1][1:], weighted[2]))
     assert_same(none, (weighted[0], [], weighted[2]))
     assert some[1][0].numel() == 0
+
+
+def test_triton_body_in_the_interpreter() -> None:
+    pytest.importorskip("triton", reason="triton is not installed: its body cannot run")
+    cases = []
+    for seed in range(4):
+        columns = random_columns(seed, 12, list(INTEGERS))
+        # Sums whose value depends on the order of the additions.
+        weights = [(weight.nan_to_num(0.1, 3e7, -3e7) + 1 / 3) for weight in columns.weights]
+        offsets = columns.innermost
+        cases.append((columns.values, weights, offsets, table([(seed + position) % 2 for position in range(12)], 1)))
+    large = large_columns(2, 300, 10)
+    cases += [
+        (*large.lists, table([SUM, FIRST], 1)),
+        (large.values, [], large.offsets, table([SUM, FIRST], 1)),
+        ([torch.arange(0)], [], [torch.tensor([0])], table([FIRST], 1)),
+        ([torch.tensor(ADVERSARIAL_IDS * 2)], [], [torch.tensor([0, 2 * len(ADVERSARIAL_IDS)])], table([FIRST], 1)),
+    ]
+    for got, case in zip(interpreted("unique_rows", cases), cases, strict=True):
+        assert_same(got, reference.unique_rows(*case))
 
 
 def test_opcheck() -> None:

@@ -6,10 +6,7 @@ from torch import Tensor
 from sparrow.ops import library
 
 library.define("pad_rows(Tensor[] values, Tensor[] offsets, Tensor columns, bool mask=False) -> Tensor[]")
-
-# What `columns` says by number: the elements of a longer list that are kept; the side on which a shorter one is filled.
-HEAD, TAIL = range(2)
-RIGHT, LEFT = range(2)
+library.triton_body("pad_rows", "sparrow.ops.pad_rows.triton")
 
 
 @library.shape_function("pad_rows")
@@ -32,7 +29,7 @@ def pad_rows(values: list[Tensor], offsets: list[Tensor], columns: Tensor, mask:
     Args:
         values: a tensor [N] a column, of any dtype of 1, 2, 4 or 8 bytes. For a mask, these or no tensors at all.
         offsets: int64, all levels of column 0, outermost first, then of column 1, ...
-        columns: int64 [C, 7] on the CPU, a row a column: number of levels, 1 to 3; length of the lists of level 0, 1 and 2 (those of levels
+        columns: int64 [C, 7] on the CPU, a row a column, names in `row_options`: number of levels, 1 to 3; length of the lists of level 0, 1 and 2 (those of levels
             it does not have are not looked at); elements kept of longer lists (0: `HEAD`, 1: `TAIL`); side on which shorter ones are filled
             (0: `RIGHT`, 1: `LEFT`); padding, by its bits (`padding_bits`).
         mask: instead of the items, say where they are: float32 1 where an item is, 0 where padding is.
@@ -41,6 +38,6 @@ def pad_rows(values: list[Tensor], offsets: list[Tensor], columns: Tensor, mask:
         [rows, length, ...]. A missing list is padding throughout.
 
     Raises RuntimeError naming argument and column. Nothing is mutated. Cost: a pass over the offsets, a read of the items kept and a write of
-    the output; columns and runs of rows are shared among threads.
+    the output; columns and runs of rows are shared among threads. On CUDA offsets are trusted, and nobody waits for the device.
     """
     return torch.ops.sparrow.pad_rows.default(values, offsets, columns, mask)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sparrow.ops.pad_rows.op import LEFT, TAIL
+from sparrow.ops.row_options import LEFT, TAIL
 
 
 def pad_rows(values: list[Tensor], offsets: list[Tensor], columns: Tensor, mask: bool = False) -> list[Tensor]:

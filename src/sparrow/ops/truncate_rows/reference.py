@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from sparrow.ops.truncate_rows.op import ADDED_AT_BEGINNING, NOT_ADDED, TAIL
+from sparrow.ops.row_options import ADDED_AT_BEGINNING, NOT_ADDED, TAIL
 
 # The number of an empty list that was added.
 _EMPTY = -1

@@ -8,9 +8,7 @@ from sparrow.ops import library
 library.define(
     "unique_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor columns) -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)"
 )
-
-# What `columns` says by number: the weight of an item that occurs several times.
-FIRST, SUM = range(2)
+library.triton_body("unique_rows", "sparrow.ops.unique_rows.triton")
 
 
 @library.shape_function("unique_rows")
@@ -34,13 +32,14 @@ def unique_rows(
         values: a tensor [N] a column, of an integer dtype; N below 2^32 - 1.
         weights: a float32 tensor [N] a column, empty where the column has none; or no tensors at all where no column has.
         offsets: int64 [lists + 1], the innermost level of each column. Levels above stay true of what is returned.
-        columns: int64 [C, 1] on the CPU: the weight of an item that occurs several times is that of its first occurrence (0: `FIRST`) or the
+        columns: int64 [C, 1] on the CPU, names in `row_options`: the weight of an item that occurs several times is that of its first occurrence (0: `FIRST`) or the
             sum of all, added in order of position in float32 (1: `SUM`).
 
     Returns values, weights and offsets of what is kept, as the arguments.
 
     Raises RuntimeError naming argument and column. Nothing is mutated.
     Cost: a probe of a table of 16 to 32 bytes an item of the list (up to 12 items are compared with one another), and two copies of what is
-    kept; columns and runs of lists are shared among threads.
+    kept; columns and runs of lists are shared among threads. On CUDA all items are sorted twice; offsets are trusted, and the call waits for
+    the device once, to learn how large its outputs are.
     """
     return torch.ops.sparrow.unique_rows.default(values, weights, offsets, columns)

@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from sparrow.ops.unique_rows.op import SUM
+from sparrow.ops.row_options import SUM
 
 
 def unique_rows(
