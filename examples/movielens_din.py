@@ -40,31 +40,43 @@ from sparrow.pipelines import Trainer, seed_everything
 FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
 PARTS = ("train", "validation", "test")
 CUTS = (0.7, 0.8)  # of the rows, in order of time: where validation and test begin
-KEPT = 50  # ratings of a history
+KEPT, HISTORY = 100, 50  # ratings of a history in the files, and those that models read
 SEEDS = (1, 2, 3)
 EPOCHS, BATCH_SIZE, LR = 2, 512, 2e-3  # chosen on the validation rows, for all models alike
 
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-PROFILE = ["age", "gender", "occupation"]
+MINUTE, HOUR, DAY = 60, 3600, 86400
+GENRES = [
+    "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Film-Noir", "Horror",
+    "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western", "unknown",
+]  # fmt: skip
+PROFILE = ["age", "gender", "occupation", "past_length"]
 TARGET = ["item", "genres", "year"]
 CONTEXT = ["hour"]
-HISTORY: dict[str, str | None] = {"past_item": "item", "past_genres": "genres", "past_stars": None, "past_recency": None}
+SEQUENCE: dict[str, str | None] = {"past_item": "item", "past_genres": "genres", "past_stars": None, "past_recency": None}
 
 
 def features() -> list[Feature]:
-    """Ids as they are, words hashed, numbers as buckets."""
+    """All that models read, from columns as they are in the files."""
+
+    def past(name: str) -> Feature:
+        return Feature(name).select(name).truncate(HISTORY, keep="tail")
+
     return [
         Feature("age").select("age").bucketize([18, 25, 35, 45, 50, 56]),
-        Feature("gender").select("gender").hash("farm"),
+        Feature("gender").select("gender").vocabulary(["F", "M"]),
         Feature("occupation").select("occupation").hash("farm"),
+        Feature("past_length").select("past_item").length().bucketize([1, 5, 10, 20, 50]),
         Feature("item").select("item"),
-        Feature("genres").select("genres").hash("farm"),
+        Feature("genres").select("genres").vocabulary(GENRES),
         Feature("year").select("year").bucketize([1950, 1970, 1980, 1990, 1993, 1995, 1996, 1997, 1998]),
-        Feature("hour").select("second_of_day").bucketize([hour * HOUR for hour in range(1, 24)]),
-        Feature("past_item").select("past_item"),
-        Feature("past_genres").select("past_genres").hash("farm"),
-        Feature("past_stars").select("past_stars"),
-        Feature("past_recency").select("past_seconds").bucketize([MINUTE, 10 * MINUTE, HOUR, DAY, 7 * DAY, 30 * DAY]),
+        Feature("hour").select("timestamp").mod(DAY).quotient(HOUR),
+        past("past_item"),
+        past("past_genres").vocabulary(GENRES),
+        past("past_stars"),
+        Feature("past_recency")
+        .select("timestamp")
+        .time_difference(past("past_timestamp"))
+        .bucketize([MINUTE, 10 * MINUTE, HOUR, DAY, 7 * DAY, 30 * DAY]),
     ]
 
 
@@ -74,7 +86,7 @@ def build(name: str, seed: int) -> nn.Module:
     if name == "logistic regression":
         return LogisticRegression(features(), dense=[], sparse=[*names, "past_item", "past_stars"], combiner="mean", seed=seed)
     return DIN(
-        features(), dense=[], sparse=names, sequences=[HISTORY], dim=8, hidden=(64, 32), attention_hidden=(32,), combiner="mean",
+        features(), dense=[], sparse=names, sequences=[SEQUENCE], dim=8, hidden=(64, 32), attention_hidden=(32,), combiner="mean",
         pooling=POOLING[name], seed=seed,
     )  # fmt: skip
 
@@ -95,7 +107,7 @@ def prepare(source: Path, folder: Path) -> None:
             f"such as user_id:token), as the first argument, or put it into {knobs.data_folder()} (SPARROW_DATA names another)"
         )
     sizes = {name: (source / name).stat().st_size for name in FILES}
-    spec = {"source": sizes, "cuts": list(CUTS), "kept": KEPT, "format": 1}
+    spec = {"source": sizes, "cuts": list(CUTS), "kept": KEPT, "format": 2}
     mark = folder / "prepared.json"
     if mark.exists() and json.loads(mark.read_text()) == spec:
         print(f"1. data: already there: {folder}", flush=True)
@@ -140,15 +152,14 @@ def rows_of(ratings: pa.Table, movies: pa.Table, users: pa.Table) -> pa.Table:
             "label": pa.array(stars >= 4).cast(pa.int8()),
             "user": ratings["user_id"],
             "timestamp": when,
-            "second_of_day": when % int(DAY),
-            **{name: users[name].take(person) for name in PROFILE},
+            **{name: users[name].take(person) for name in ("age", "gender", "occupation")},
             "item": ratings["item_id"],
             "genres": genres,
             "year": years.take(movie),
             "past_item": past(ratings["item_id"].combine_chunks().take(pa.array(flat))),
             "past_genres": past(genres.take(pa.array(flat))),
             "past_stars": past(pa.array(stars[flat])),
-            "past_seconds": past(pa.array(when.repeat(lengths) - when[flat])),
+            "past_timestamp": past(pa.array(when[flat])),
         }
     )
 
@@ -232,7 +243,7 @@ def main() -> None:
 
 PROTOCOL = (
     "ratings in order of time: first 70% to train on, 10% to choose settings on, last 20% to test on, once;\n"
-    f"             liked = 4 or 5; a history is the user's newest {KEPT} ratings of earlier seconds"
+    f"             liked = 4 or 5; a history is the user's newest {HISTORY} ratings of earlier seconds"
 )
 
 
