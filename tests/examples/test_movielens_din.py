@@ -108,7 +108,7 @@ def test_absent_data_is_said(example: ModuleType, tmp_path: Path) -> None:
     ],
 )
 def test_a_difference_counts_where_it_exceeds_the_spread(example: ModuleType, differences: list[float], says: str) -> None:
-    assert says in example.verdict("GAUC", "mean pooling", differences)
+    assert says in example.verdict("DIN", "mean pooling", differences)
 
 
 def test_a_slice_of_the_real_data_runs(
@@ -124,7 +124,7 @@ def test_a_slice_of_the_real_data_runs(
             lines = [lines[0], *sorted(lines[1:], key=lambda line: int(line.split("\t")[3]))[:4000]]
         (tmp_path / "source" / name).write_text("".join(lines))
     monkeypatch.setattr(example, "SEEDS", (1, 2))
-    monkeypatch.setattr(example, "EPOCHS", 1)
+    monkeypatch.setattr(example, "SCHEDULE", dict.fromkeys(example.MODELS, (1, 1e-3, 0.5)))
     monkeypatch.setattr(example.sys, "argv", ["movielens_din.py", str(tmp_path / "source"), str(tmp_path / "work")])
     example.main()
     out = capsys.readouterr().out
