@@ -149,14 +149,19 @@ _INTERPRETED = """
 import base64, importlib, io, sys, torch
 name, cases = torch.load(io.BytesIO(base64.b64decode(sys.stdin.read())))
 body = getattr(importlib.import_module(f"sparrow.ops.{name}.triton"), name)
+def result_of(case):
+    try:
+        return body(*case)
+    except RuntimeError as error:
+        return str(error)
 out = io.BytesIO()
-torch.save([body(*case) for case in cases], out)
+torch.save([result_of(case) for case in cases], out)
 print(base64.b64encode(out.getvalue()).decode())
 """
 
 
 def interpreted(name: str, cases: list[tuple[Any, ...]]) -> list[Any]:
-    """Return what the Triton body of operator `name` returns for the arguments of each case, run by Triton's interpreter."""
+    """Return what the Triton body of operator `name` returns for each case, or the text of its error; run by Triton's interpreter."""
     held = io.BytesIO()
     torch.save([name, cases], held)
     answer = run_python(_INTERPRETED, stdin=base64.b64encode(held.getvalue()).decode(), TRITON_INTERPRET="1")

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from benchmarks.harness import Options, Result, interleaved, rate
 from benchmarks.ops.list_columns import NO_OFFSETS, NUM_COLUMNS, NUM_ROWS, dense_columns, list_columns, num_bytes
-from sparrow.ops.lookup_rows.op import ITEM, default_bits, lookup_rows
+from sparrow.ops.lookup_rows.answers import ITEM
+from sparrow.ops.lookup_rows.op import default_bits, lookup_rows
 
 # Few enough that a third of the queries find a key, and that (row, id) fits a word, which the peer sorts.
 NUM_IDS = 60

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from benchmarks.harness import Options, Result, interleaved, rate
 from benchmarks.ops.list_columns import NUM_COLUMNS, NUM_ROWS, list_columns, num_bytes
-from sparrow.ops.overlap_rows.op import KINDS, overlap_rows
+from sparrow.ops.overlap_rows.kinds import KINDS
+from sparrow.ops.overlap_rows.op import overlap_rows
 
 # Few enough that lists share ids, and that (row, id) fits a word, which the peer sorts.
 NUM_IDS = 60

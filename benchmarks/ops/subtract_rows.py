@@ -8,7 +8,8 @@ import torch
 
 from benchmarks.harness import Options, Result, interleaved, rate
 from benchmarks.ops.list_columns import NO_OFFSETS, NUM_COLUMNS, NUM_ROWS, dense_columns, list_columns, num_bytes
-from sparrow.ops.subtract_rows.op import ONE_A, subtract_rows
+from sparrow.ops.subtract_rows.layouts import ONE_A
+from sparrow.ops.subtract_rows.op import subtract_rows
 
 
 def run(options: Options) -> Iterable[Result]:

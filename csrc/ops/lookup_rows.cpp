@@ -5,7 +5,7 @@
 namespace sparrow {
 namespace {
 
-// What a result is; written in op.py, too.
+// What a result is; written in answers.py, too.
 enum Answer : int64_t { kItem, kPlace, kMatch, kNumAnswers };
 constexpr int64_t kColumnWidth = 2;  // answer, bits of the default
 
@@ -78,7 +78,7 @@ std::vector<Tensor> lookup_rows_cpu(std::vector<Tensor> queries, std::vector<Ten
                     lookup.query_lists.num_rows, " rows, keys ", lookup.key_lists.num_rows);
     STD_TORCH_CHECK(num_keys < IdPlaces::kNone, "keys of result ", result, " are ", num_keys, ", must be fewer than 2^32 - 1");
     STD_TORCH_CHECK(lookup.answer >= 0 && lookup.answer < kNumAnswers, "columns: result ", result, " asks for answer ", lookup.answer,
-                    ", must be 0 (item), 1 (place) or 2 (match)");
+                    ", must be from 0 to 2");
     if (lookup.answer == kItem) {
       const Tensor& item = items[result];
       STD_TORCH_CHECK(item.is_cpu() && item.is_contiguous(), "items of result ", result, " must be a contiguous CPU tensor");

@@ -7,7 +7,7 @@
 namespace sparrow {
 namespace {
 
-// Which of the two has one value a row; written in op.py, too.
+// Which of the two has one value a row; written in layouts.py, too.
 enum Layout : int64_t { kAligned, kOneB, kOneA, kNumLayouts };
 
 struct Subtraction {

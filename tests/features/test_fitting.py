@@ -156,13 +156,13 @@ def test_counting_has_a_limit() -> None:
 
 def test_what_cannot_be_fitted_is_named() -> None:
     feature = Feature("f").select("x").zscore()
-    with pytest.raises(ConfigError, match=r"feature 'f': learned_zscore is not fitted; write features = sparrow.features.fit"):
+    with pytest.raises(ConfigError, match=r"feature 'f': zscore is not fitted; write features = sparrow.features.fit"):
         FeatureEngine([feature])
     with pytest.raises(ConfigError, match="feature 'f', column 'x': zscore: 2 numbers without spread"):
         fit([feature], batches_of([[3.0, 3.0]]))
     with pytest.raises(ConfigError, match="feature 'f', column 'x': zscore: 0 numbers"):
         fit([feature], [])
-    with pytest.raises(DataError, match="feature 'f', column 'x', sample 0 of the batch: learned_zscore takes numbers"):
+    with pytest.raises(DataError, match="feature 'f', column 'x', sample 0 of the batch: zscore takes numbers"):
         fit([feature], [Batch.of({"x": strings_of("dense", [b"a"])})])
     with pytest.raises(DataError, match="takes strings or integers"):
         fit([Feature("f").select("x").vocabulary(min_count=1)], batches_of([[1.0]]))

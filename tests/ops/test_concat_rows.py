@@ -11,6 +11,7 @@ from torch.library import opcheck
 from row_lists_support import NO_OFFSETS, NO_WEIGHTS, assert_same, column_of, flat, given_offsets, offsets_of, random_column
 from sparrow.ops.concat_rows import reference
 from sparrow.ops.concat_rows.op import concat_rows
+from triton_support import check_that_kernels_compile, interpreted
 
 DTYPES = [torch.int64, torch.float32, torch.uint8, torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.float64, torch.bool]
 
@@ -133,3 +134,30 @@ def test_tracing_several_dtypes_is_refused():
 
     with FakeTensorMode(allow_non_fake_inputs=True), pytest.raises(NotImplementedError, match="trace one dtype"):
         concat_rows([torch.empty(2), torch.empty(2).double()], [NO_WEIGHTS] * 2, [NO_OFFSETS] * 2, torch.arange(3))
+
+
+def test_triton_body_in_the_interpreter(tmp_path):
+    """Several blocks of values and of rows, empty columns, every size of item."""
+    generator = torch.Generator().manual_seed(8)
+    (x, x_offsets), (y, y_offsets) = random_column(1100, 3, generator), random_column(1100, 2, generator)
+    dense, w = torch.arange(1100), torch.rand(y.numel(), generator=generator)
+    empty = torch.zeros(3, dtype=torch.int64)
+    calls = [
+        (
+            [x, y, dense, x.short(), y.short(), empty[:0], empty[:0].float(), x.to(torch.int8), dense.to(torch.int8), x.float()],
+            [NO_WEIGHTS, w, NO_WEIGHTS, NO_WEIGHTS, NO_WEIGHTS, NO_WEIGHTS, NO_WEIGHTS, NO_WEIGHTS, torch.rand(1100), NO_WEIGHTS],
+            [x_offsets, y_offsets, NO_OFFSETS, x_offsets, y_offsets, empty, NO_OFFSETS, x_offsets, NO_OFFSETS, x_offsets],
+            torch.tensor([0, 3, 5, 6, 7, 9, 10]),
+        ),
+        ([], [], [], torch.tensor([0])),
+        ([x, dense[:-1]], [NO_WEIGHTS] * 2, [x_offsets, NO_OFFSETS], torch.tensor([0, 2])),
+    ]
+    *answers, refused = interpreted("concat_rows", calls, tmp_path)
+    for got, call in zip(answers, calls, strict=False):
+        for mine, specified in zip(got, reference.concat_rows(*call), strict=True):
+            assert_same(mine, specified)
+    assert refused == "result 0: input 1 has 1099 rows, its first input has 1100"
+
+
+def test_triton_kernels_compile_for_real_targets():
+    check_that_kernels_compile("concat_rows", "concat_kernel", BLOCK_N=1024)

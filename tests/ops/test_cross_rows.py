@@ -15,6 +15,7 @@ from row_lists_support import NO_OFFSETS, NO_WEIGHTS, assert_same, column_of, fl
 from sparrow.ops.cross_rows import reference
 from sparrow.ops.cross_rows.op import cross_rows
 from sparrow.ops.hashes import murmur64a
+from triton_support import check_that_kernels_compile, interpreted
 
 WEIGHTS = st.floats(width=32, allow_nan=False)
 
@@ -181,3 +182,43 @@ def test_opcheck():
     arguments = _two(weights=[w, NO_WEIGHTS])
     opcheck(torch.ops.sparrow.cross_rows.default, tuple(arguments.values()))
     opcheck(torch.ops.sparrow.cross_rows.default, ([], [], [], torch.tensor([0])))
+
+
+def test_triton_body_in_the_interpreter(tmp_path):
+    """Several blocks of rows and of combinations, empty columns, three inputs, more ids than a call may make."""
+    generator = torch.Generator().manual_seed(8)
+    (x, x_offsets), (y, y_offsets) = random_column(1100, 3, generator), random_column(1100, 2, generator)
+    dense, w = torch.randint(0, 9, (1100,), generator=generator), torch.rand(y.numel(), generator=generator)
+    empty, many = torch.zeros(3, dtype=torch.int64), torch.zeros(70_000, dtype=torch.int64)
+    calls = [
+        (
+            [x, y, x, dense, y, dense, dense, empty[:0], empty[:1], empty[:0], empty[:0]],
+            [NO_WEIGHTS, w, NO_WEIGHTS, NO_WEIGHTS, w, *[NO_WEIGHTS] * 6],
+            [x_offsets, y_offsets, x_offsets, NO_OFFSETS, y_offsets, NO_OFFSETS, NO_OFFSETS, empty[:2], NO_OFFSETS, NO_OFFSETS, NO_OFFSETS],
+            torch.tensor([0, 2, 5, 7, 9, 11]),
+        ),
+        ([], [], [], torch.tensor([0])),
+        ([empty[:0]] * 2, [NO_WEIGHTS] * 2, [NO_OFFSETS] * 2, torch.tensor([0, 2])),
+        (
+            [x, many, many],
+            [NO_WEIGHTS] * 3,
+            [x_offsets, torch.tensor([0, 100, 100, 50_000, 70_000])] * 1 + [NO_OFFSETS],
+            torch.tensor([0, 3]),
+        ),
+        (
+            [dense, dense, many, many],
+            [NO_WEIGHTS] * 4,
+            [NO_OFFSETS, NO_OFFSETS, *[torch.tensor([0, 100, 100, 50_000, 70_000])] * 2],
+            torch.tensor([0, 2, 4]),
+        ),
+    ]
+    *answers, rows, many_ids = interpreted("cross_rows", calls, tmp_path)
+    for got, call in zip(answers, calls, strict=False):
+        for mine, specified in zip(got, reference.cross_rows(*call), strict=True):
+            assert_same(mine, specified)
+    assert rows == "result 0: input 1 has 4 rows, its first input has 1100"
+    assert many_ids.startswith("result 1 makes too many ids: with row 2 this call makes more than 2147483648")
+
+
+def test_triton_kernels_compile_for_real_targets():
+    check_that_kernels_compile("cross_rows", "count_kernel", "cross_kernel", BLOCK_N=1024)

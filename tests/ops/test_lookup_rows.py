@@ -8,8 +8,10 @@ from torch.library import opcheck
 
 from row_lists_support import NO_OFFSETS, assert_same, column_of, flat, given_offsets, random_column
 from sparrow.ops.lookup_rows import reference
-from sparrow.ops.lookup_rows.op import ITEM, MATCH, PLACE, default_bits, lookup_rows
+from sparrow.ops.lookup_rows.answers import ITEM, MATCH, PLACE
+from sparrow.ops.lookup_rows.op import default_bits, lookup_rows
 from tests_support import ids
+from triton_support import check_that_kernels_compile, interpreted
 
 DTYPES = [torch.int64, torch.float32, torch.uint8, torch.int16, torch.float16, torch.bfloat16, torch.float64, torch.int32]
 NO_ITEMS = torch.zeros(0, dtype=torch.int64)
@@ -157,3 +159,32 @@ def test_opcheck():
     opcheck(torch.ops.sparrow.lookup_rows.default, tuple(_one().values()))
     opcheck(torch.ops.sparrow.lookup_rows.default, tuple(_one(items=[NO_ITEMS], columns=torch.tensor([[MATCH, 0]])).values()))
     opcheck(torch.ops.sparrow.lookup_rows.default, ([], [], [], [], [], torch.zeros(0, 2, dtype=torch.int64)))
+
+
+def test_triton_body_in_the_interpreter(tmp_path):
+    """Several blocks of queries, every answer, every size of item, empty columns."""
+    generator = torch.Generator().manual_seed(8)
+    (x, x_offsets), (y, y_offsets) = random_column(1100, 3, generator, num_ids=3), random_column(1100, 5, generator, num_ids=3)
+    dense, item = torch.randint(-3, 3, (1100,), generator=generator), torch.randint(0, 100, (y.numel(),), generator=generator)
+    empty = torch.zeros(3, dtype=torch.int64)
+    results = [
+        *((x, x_offsets, y, y_offsets, item.to(dtype), [ITEM, default_bits(-7, dtype)]) for dtype in DTYPES if dtype != torch.uint8),
+        (dense, NO_OFFSETS, y, y_offsets, NO_ITEMS, [PLACE, 0]),
+        (x, x_offsets, dense, NO_OFFSETS, NO_ITEMS, [MATCH, 0]),
+        (empty[:0], NO_OFFSETS, empty[:0], empty[:1], NO_ITEMS, [MATCH, 0]),
+        (empty[:2], torch.tensor([0, 0, 2]), empty[:0], empty, torch.zeros(0), [ITEM, default_bits(2.5, torch.float32)]),
+    ]
+    *lists, columns = map(list, zip(*results, strict=True))
+    calls = [
+        (*lists, torch.tensor(columns)),
+        ([], [], [], [], [], torch.zeros(0, 2, dtype=torch.int64)),
+        tuple(_one(items=[torch.ones(3)]).values()),
+    ]
+    *answers, refused = interpreted("lookup_rows", calls, tmp_path)
+    for got, call in zip(answers, calls, strict=False):
+        assert_same(got, reference.lookup_rows(*call))
+    assert refused == "items of result 0 are 3, must be 2"
+
+
+def test_triton_kernel_compiles_for_real_targets():
+    check_that_kernels_compile("lookup_rows", "lookup_kernel", BLOCK_N=1024)

@@ -9,8 +9,10 @@ from torch.library import opcheck
 
 from row_lists_support import NO_OFFSETS, assert_same, column_of, flat, given_offsets, random_column
 from sparrow.ops.overlap_rows import reference
-from sparrow.ops.overlap_rows.op import KINDS, overlap_rows
+from sparrow.ops.overlap_rows.kinds import KINDS
+from sparrow.ops.overlap_rows.op import overlap_rows
 from tests_support import ids
+from triton_support import check_that_kernels_compile, interpreted
 
 # Few enough that lists share ids.
 IDS = st.one_of(st.integers(0, 5), ids)
@@ -128,3 +130,36 @@ def test_wrong_arguments_are_named(changes, message):
 def test_opcheck():
     opcheck(torch.ops.sparrow.overlap_rows.default, tuple(_one().values()))
     opcheck(torch.ops.sparrow.overlap_rows.default, ([], [], [], [], torch.zeros(0, dtype=torch.int64)))
+
+
+def test_triton_body_in_the_interpreter(tmp_path):
+    """More rows than a program takes, lists longer than a tile, equal sets, empty columns, every kind."""
+    generator = torch.Generator().manual_seed(8)
+    (a, a_offsets), (b, b_offsets) = random_column(10, 45, generator, num_ids=20), random_column(10, 45, generator, num_ids=20)
+    dense = torch.randint(-20, 20, (10,), generator=generator)
+    subset = a[torch.cat([a_offsets[:-1][a_offsets.diff() > 0], a_offsets[1:][a_offsets.diff() > 0] - 1])]
+    subset_offsets = torch.tensor([0, *(2 * (a_offsets.diff() > 0).long()).cumsum(0).tolist()])
+    empty = torch.zeros(3, dtype=torch.int64)
+    results = [
+        *((a, a_offsets, b, b_offsets, kind) for kind in range(len(KINDS))),
+        *((a, a_offsets, a.flip(0).flip(0), a_offsets, kind) for kind in (3, 4)),
+        (a, a_offsets, subset, subset_offsets, 3),
+        (dense, NO_OFFSETS, b, b_offsets, 2),
+        (empty[:0], empty, dense[:2], NO_OFFSETS, 1),
+        (empty[:0], empty, empty[:0], empty, 2),
+        (empty[:0], NO_OFFSETS, empty[:0], NO_OFFSETS, 0),
+    ]
+    *lists, kinds = map(list, zip(*results, strict=True))
+    calls = [
+        (*lists, torch.tensor(kinds)),
+        ([], [], [], [], torch.zeros(0, dtype=torch.int64)),
+        tuple(_one(columns=torch.tensor([6])).values()),
+    ]
+    *answers, refused = interpreted("overlap_rows", calls, tmp_path)
+    for got, call in zip(answers, calls, strict=False):
+        assert_same(got, reference.overlap_rows(*call))
+    assert refused == "columns: result 0 has kind 6, must be from 0 to 5"
+
+
+def test_triton_kernel_compiles_for_real_targets():
+    check_that_kernels_compile("overlap_rows", "overlap_kernel", BLOCK_N=32, ROWS=8)

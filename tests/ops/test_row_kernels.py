@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from ragged_columns import table
+from ragged_columns import interpreted, table
 from tests_support import run_python
 
 pytest.importorskip("triton", reason="triton is not installed: there are no Triton bodies")
@@ -47,6 +47,31 @@ def test_wrong_arguments_are_named(name: str, arguments: tuple[Any, ...], messag
         body(*arguments)
 
 
+DAMAGED = [[0, 2, 5], [1, 2, 3], [0, 4, 3], [0, -(2**40), 3], [0, 2**62, 3]]
+
+
+@pytest.mark.parametrize("name, parameters", [("truncate_rows", [1, 0, 2, 1, 0]), ("top_rows", [1]), ("unique_rows", [0])])
+def test_damaged_offsets_are_named(name: str, parameters: list[int]) -> None:
+    columns = table([parameters] * 2, len(parameters))
+    cases = [(VALUES, WEIGHTS, [torch.tensor(damaged), OFFSETS[1]], columns) for damaged in DAMAGED]
+    cases.append((VALUES, WEIGHTS, [OFFSETS[0], torch.tensor([0, 5, 4])], columns))
+    expected = [f"offsets: column {column}, level 0 must start at 0" for column in (0, 0, 0, 0, 0, 1)]
+    assert [error[: len(expected[0])] for error in interpreted(name, cases)] == expected
+
+
+def test_damaged_offsets_of_deep_columns_are_named() -> None:
+    columns = table([(3, 0, 2, 1, 1)], 5)
+    sound = [torch.tensor([0, 1, 2]), torch.tensor([0, 2, 3]), torch.tensor([0, 1, 1, 4])]
+    cases = []
+    for level in range(3):
+        for damage in (-(2**62), 2**62):
+            offsets = [bounds.clone() for bounds in sound]
+            offsets[level][1] = damage
+            cases.append((VALUES[1:], [], offsets, columns))
+    errors = interpreted("truncate_rows", cases)
+    assert [error[:26] for error in errors] == [f"offsets: column 0, level {level}" for level in (0, 0, 1, 1, 2, 2)]
+
+
 # A process of its own: where TRITON_INTERPRET is set before triton is imported, nothing is compiled.
 _COMPILED = """
 import importlib, json, sys, triton
@@ -64,6 +89,7 @@ for module, name in json.load(sys.stdin):
 """
 
 KERNELS = [
+    ("row_kernels", "check_kernel"),
     ("length_rows.triton", "length_kernel"),
     ("pad_rows.triton", "pad_kernel"),
     ("row_kernels", "keep_chosen_kernel"),

@@ -9,7 +9,9 @@ from torch.library import opcheck
 
 from row_lists_support import NO_OFFSETS, assert_same, flat, given_offsets, offsets_of, random_column, rows_of
 from sparrow.ops.subtract_rows import reference
-from sparrow.ops.subtract_rows.op import ALIGNED, ONE_A, ONE_B, subtract_rows
+from sparrow.ops.subtract_rows.layouts import ALIGNED, ONE_A, ONE_B
+from sparrow.ops.subtract_rows.op import subtract_rows
+from triton_support import check_that_kernels_compile, interpreted
 
 LAYOUTS = [ALIGNED, ONE_B, ONE_A]
 DTYPES = [torch.int64, torch.float32, torch.float64]
@@ -201,3 +203,38 @@ def test_wrong_arguments_are_named(changes, message):
 def test_opcheck():
     opcheck(torch.ops.sparrow.subtract_rows.default, tuple(_one().values()))
     opcheck(torch.ops.sparrow.subtract_rows.default, ([], [], [], [], torch.zeros(0, dtype=torch.int64)))
+
+
+def test_triton_body_in_the_interpreter(tmp_path):
+    """Several blocks of values, every layout and pair of types, empty columns, a difference beyond int64."""
+    generator = torch.Generator().manual_seed(8)
+    values, offsets = random_column(1100, 3, generator, num_ids=2**40)
+    dense, empty = torch.randint(-99, 99, (1100,), generator=generator), torch.zeros(3, dtype=torch.int64)
+    results = [
+        *((values.to(x), offsets, dense.to(y), NO_OFFSETS, ONE_B) for x in DTYPES for y in DTYPES),
+        (dense, NO_OFFSETS, values, offsets, ONE_A),
+        (values, offsets, values.flip(0).float(), offsets, ALIGNED),
+        (dense, NO_OFFSETS, dense.flip(0), NO_OFFSETS, ALIGNED),
+        (empty[:0], empty, dense[:2], NO_OFFSETS, ONE_B),
+        (empty[:0], NO_OFFSETS, empty[:0], NO_OFFSETS, ALIGNED),
+    ]
+    beyond = torch.zeros_like(values)
+    beyond[offsets[1050] :] = LEAST
+    row = int((offsets <= offsets[1050]).sum()) - 1
+    *lists, layouts = map(list, zip(*results, strict=True))
+    calls = [
+        (*lists, torch.tensor(layouts)),
+        ([], [], [], [], torch.zeros(0, dtype=torch.int64)),
+        ([values, dense], [offsets, NO_OFFSETS], [dense, beyond], [NO_OFFSETS, offsets], torch.tensor([ONE_B, ONE_A])),
+        tuple(_one(columns=torch.tensor([3])).values()),
+    ]
+    *answers, refused, layout = interpreted("subtract_rows", calls, tmp_path)
+    for got, call in zip(answers, calls, strict=False):
+        assert_same(got, reference.subtract_rows(*call))
+    first = next(r for r in range(row, 1100) if offsets[r + 1] > offsets[r] and dense[r] >= 0)
+    assert refused == f"result 1: a difference in row {first} is beyond int64; subtract as float64"
+    assert layout.startswith("columns: result 0 has layout 3")
+
+
+def test_triton_kernel_compiles_for_real_targets():
+    check_that_kernels_compile("subtract_rows", "subtract_kernel", BLOCK_N=1024)

@@ -147,7 +147,7 @@ def _checked(features: Sequence[Feature]) -> list[Feature]:
             for part in in_order([feature.expression]):
                 if isinstance(part.transform, Learned):
                     raise ConfigError(
-                        f"feature {feature.name!r}: {part.transform.kind} is not fitted; "
+                        f"feature {feature.name!r}: {part.transform.name} is not fitted; "
                         f"write features = sparrow.features.fit(features, dataset), or use `sparrow data fit`"
                     )
         names.add(feature.name)

@@ -86,6 +86,30 @@ def keep_chosen_kernel(columns, kept_before, BLOCK_N: tl.constexpr):
         tl.store(pointer_at(p_column + OUT_OFFSETS, tl.int64) + o_n, b_offset, mask=m_lists)
 
 
+# A row of the table of levels: END is how many elements the level must have.
+LEVEL_OFFSETS, LEVEL_LISTS, LEVEL_END = (tl.constexpr(i) for i in range(3))
+LEVEL_WORDS = tl.constexpr(3)
+
+
+@triton.jit
+def check_kernel(levels, wrong, BLOCK_N: tl.constexpr):
+    """Mark the levels whose offsets do not start at 0, decrease, or do not end where they must. wrong: int64 [levels], zeros."""
+    level = tl.program_id(1)
+    num_lists = tl.load(levels + level * LEVEL_WORDS + LEVEL_LISTS)
+    end = tl.load(levels + level * LEVEL_WORDS + LEVEL_END)
+    first = tl.program_id(0).to(tl.int64) * BLOCK_N
+    if first <= num_lists:
+        o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+        offsets = pointer_at(levels + level * LEVEL_WORDS + LEVEL_OFFSETS, tl.int64)
+        b_offset = tl.load(offsets + o_n, mask=o_n <= num_lists, other=0)
+        b_next = tl.load(offsets + o_n + 1, mask=o_n < num_lists, other=0)
+        m_wrong = (o_n < num_lists) & (b_next < b_offset)
+        m_wrong = m_wrong | ((o_n == 0) & (b_offset != 0)) | ((o_n == num_lists) & (b_offset != end))
+        num_wrong = tl.sum(m_wrong.to(tl.int32))
+        if num_wrong > 0:
+            tl.store(wrong + level, 1)
+
+
 def device_table(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     """Return int64 rows on `device`: one copy, which nobody waits for."""
     table = torch.tensor(rows, dtype=torch.int64)
@@ -98,7 +122,7 @@ def grid_of(counts: Sequence[int]) -> tuple[int, int]:
 
 
 def check(holds: bool, message: str) -> None:
-    """Raise what the CPU body raises. Contents of tensors on the device are trusted: to look at them would be to wait."""
+    """Raise what the CPU body raises."""
     if not holds:
         raise RuntimeError(message)
 
@@ -136,6 +160,33 @@ def check_items(values: list[Tensor], weights: list[Tensor]) -> None:
         check(good, f"weights: column {column} must be float32, one a value or none at all")
 
 
+class LevelCheck:
+    """A look at the offsets of all levels on the device, whose outcome is read back with the sizes of outputs.
+
+    wrong: int64, a level each: 1 where its offsets are damaged.
+    """
+
+    def __init__(self, levels: list[list[Tensor]], values: list[Tensor]) -> None:
+        self.names: list[tuple[int, int]] = []
+        table = []
+        for column, of_column in enumerate(levels):
+            ends = [bounds.numel() - 1 for bounds in of_column[1:]] + [values[column].numel()]
+            for level, (bounds, end) in enumerate(zip(of_column, ends, strict=True)):
+                self.names.append((column, level))
+                table.append([bounds.data_ptr(), bounds.numel() - 1, end])
+        device = values[0].device
+        self.wrong = torch.zeros(len(table), dtype=torch.int64, device=device)
+        grid = grid_of([num_lists + 1 for _, num_lists, _ in table])
+        check_kernel[grid](device_table(table, device), self.wrong, BLOCK_N=BLOCK)
+
+    def read(self, sizes: Tensor) -> list[int]:
+        """Return int64 `sizes`, or raise naming the level whose offsets are damaged. Waits for the device."""
+        read = torch.cat([sizes, self.wrong]).tolist()
+        for (column, level), wrong in zip(self.names, read[sizes.numel() :], strict=True):
+            check(not wrong, f"offsets: column {column}, level {level} must start at 0, never decrease, and end at its number of elements")
+        return read[: sizes.numel()]
+
+
 class Chosen:
     """Columns whose items are chosen one by one: their table, the choice, and what is kept.
 
@@ -144,7 +195,7 @@ class Chosen:
 
     def __init__(self, values: list[Tensor], weights: list[Tensor], offsets: list[Tensor], choices: list[int]) -> None:
         check_items(values, weights)
-        levels_of(offsets, [1] * len(values))
+        self.check = LevelCheck(levels_of(offsets, [1] * len(values)), values)
         self.values, self.weights, self.device = values, weights, values[0].device
         self.weighted = [bool(weights) and weights[column].numel() > 0 for column in range(len(values))]
         self.table: list[list[int]] = []
@@ -165,7 +216,7 @@ class Chosen:
         kept_before = torch.zeros(self.num_items + 1, dtype=torch.int64, device=self.device)
         torch.cumsum(kept, 0, out=kept_before[1:])
         ends = device_table([row[FIRST_ITEM.value] for row in self.table] + [self.num_items], self.device)
-        bounds = kept_before[ends].tolist()
+        bounds = self.check.read(kept_before[ends])
         out: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
         for column, row in enumerate(self.table):
             count = bounds[column + 1] - bounds[column]

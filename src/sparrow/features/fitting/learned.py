@@ -23,14 +23,19 @@ class Learned:
     __slots__ = ()
     kind: ClassVar[str]
 
+    @property
+    def name(self) -> str:
+        """The method of `Feature` that makes it."""
+        return {"learned_buckets": "bucketize"}.get(self.kind, self.kind.removeprefix("learned_"))
+
     def output_type(self, given: FeatureType) -> FeatureType:
         """As the transform it becomes."""
         if given.values == "id":
-            raise ConfigError(f"{self.kind} cannot follow a transform that makes ids")
+            raise ConfigError(f"{self.name} cannot follow a transform that makes ids")
         return FeatureType("number", given.dense)
 
     def apply(self, column: Column, context: Context) -> Column:
-        raise context.error(f"{self.kind} is not fitted: pass the features through sparrow.features.fit, or `sparrow data fit`, first")
+        raise context.error(f"{self.name} is not fitted: pass the features through sparrow.features.fit, or `sparrow data fit`, first")
 
     def sketch(self) -> Sketch:
         """Return a summary of no values."""
@@ -39,7 +44,7 @@ class Learned:
     def update(self, sketch: Any, column: Column, context: Context) -> None:
         """Add the values of a column to a summary. Raises `DataError` for a column of another kind."""
         if isinstance(column, Ragged) and column.is_bytes:
-            raise context.error(f"{self.kind} takes numbers, the column holds strings")
+            raise context.error(f"{self.name} takes numbers, the column holds strings")
         sketch.update(values_of(column))
 
     def fitted(self, sketch: Any) -> Step:

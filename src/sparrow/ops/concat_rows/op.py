@@ -9,6 +9,7 @@ library.define(
     "concat_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor first_input)"
     " -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)"
 )
+library.triton_body("concat_rows", "sparrow.ops.concat_rows.triton")
 
 
 @library.shape_function("concat_rows")

@@ -9,6 +9,7 @@ library.define(
     "cross_rows(Tensor[] values, Tensor[] weights, Tensor[] offsets, Tensor first_input)"
     " -> (Tensor[] values, Tensor[] weights, Tensor[] offsets)"
 )
+library.triton_body("cross_rows", "sparrow.ops.cross_rows.triton")
 
 
 @library.shape_function("cross_rows")

@@ -5,12 +5,10 @@ from torch import Tensor
 
 from sparrow.ops import library
 
-# What a result is: the item beside the first equal key; that key's place in its row, counted from 1; whether there is one.
-ITEM, PLACE, MATCH = 0, 1, 2
-
 library.define(
     "lookup_rows(Tensor[] queries, Tensor[] query_offsets, Tensor[] keys, Tensor[] key_offsets, Tensor[] items, Tensor columns) -> Tensor[]"
 )
+library.triton_body("lookup_rows", "sparrow.ops.lookup_rows.triton")
 
 
 @library.shape_function("lookup_rows")
@@ -48,7 +46,7 @@ def lookup_rows(
         keys: for each result, int64 [K].
         key_offsets: for each result, of the keys' rows, as many, in the same way.
         items: for each result, [K], what lies beside the keys, of any dtype of 1, 2, 4 or 8 bytes; for PLACE and MATCH an empty int64 tensor.
-        columns: int64 [X, 2], on the CPU: ITEM, PLACE or MATCH, and for ITEM the bits of what a query without a key gets (`default_bits`).
+        columns: int64 [X, 2], on the CPU: ITEM, PLACE or MATCH of `answers`, and for ITEM the bits of what a query without a key gets (`default_bits`).
 
     Returns:
         For each result [Q], aligned with its queries: items; or, int64, the key's place in its row counted from 1, 0 where there is none

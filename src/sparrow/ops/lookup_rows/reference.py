@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sparrow.ops import row_lists
-from sparrow.ops.lookup_rows.op import MATCH, PLACE
+from sparrow.ops.lookup_rows.answers import MATCH, PLACE
 
 
 def lookup_rows(

@@ -5,10 +5,8 @@ from torch import Tensor
 
 from sparrow.ops import library
 
-# What a result counts, by its number in `columns`.
-KINDS = ("count", "ratio", "jaccard", "contains", "equal", "any")
-
 library.define("overlap_rows(Tensor[] a, Tensor[] a_offsets, Tensor[] b, Tensor[] b_offsets, Tensor columns) -> Tensor[]")
+library.triton_body("overlap_rows", "sparrow.ops.overlap_rows.triton")
 
 
 @library.shape_function("overlap_rows")
@@ -27,7 +25,7 @@ def overlap_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_of
         a_offsets: for each result, int64 [R + 1]: row r has the ids from offsets[r] to offsets[r + 1]; an empty tensor where each row has one.
         b: for each result, int64 [B].
         b_offsets: for each result, of as many rows, in the same way.
-        columns: int64 [X], on the CPU: places in KINDS.
+        columns: int64 [X], on the CPU: places in `kinds.KINDS`.
             count: ids in both. ratio: count / ids of a; 0 where a is empty. jaccard: count / ids in either; 0 where both are empty.
             contains: 1 if every id of b is in a, else 0. equal: 1 if the ids are the same, else 0. any: 1 if they share an id, else 0.
 

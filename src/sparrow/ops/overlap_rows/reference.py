@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sparrow.ops import row_lists
-from sparrow.ops.overlap_rows.op import KINDS
+from sparrow.ops.overlap_rows.kinds import KINDS
 
 
 def _sets(values: Tensor, offsets: Tensor) -> list[set[int]]:

@@ -4,16 +4,10 @@ import torch
 from torch import Tensor
 
 from sparrow.ops import library
-
-# Which of the two columns has one value a row, where the other has a list.
-ALIGNED, ONE_B, ONE_A = 0, 1, 2
+from sparrow.ops.subtract_rows.layouts import difference_dtype
 
 library.define("subtract_rows(Tensor[] a, Tensor[] a_offsets, Tensor[] b, Tensor[] b_offsets, Tensor columns) -> Tensor[]")
-
-
-def difference_dtype(a: torch.dtype, b: torch.dtype) -> torch.dtype:
-    """Return the dtype of a - b: int64 of two int64, the wider of two floats, float64 of an integer and a float."""
-    return a if a == b else torch.float64
+library.triton_body("subtract_rows", "sparrow.ops.subtract_rows.triton")
 
 
 @library.shape_function("subtract_rows")
@@ -35,7 +29,7 @@ def subtract_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_o
             one.
         b: for each result, int64, float32 or float64 [B].
         b_offsets: for each result, of as many rows, in the same way.
-        columns: int64 [X], on the CPU: ALIGNED, a and b have the same offsets; ONE_B, b has one value a row, subtracted from all of a's row;
+        columns: int64 [X], on the CPU, of `layouts`: ALIGNED, a and b have the same offsets; ONE_B, b has one value a row, subtracted from all of a's row;
             ONE_A, a has one value a row, of which all of b's row are subtracted.
 
     Returns:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sparrow.ops import row_lists
-from sparrow.ops.subtract_rows.op import ALIGNED, ONE_A, ONE_B, difference_dtype
+from sparrow.ops.subtract_rows.layouts import ALIGNED, ONE_A, ONE_B, difference_dtype
 
 
 def subtract_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_offsets: list[Tensor], columns: Tensor) -> list[Tensor]:

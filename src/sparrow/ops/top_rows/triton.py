@@ -56,10 +56,7 @@ def rank_kernel(columns, keys, order, kept, BLOCK_N: tl.constexpr):
 def top_rows(
     values: list[Tensor], weights: list[Tensor], offsets: list[Tensor], columns: Tensor
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """CUDA body of the operator; see `op.py`. 3 launches of ours, a sort and a scan of torch; waits once, for the sizes.
-
-    Offsets are trusted.
-    """
+    """CUDA body of the operator; see `op.py`. 4 launches of ours, a sort and a scan of torch; waits once, for the sizes."""
     choices = [k for (k,) in rows.parameters_of(columns, len(values), 1)]
     rows.check(len(weights) == len(values), f"weights: {len(weights)} tensors for {len(values)} columns")
     for column, k in enumerate(choices):

@@ -13,9 +13,9 @@ from torch import Tensor
 from sparrow.ops import row_kernels as rows
 from sparrow.ops.row_options import ADDED_AT_BEGINNING, NOT_ADDED
 
-# A column: addresses of its offsets from the cut level on, then numbers.
-OFFSETS, NUM_LISTS, FIRST_LIST, LENGTH, KEEPS_TAIL, IS_FILLED, NUM_LEVELS = (tl.constexpr(i) for i in (0, 3, 4, 5, 6, 7, 8))
-COLUMN_WORDS = tl.constexpr(9)
+# A column: addresses of its offsets from the cut level on, how many lists each level has, then other numbers.
+OFFSETS, NUM_LISTS, FIRST_LIST, LENGTH, KEEPS_TAIL, IS_FILLED, NUM_LEVELS = (tl.constexpr(i) for i in (0, 3, 6, 7, 8, 9, 10))
+COLUMN_WORDS = tl.constexpr(11)
 MOST_LEVELS = tl.constexpr(rows.MOST_LEVELS)
 # A job. STARTS: where lists start in the output, by which places are searched; BEGINS: where their elements begin in the source;
 # STAYS: how many they are; MOVED: where the elements of these start in the output.
@@ -48,8 +48,10 @@ def keep_kernel(columns, stays, begins, sizes, num_lists_in_all, BLOCK_N: tl.con
         for level in tl.static_range(1, MOST_LEVELS):
             if level < num_levels:
                 below = rows.pointer_at(p_column + OFFSETS + level, tl.int64)
-                b_end = tl.load(below + b_begin + b_stay, mask=m_n, other=0)
-                b_begin = tl.load(below + b_begin, mask=m_n, other=0)
+                # Held inside: whether offsets are sound is known when the sizes are read back.
+                most = tl.load(p_column + NUM_LISTS + level)
+                b_end = tl.load(below + tl.minimum(tl.maximum(b_begin + b_stay, 0), most), mask=m_n, other=0)
+                b_begin = tl.load(below + tl.minimum(tl.maximum(b_begin, 0), most), mask=m_n, other=0)
                 b_stay = b_end - b_begin
                 tl.store(begins + level * num_lists_in_all + o_lists, b_begin, mask=m_n)
                 tl.store(sizes + level * num_lists_in_all + o_lists, b_stay, mask=m_n)
@@ -97,26 +99,28 @@ def move_kernel(jobs, BLOCK_N: tl.constexpr):
 class _Cuts:
     """What the lists of the cut level keep: the tensors that `keep_kernel` writes, scanned, and the totals read back."""
 
-    def __init__(self, levels: list[list[Tensor]], parameters: list[list[int]], device: torch.device) -> None:
+    def __init__(self, levels: list[list[Tensor]], parameters: list[list[int]], values: list[Tensor]) -> None:
+        sound, device = rows.LevelCheck(levels, values), values[0].device
         table, self.first_lists, self.num_lists = [], [0], []
         for column, (num_levels, level, length, tail, added) in enumerate(parameters):
             cut = levels[column][level:]
             self.num_lists.append(cut[0].numel() - 1)
-            addresses = [bounds.data_ptr() for bounds in cut] + [0] * (rows.MOST_LEVELS - len(cut))
-            numbers = [self.num_lists[-1], self.first_lists[-1], length, tail, int(added != NOT_ADDED), num_levels - level]
-            table.append(addresses + numbers)
+            none = [0] * (rows.MOST_LEVELS - len(cut))
+            addresses = [bounds.data_ptr() for bounds in cut] + none
+            sizes = [bounds.numel() - 1 for bounds in cut] + none
+            table.append([*addresses, *sizes, self.first_lists[-1], length, tail, int(added != NOT_ADDED), num_levels - level])
             self.first_lists.append(self.first_lists[-1] + self.num_lists[-1])
         total = self.first_lists[-1]
-        sizes = torch.zeros(rows.MOST_LEVELS, total, dtype=torch.int64, device=device)
-        self.begins, self.stays = torch.zeros_like(sizes), torch.zeros_like(sizes[0])
-        self.sizes = sizes
+        self.sizes = torch.zeros(rows.MOST_LEVELS, total, dtype=torch.int64, device=device)
+        self.begins, self.stays = torch.zeros_like(self.sizes), torch.zeros_like(self.sizes[0])
         if total > 0:
             grid = rows.grid_of(self.num_lists)
-            keep_kernel[grid](rows.device_table(table, device), self.stays, self.begins, sizes, total, BLOCK_N=rows.BLOCK)
-        self.starts = sizes.new_zeros(rows.MOST_LEVELS, total + 1)
-        torch.cumsum(sizes, 1, out=self.starts[:, 1:])
+            keep_kernel[grid](rows.device_table(table, device), self.stays, self.begins, self.sizes, total, BLOCK_N=rows.BLOCK)
+        self.starts = self.sizes.new_zeros(rows.MOST_LEVELS, total + 1)
+        torch.cumsum(self.sizes, 1, out=self.starts[:, 1:])
         ends = rows.device_table(self.first_lists, device)
-        self.bounds = self.starts[:, ends].tolist()
+        read, width = sound.read(self.starts[:, ends].flatten()), len(self.first_lists)
+        self.bounds = [read[level * width : (level + 1) * width] for level in range(rows.MOST_LEVELS)]
 
     def total(self, column: int, level: int) -> int:
         return self.bounds[level][column + 1] - self.bounds[level][column]
@@ -143,13 +147,13 @@ class _Cuts:
 def truncate_rows(
     values: list[Tensor], weights: list[Tensor], offsets: list[Tensor], columns: Tensor
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """CUDA body of the operator; see `op.py`. 2 launches of ours, 1 scan of torch; waits once, for the sizes. Offsets are trusted."""
+    """CUDA body of the operator; see `op.py`. 3 launches of ours, 1 scan of torch; waits once, for the sizes."""
     parameters = rows.parameters_of(columns, len(values), 5)
     rows.check_items(values, weights)
     levels = rows.levels_of(offsets, [one[0] for one in parameters])
     for column, one in enumerate(parameters):
         _check(column, *one)
-    cuts = _Cuts(levels, parameters, values[0].device)
+    cuts = _Cuts(levels, parameters, values)
     jobs: list[list[int]] = []
     out: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
     for column, (num_levels, level, _, _, added) in enumerate(parameters):

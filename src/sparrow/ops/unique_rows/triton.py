@@ -83,10 +83,7 @@ def first_kernel(columns, items, lists, order, kept, sums, BLOCK_N: tl.constexpr
 def unique_rows(
     values: list[Tensor], weights: list[Tensor], offsets: list[Tensor], columns: Tensor
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """CUDA body of the operator; see `op.py`. 3 launches of ours, 2 sorts and a scan of torch; waits once, for the sizes.
-
-    Offsets are trusted.
-    """
+    """CUDA body of the operator; see `op.py`. 4 launches of ours, 2 sorts and a scan of torch; waits once, for the sizes."""
     choices = [policy for (policy,) in rows.parameters_of(columns, len(values), 1)]
     for column, policy in enumerate(choices):
         rows.check(policy in (0, 1), f"columns: column {column} has weights policy {policy}, but must have 0 (first) or 1 (sum)")
