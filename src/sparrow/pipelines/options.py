@@ -13,6 +13,7 @@ class TrainerOptions:
     """Settings of a `Trainer`.
 
     label:         column of labels, one a sample.
+    group:         column of the users whose own AUCs an evaluation averages to GAUC; its data set must read it. None: no GAUC.
     run_folder:    where metrics, summary and checkpoints go; None writes nothing.
     seed:          recorded in the summary; give the same to `seed_everything` before the model is built.
     save_every:    steps between checkpoints; None saves at the end (and at a stop) only.
@@ -24,6 +25,7 @@ class TrainerOptions:
     """
 
     label: str = "label"
+    group: str | None = None
     run_folder: str | os.PathLike[str] | None = None
     seed: int = 0
     save_every: int | None = None

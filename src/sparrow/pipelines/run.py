@@ -39,7 +39,7 @@ def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True)
         torch.set_num_threads(config.run.threads)
     model = config.build_model()
     optimizer = config.build_optimizer(model)
-    train = config.build_dataset(config.data.train, model, config.data.batch_size, shuffled=True)
+    train = config.build_dataset(config.data.train, model, config.data.batch_size, training=True)
     test = None if config.data.eval is None else config.build_dataset(config.data.eval, model, config.data.eval_batch_size)
     folder.mkdir(parents=True, exist_ok=True)
     save_features(config.build_features(), folder / FEATURES_FILE)
@@ -59,7 +59,7 @@ def evaluate_run(path: str | Path, files: list[str] | None = None) -> dict[str, 
     model = config.build_model()
     dataset = config.build_dataset(paths, model, config.data.eval_batch_size)
     snapshot.load_model(Saver(checkpoint.parent), checkpoint, model)
-    return {"checkpoint": str(checkpoint), **(evaluate_model(model, dataset, config.data.label) or {})}
+    return {"checkpoint": str(checkpoint), **(evaluate_model(model, dataset, config.data.label, group=config.data.group) or {})}
 
 
 def _recorded_config(folder: Path) -> RunConfig:

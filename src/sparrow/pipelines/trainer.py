@@ -127,7 +127,7 @@ class Trainer:
         return summary
 
     def evaluate(self, dataset: Dataset) -> dict[str, Any]:
-        """Return AUC, log loss and click rates of the model over one epoch of `dataset`; tables are only read."""
+        """Return AUC, log loss, click rates (and GAUC, see `TrainerOptions.group`) over one epoch of `dataset`; tables are only read."""
         metrics = self._evaluate(dataset, None)
         assert metrics is not None, "nothing requests a stop outside fit"
         return metrics
@@ -202,7 +202,7 @@ class Trainer:
 
     def _evaluate(self, dataset: Dataset, stop: StopRequest | None) -> dict[str, Any] | None:
         with self._watch.stage("evaluate"):
-            metrics = evaluate_model(self.model, dataset, self.options.label, stop)
+            metrics = evaluate_model(self.model, dataset, self.options.label, stop, self.options.group)
         if metrics is not None:
             for hook in self.hooks:
                 hook.on_evaluation(self, metrics)
