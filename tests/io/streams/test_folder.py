@@ -122,7 +122,7 @@ def test_each_row_once_whatever_lands_and_stops(
     `slack_ns`: with 20 ms, files soon count as long landed.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparrow.io.streams.ledger.CLOCK_SLACK_NS", slack_ns)
+        patch.setattr("sparrow.io.streams.backlog.CLOCK_SLACK_NS", slack_ns)
         each_row_once(tmp_path_factory.mktemp("landing"), order, phases, batch_size, sizes, settle)
 
 
@@ -152,11 +152,10 @@ def each_row_once(
                 seen += ids_of(batch)
         state = json.loads(json.dumps(stream.state_dict()))
         assert len(json.dumps(state)) < 100_000
-        if deletes and state is not None and state["part"] is None:
+        if deletes and state is not None:
             for folder, names in state["done"].items():
                 for name in names:
-                    target = root / folder / (name or f"{folder.rpartition('-')[2]}.orc")
-                    target.unlink(missing_ok=True)
+                    (root / folder / name).unlink(missing_ok=True)
     assert Counter(seen) == Counter(expected)
 
 
@@ -297,7 +296,7 @@ def test_threads_end_and_a_wait_can_be_interrupted(tmp_path: Path) -> None:
 
 
 def test_doubt_is_an_error_or_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparrow.io.streams.ledger.CLOCK_SLACK_NS", -60 * 10**9)  # all that is there counts as long seen
+    monkeypatch.setattr("sparrow.io.streams.backlog.CLOCK_SLACK_NS", -60 * 10**9)  # all that is there counts as long seen
     land(tmp_path / "a.orc", [1])
     stream = watch(tmp_path)
     assert all_ids(stream) == [1]

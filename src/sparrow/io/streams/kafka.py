@@ -15,7 +15,7 @@ from sparrow.io.streams.payloads import AbstractPayloads, ArrowPayloads, JsonPay
 from sparrow.io.streams.poll import Poller
 from sparrow.io.streams.rows import Handout, Place
 from sparrow.io.streams.start import Start, parse_start
-from sparrow.io.streams.stream import AbstractStream, End, OnError, require_int, require_one_of, require_seconds
+from sparrow.io.streams.stream import AbstractStream, End, OnError, require_one_of, require_ranks, require_seconds
 from sparrow.types import ColumnSpec
 
 
@@ -72,10 +72,7 @@ class KafkaDataset(AbstractStream):
     ) -> None:
         super().__init__(batch_size=batch_size, prefetch=prefetch)
         self._topics = _names(topics)
-        require_int("world_size", world_size, 1)
-        require_int("rank", rank, 0)
-        if rank >= world_size:
-            raise ConfigError(f"rank is {rank}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
+        require_ranks(rank, world_size)
         require_seconds("flush_seconds", flush_seconds)
         require_seconds("connect_seconds", connect_seconds)
         for name, value, known in (("end", end, ("never", "now")), ("on_error", on_error, ("error", "skip"))):

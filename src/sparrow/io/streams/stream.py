@@ -114,6 +114,14 @@ def require_int(name: str, value: int, least: int) -> None:
         raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
 
 
+def require_ranks(rank: int, world_size: int) -> None:
+    """Raise `ConfigError` unless `rank` is one of `world_size`."""
+    require_int("world_size", world_size, 1)
+    require_int("rank", rank, 0)
+    if rank >= world_size:
+        raise ConfigError(f"rank is {rank}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
+
+
 def require_seconds(name: str, value: float) -> None:
     """Raise `ConfigError` unless `value` is a finite number of seconds above 0."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
