@@ -61,7 +61,7 @@ def run(folder: Path, out: Path, world_size: int, saves: str, states: Path) -> l
     words = [[str(folder), str(rank), str(world_size), saves, str(states), str(out / f"{rank}.json")] for rank in range(world_size)]
     ranks = [subprocess.Popen([sys.executable, "-c", RANK, *one], stdin=subprocess.PIPE) for one in words]
     try:
-        wait_until(lambda: all((out / f"{rank}.json.ready").exists() or process.poll() for rank, process in enumerate(ranks)))
+        wait_until(lambda: all((out / f"{rank}.json.ready").exists() or process.poll() for rank, process in enumerate(ranks)), 180)
     finally:
         for process in ranks:
             process.kill()

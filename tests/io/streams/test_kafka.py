@@ -408,7 +408,7 @@ def test_an_unknown_topic(kafka: MockKafka) -> None:
 
 
 def live_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "sparrow-stream"}
+    return {thread for thread in threading.enumerate() if thread.name == "sparrow-reader"}
 
 
 def test_threads_end_however_an_iteration_ends(kafka: MockKafka, topic: str) -> None:

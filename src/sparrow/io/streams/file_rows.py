@@ -11,17 +11,16 @@ from sparrow.errors import DataError
 from sparrow.io.files import SourceFile
 from sparrow.io.filesystems import Place
 from sparrow.io.opening import StaleError, open_file
+from sparrow.io.pieces import Piece
 from sparrow.io.read import read_rows
 from sparrow.io.source import Source
-from sparrow.types import Column, ColumnSpec
+from sparrow.types import ColumnSpec
 
 
 class FileRows(NamedTuple):
-    """Some rows of a file: `num_rows` from `first_row` on. is_last: it ends with them."""
+    """Some rows of a file. is_last: it ends with them."""
 
-    first_row: int
-    num_rows: int
-    columns: dict[str, Column]
+    piece: Piece
     is_last: bool
 
 
@@ -53,7 +52,7 @@ def _rows(source: Source, first_row: int) -> Iterator[FileRows]:
     for piece in read_rows(source, first_row):
         if held is not None:
             yield held
-        held = FileRows(piece.first_row, piece.num_rows, piece.columns, False)
+        held = FileRows(piece, False)
         del piece
     if held is not None:
         yield held._replace(is_last=True)

@@ -11,6 +11,7 @@ from typing import Any, final
 
 from sparrow.errors import CheckpointError, ConfigError, DataError
 from sparrow.io.filesystems import Locator
+from sparrow.io.pieces import Piece
 from sparrow.io.plan import as_specs
 from sparrow.io.streams.backlog import Backlog, Found
 from sparrow.io.streams.file_rows import FileRows, read_file
@@ -21,7 +22,7 @@ from sparrow.io.streams.listing import is_there
 from sparrow.io.streams.liveness import Liveness
 from sparrow.io.streams.rows import Batcher, Handout, Mark, Place
 from sparrow.io.streams.stream import AbstractStream, End, OnError, require_one_of, require_ranks, require_seconds
-from sparrow.types import Column, ColumnSpec
+from sparrow.types import ColumnSpec
 
 _LOG = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class WatchedFolder(AbstractStream):
             for part in parts.values():
                 if part.key not in keys and not stopping.is_set():
                     self._refuse(DataError(f"{self._where(part.key)}: is gone, and only a part of it was read; put it back"))
-                    batcher.add({}, [_end_of(part, num_skipped=1)])
+                    batcher.add(None, [_end_of(part, num_skipped=1)])
             yield from self._consume(found, parts, batcher, stopping)
             while not stopping.is_set():
                 found = backlog.next(units, began_ns)
@@ -171,7 +172,7 @@ class WatchedFolder(AbstractStream):
 
     def _consume(self, found: Found, parts: dict[Key, PartRead], batcher: Batcher, stopping: threading.Event) -> Iterator[Handout]:
         for unit in found.doubtful:
-            batcher.add({}, [_end_of(None, num_skipped=1)])
+            batcher.add(None, [_end_of(None, num_skipped=1)])
             self._refuse(
                 DataError(
                     f"{self._where(unit.key)}: landed since the state was saved, but was written over {self._late_seconds:g} s before: "
@@ -179,17 +180,17 @@ class WatchedFolder(AbstractStream):
                 )
             )
         if found.look is not None and found.units:
-            batcher.add({}, [_end_of(found.look)])
+            batcher.add(None, [_end_of(found.look)])
         for unit in found.units:
-            for mark, columns in self._rows_of(unit, parts.get(unit.key)):
+            for mark, piece in self._rows_of(unit, parts.get(unit.key)):
                 if stopping.is_set():
                     return
-                batcher.add(columns, [mark])
-                del columns
+                batcher.add(piece, [mark])
+                del piece
                 while batcher.num_rows >= self._batch_size:
                     yield batcher.take(self._batch_size)
 
-    def _rows_of(self, unit: Unit, part: PartRead | None) -> Iterator[tuple[Mark, dict[str, Column]]]:
+    def _rows_of(self, unit: Unit, part: PartRead | None) -> Iterator[tuple[Mark, Piece | None]]:
         """Yield the rows of a file that are not consumed, and at its end a mark that says so."""
         is_ended, num_skipped = False, 0
         path = unit.place.shown
@@ -198,13 +199,13 @@ class WatchedFolder(AbstractStream):
                 raise DataError(f"{path}: changed since a part of it was read; files must not change once they landed")
             for rows in self._rows_of_file(unit, 0 if part is None else part.row):
                 is_ended = rows.is_last
-                yield Mark(unit, None, path, rows.first_row, rows.num_rows, is_ended, time.monotonic()), rows.columns
+                yield Mark(unit, None, path, rows.piece.first_row, rows.piece.num_rows, is_ended, time.monotonic()), rows.piece
                 del rows
         except DataError as error:
             self._refuse(error)
             num_skipped = 1
         if not is_ended:
-            yield _end_of(unit, num_skipped), {}
+            yield _end_of(unit, num_skipped), None
 
     def _rows_of_file(self, unit: Unit, first_row: int) -> Iterator[FileRows]:
         require_same(unit)
