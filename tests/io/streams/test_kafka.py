@@ -336,6 +336,25 @@ def test_poison(kafka: MockKafka, topic: str, name: str) -> None:
     assert resumed.skipped == 1
 
 
+def test_the_first_message_decides_of_those_that_come_with_it_too(kafka: MockKafka, topic: str) -> None:
+    """Nothing is known of types before the first poll, and all of these arrive by it."""
+    messages = [arrow_message(pa.table({"id": pa.array([one], kind)})) for one, kind in enumerate([pa.int32(), pa.int64(), pa.int32()])]
+    kafka.produce(topic, [(0, message) for message in messages])
+
+    def stream(**options: Any) -> KafkaDataset:
+        return KafkaDataset(topic, ["id"], **{"batch_size": 8, "servers": kafka.servers, "config": FAST, "end": "now", **options})
+
+    with pytest.raises(DataError, match=r"offset 1: column 'id' has type int64 and would be .*, but the messages before gave"):
+        list(stream())
+    lenient = stream(on_error="skip")
+    (batch,) = lenient
+    assert ids_of(batch) == [0, 2]
+    assert lenient.skipped == 1
+    column = batch["id"]
+    assert isinstance(column, Tensor)
+    assert column.dtype == torch.int32
+
+
 def test_only_poison(kafka: MockKafka, topic: str) -> None:
     kafka.produce(topic, [(0, b"poison")] * 50)
     stream = dataset(kafka, topic, on_error="skip")
