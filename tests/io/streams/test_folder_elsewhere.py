@@ -176,6 +176,65 @@ def test_a_store_that_does_not_answer_is_waited_for(memory: Any, monkeypatch: py
     ]
 
 
+@pytest.mark.parametrize("num_failures", [1, 5])
+def test_a_store_that_fails_while_a_file_is_read_makes_no_file_bad(memory: Any, monkeypatch: pytest.MonkeyPatch, num_failures: int) -> None:
+    """Nothing is left out, nothing comes twice, and a stall is counted where it does not answer either."""
+    for name in "abc":
+        land(memory, f"/in/{name}.parquet", list(range(40)), piece_rows=10)
+    failures = iter(range(num_failures))
+    kind = type(memory)
+    really_open, really_info = kind._open, kind.info
+
+    def fail(what: str, path: str) -> None:
+        if path.endswith("b.parquet") and next(failures, None) is not None:
+            raise RuntimeError(f"{what}: no route to the store")
+
+    def opened(self: Any, path: str, *arguments: Any, **options: Any) -> Any:
+        fail("open", path)
+        return really_open(self, path, *arguments, **options)
+
+    def info(self: Any, path: str, **options: Any) -> Any:
+        if num_failures > 1:
+            fail("info", path)
+        return really_info(self, path, **options)
+
+    monkeypatch.setattr(kind, "_open", opened)
+    monkeypatch.setattr(kind, "info", info)
+    stream = watch(on_error="skip")
+    assert all_ids(stream) == list(range(40)) * 3
+    assert next(failures, None) is None
+    assert stream.skipped == 0
+    assert (stream.stalled_seconds > 0) == (num_failures > 1)
+
+
+def test_ranks_read_at_once_while_files_land(memory: Any) -> None:
+    streams = [watch(end="never", rank=rank, world_size=3) for rank in range(3)]
+    seen: list[list[int]] = [[] for _ in streams]
+
+    def read(rank: int) -> None:
+        for batch in streams[rank]:
+            seen[rank] += ids_of(batch)
+
+    memory.mkdir("/in")
+    readers = [threading.Thread(target=read, args=(rank,)) for rank in range(3)]
+    for reader in readers:
+        reader.start()
+    for index in range(60):
+        land(memory, f"/in/hour={index % 4}/{index * 7 % 60}.parquet", list(range(10 * index, 10 * index + index % 9)))
+    expected = sorted(10 * index + row for index in range(60) for row in range(index % 9))
+    wait_until(lambda: sum(map(len, seen)) >= len(expected))
+    for stream in streams:
+        stream.interrupt()
+    for reader in readers:
+        reader.join(30)
+    assert sorted(itertools.chain.from_iterable(seen)) == expected
+    assert all(seen)
+    rest = [watch(rank=rank, world_size=2) for rank in range(2)]
+    for stream in rest:
+        stream.load_state_dict([one.state_dict() for one in streams])
+        assert all_ids(stream) == []
+
+
 def test_a_store_without_folders_may_be_emptied(memory: Any) -> None:
     land(memory, "/in/a.parquet", [1])
     stream = watch()
@@ -218,14 +277,17 @@ def test_renaming_is_for_local_folders(memory: Any) -> None:
         watch(settle="rename")
 
 
-@settings(max_examples=25, deadline=None)
-@given(
+_CASES = (
     st.permutations(range(10)),
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(1, 4), st.booleans()), min_size=1, max_size=6),
     st.lists(st.integers(0, 7), min_size=10, max_size=10),
     st.sampled_from(["stable", "success"]),
     st.sampled_from([10 * 10**9, 20 * 10**6]),
 )
+
+
+@settings(max_examples=25, deadline=None)
+@given(*_CASES)
 def test_each_row_once_whatever_lands_and_stops(
     order: list[int], phases: list[tuple[int, int, int, bool]], sizes: list[int], settle: Any, slack_ns: int
 ) -> None:
@@ -264,3 +326,12 @@ def each_row_once(memory: Any, order: list[int], phases: list[tuple[int, int, in
             for path in {f"/in/{folder}/{name}" for state in states for folder, names in state["done"].items() for name in names}:
                 memory.store.pop(path, None)
     assert Counter(seen) == Counter(expected)
+
+
+@pytest.mark.nightly
+@settings(max_examples=2000, deadline=None)
+@given(*_CASES)
+def test_each_row_once_at_length(
+    order: list[int], phases: list[tuple[int, int, int, bool]], sizes: list[int], settle: Any, slack_ns: int
+) -> None:
+    test_each_row_once_whatever_lands_and_stops.hypothesis.inner_test(order, phases, sizes, settle, slack_ns)  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from typing import Any, final
 
 from sparrow.errors import CheckpointError, ConfigError, DataError
 from sparrow.io.filesystems import Locator
+from sparrow.io.opening import first_line
 from sparrow.io.pieces import Piece
 from sparrow.io.plan import as_specs
 from sparrow.io.streams.backlog import Backlog, Found
@@ -18,7 +19,7 @@ from sparrow.io.streams.file_rows import FileRows, read_file
 from sparrow.io.streams.folder_state import SavedRank, merged_shapes, resume
 from sparrow.io.streams.landing import Settle, Settling, Unit, find_units, require_same
 from sparrow.io.streams.ledger import Key, Ledger, Look, PartRead, owner
-from sparrow.io.streams.listing import is_there
+from sparrow.io.streams.listing import is_away, is_there
 from sparrow.io.streams.liveness import Liveness
 from sparrow.io.streams.rows import Batcher, Handout, Mark, Place
 from sparrow.io.streams.stream import AbstractStream, End, OnError, require_one_of, require_ranks, require_seconds
@@ -182,7 +183,7 @@ class WatchedFolder(AbstractStream):
         if found.look is not None and found.units:
             batcher.add(None, [_end_of(found.look)])
         for unit in found.units:
-            for mark, piece in self._rows_of(unit, parts.get(unit.key)):
+            for mark, piece in self._rows_of(unit, parts.get(unit.key), stopping):
                 if stopping.is_set():
                     return
                 batcher.add(piece, [mark])
@@ -190,32 +191,58 @@ class WatchedFolder(AbstractStream):
                 while batcher.num_rows >= self._batch_size:
                     yield batcher.take(self._batch_size)
 
-    def _rows_of(self, unit: Unit, part: PartRead | None) -> Iterator[tuple[Mark, Piece | None]]:
+    def _rows_of(self, unit: Unit, part: PartRead | None, stopping: threading.Event) -> Iterator[tuple[Mark, Piece | None]]:
         """Yield the rows of a file that are not consumed, and at its end a mark that says so."""
         is_ended, num_skipped = False, 0
-        path = unit.place.shown
-        try:
-            if part is not None and part.num_bytes != unit.identity.num_bytes:
-                raise DataError(f"{path}: changed since a part of it was read; files must not change once they landed")
-            for rows in self._rows_of_file(unit, 0 if part is None else part.row):
-                is_ended = rows.is_last
-                yield Mark(unit, None, path, rows.piece.first_row, rows.piece.num_rows, is_ended, time.monotonic()), rows.piece
-                del rows
-        except DataError as error:
-            self._refuse(error)
-            num_skipped = 1
-        if not is_ended:
+        path, row, failed_at = unit.place.shown, 0 if part is None else part.row, -1
+        while not stopping.is_set():
+            try:
+                if part is not None and part.num_bytes != unit.identity.num_bytes:
+                    raise DataError(f"{path}: changed since a part of it was read; files must not change once they landed")
+                for piece, is_ended in self._rows_of_file(unit, row):
+                    row = piece.first_row + piece.num_rows
+                    yield Mark(unit, None, path, piece.first_row, piece.num_rows, is_ended, time.monotonic()), piece
+                    del piece
+                break
+            except DataError as error:
+                # A file is bad only where its filesystem answers, and elsewhere than on a local disk twice at the same row.
+                if not self._waited_for(unit, stopping) and (unit.place.is_local or failed_at == row):
+                    self._refuse(error)
+                    num_skipped = 1
+                    break
+                failed_at = row
+        if not is_ended and not stopping.is_set():
             yield _end_of(unit, num_skipped), None
 
+    def _waited_for(self, unit: Unit, stopping: threading.Event) -> bool:
+        """Return whether the filesystem of a file was away; if so, wait until it answers."""
+        was_away = is_away(unit.place)
+        if was_away:
+            _LOG.warning("%s cannot be read, nobody answers; waiting", unit.place.shown)
+        while is_away(unit.place) and not stopping.is_set():
+            self._liveness.lost()
+            stopping.wait(self._poll_seconds)
+        self._liveness.answered()
+        return was_away
+
     def _rows_of_file(self, unit: Unit, first_row: int) -> Iterator[FileRows]:
-        require_same(unit)
-        shapes, pieces = read_file(unit.place, unit.identity.num_bytes, self._specs, first_row)
-        self._require_shapes(shapes, unit.place.shown)
-        for rows in pieces:
-            if unit.place.is_local or rows.is_last:  # elsewhere each question is a round trip
-                require_same(unit)
-            yield rows
-            del rows
+        path = unit.place.shown
+        try:
+            require_same(unit)
+            shapes, pieces = read_file(unit.place, unit.identity.num_bytes, self._specs, first_row)
+            self._require_shapes(shapes, path)
+            for rows in pieces:
+                if unit.place.is_local or rows.is_last:  # elsewhere each question is a round trip
+                    require_same(unit)
+                yield rows
+                del rows
+        except (DataError, ConfigError):
+            raise
+        except Exception as error:
+            if unit.place.is_local:
+                raise
+            # What a client of fsspec raises, who knows.
+            raise DataError(f"{path}: cannot be read ({first_line(error)}); look whether its filesystem answers") from error
 
     def _require_shapes(self, shapes: dict[str, str], path: str) -> None:
         for name, shape in shapes.items():

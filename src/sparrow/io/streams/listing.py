@@ -67,13 +67,29 @@ def identity_of(place: Place) -> Identity:
     if place.is_local:
         return _identity_of_status(os.stat(place.path))
     inner = _fsspec_of(place)
-    if inner is not None:
-        inner.invalidate_cache()
-        return _identity_of_info(inner, inner.info(place.path))
-    info = place.filesystem.get_file_info(place.path)
+    try:
+        if inner is not None:
+            inner.invalidate_cache()
+            return _identity_of_info(inner, inner.info(place.path))
+        info = place.filesystem.get_file_info(place.path)
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(first_line(error)) from error
     if info.type != fs.FileType.File:
         raise FileNotFoundError(place.shown)
     return Identity(info.size, _known(info.mtime_ns, place.shown), 0)
+
+
+def is_away(place: Place) -> bool:
+    """Whether nobody answers now what a file is: that it is gone, or not to be read by us, is an answer."""
+    try:
+        identity_of(place)
+    except (FileNotFoundError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _walk(root: str, folder: str, enters: Callable[[str], bool]) -> Iterator[tuple[str, list[Entry]]]:
