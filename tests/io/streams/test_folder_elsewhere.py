@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import fs, parquet
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from sparrow.errors import ConfigError, DataError
 from sparrow.io.streams import WatchedFolder
-from sparrow.types import Batch
+from sparrow.types import Batch, ColumnSpec
 from streams_support import wait_until
 
 
@@ -80,12 +81,38 @@ def test_a_file_is_left_alone_until_its_writer_has_been_quiet(memory: Any) -> No
     written(memory, "/in/b.parquet", 3601)
     assert all_ids(stream) == [2]
     assert all_ids(stream) == []
-    # What shows only now that its upload is over, which began some time ago, is new after a restart too.
+    # What shows only now that its upload is over, which began before some that are consumed, is new after a restart too.
     land(memory, "/in/0.parquet", [3])
-    written(memory, "/in/0.parquet", 3000)
-    resumed = watch(stable_seconds=2990)
+    written(memory, "/in/0.parquet", 3595)
+    resumed = watch(stable_seconds=3600)
     resumed.load_state_dict(json.loads(json.dumps(stream.state_dict())))
+    assert all_ids(resumed) == []
+    written(memory, "/in/0.parquet", 3605)
     assert all_ids(resumed) == [3]
+
+
+def test_a_state_of_other_rules_is_refused(memory: Any) -> None:
+    """By them other files would count as consumed."""
+    land(memory, "/in/a.parquet", [1])
+    state = watch().state_dict()
+    for options, message in [
+        ({"settle": "success"}, r"settle='stable', stable_seconds=1e-06, pattern='\*.parquet', but this reads with settle='success'"),
+        ({"stable_seconds": 5.0}, r"but this reads with settle='stable', stable_seconds=5, "),
+        ({"pattern": "a*"}, r"pattern='a\*': other files would pass for consumed"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            watch(**options).load_state_dict(state)
+
+
+def test_keys_of_partition_folders_are_columns(memory: Any) -> None:
+    land(memory, "/in/ds=1/hour=02/a.parquet", [1])
+    land(memory, "/in/ds=2/hour=03/a.parquet", [2])
+    columns = ["id", ColumnSpec("hour", dtype=torch.int64)]
+    stream = WatchedFolder("memory://in", columns, batch_size=4, end="now", settle="stable", stable_seconds=1e-6, pattern="*")
+    (batch,) = stream
+    hours = batch["hour"]
+    assert isinstance(hours, Tensor)
+    assert (ids_of(batch), hours.tolist()) == ([1, 2], [2, 3])
 
 
 def test_a_folder_is_whole_with_its_marker(memory: Any) -> None:

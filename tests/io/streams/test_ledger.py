@@ -14,7 +14,7 @@ from sparrow.errors import CheckpointError, ConfigError
 from sparrow.io.filesystems import Place
 from sparrow.io.streams.backlog import CLOCK_SLACK_NS, Backlog
 from sparrow.io.streams.folder_state import SavedRank, resume
-from sparrow.io.streams.landing import Unit
+from sparrow.io.streams.landing import Settling, Unit
 from sparrow.io.streams.ledger import Ledger, Look, owner
 from sparrow.io.streams.listing import Identity
 
@@ -30,7 +30,7 @@ def unit(name: str, landed_ns: int, written_ns: int | None = None) -> Unit:
 
 
 def saved(ledger: Ledger, rank: int = 0, world_size: int = 1) -> dict[str, Any]:
-    return json.loads(json.dumps(SavedRank(rank, world_size, 0, ("id",), {}, ledger).to_json()))
+    return json.loads(json.dumps(SavedRank(Settling("rename"), "*", rank, world_size, 0, ("id",), {}, ledger).to_json()))
 
 
 def loaded(states: list[dict[str, Any]], rank: int = 0, world_size: int = 1) -> Ledger:
@@ -243,6 +243,9 @@ def test_states_that_do_not_belong_together_are_refused() -> None:
 
 GOOD: dict[str, Any] = {
     "version": 2,
+    "settle": "stable",
+    "stable_ns": 60,
+    "pattern": "*.orc",
     "rank": 1,
     "world_size": 3,
     "epoch": 0,
@@ -263,6 +266,7 @@ GOOD: dict[str, Any] = {
         {"since_ns": 3}, {"since_ns": None}, {"until_ns": True}, {"low": "a"}, {"low": ["a"]}, {"done": []}, {"done": {"a": ["b"]}},
         {"done": {"a": {"b": "c"}}}, {"parts": [["a", "b", 1, -1]]}, {"parts": 3}, {"parts": [3]}, {"since_ns": -1}, {"rank": 3},
         {"world_size": 0}, {"claims": None}, {"claims": [[0, 2, {}]]}, {"claims": [[2, 2, GOOD["claims"][0][2]]]}, {"version": 1},
+        {"settle": "copy"}, {"stable_ns": -1}, {"pattern": None},
         {"epoch": -1}, {"columns": "id"}, {"shapes": [1]},
     ],
 )  # fmt: skip

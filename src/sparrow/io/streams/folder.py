@@ -17,7 +17,7 @@ from sparrow.io.plan import as_specs
 from sparrow.io.streams.backlog import Backlog, Found
 from sparrow.io.streams.file_rows import FileRows, read_file
 from sparrow.io.streams.folder_state import SavedRank, merged_shapes, resume
-from sparrow.io.streams.landing import Settle, Settling, Unit, find_units, require_same
+from sparrow.io.streams.landing import RULES, Settle, Settling, Unit, find_units, require_same
 from sparrow.io.streams.ledger import Key, Ledger, Look, PartRead, owner
 from sparrow.io.streams.listing import is_away, is_there
 from sparrow.io.streams.liveness import Liveness
@@ -84,7 +84,7 @@ class WatchedFolder(AbstractStream):
         require_seconds("flush_seconds", flush_seconds)
         require_seconds("late_seconds", late_seconds)
         require_seconds("stable_seconds", stable_seconds)
-        require_one_of("settle", settle, ("rename", "success", "stable"))
+        require_one_of("settle", settle, RULES)
         require_one_of("end", end, ("never", "now"))
         require_one_of("on_error", on_error, ("error", "skip"))
         self._root = root = Locator(filesystem).place(os.fspath(path))
@@ -97,7 +97,8 @@ class WatchedFolder(AbstractStream):
             raise DataError(f"{root.shown}: no such folder; make it before it is watched, or check the path")
         self._rank, self._world_size = rank, world_size
         self._specs = as_specs(columns)
-        self._settling, self._pattern, self._late_seconds = Settling(settle, round(stable_seconds * 1e9)), pattern, late_seconds
+        self._settling = Settling(settle, round(stable_seconds * 1e9) if settle == "stable" else 0)
+        self._pattern, self._late_seconds = pattern, late_seconds
         self._poll_seconds, self._flush_seconds = poll_seconds, flush_seconds
         self._end, self._on_error = end, on_error
         self._ledger = Ledger()
@@ -282,7 +283,9 @@ class WatchedFolder(AbstractStream):
         Of files that landed within seconds of the last look the names are kept; of all others, up to what time and name they are consumed.
         """
         names = tuple(spec.name for spec in self._specs)
-        return SavedRank(self._rank, self._world_size, self._epoch, names, dict(self._shapes), self._ledger).to_json()
+        return SavedRank(
+            self._settling, self._pattern, self._rank, self._world_size, self._epoch, names, dict(self._shapes), self._ledger
+        ).to_json()
 
     def load_state_dict(self, state: dict[str, Any] | Sequence[dict[str, Any]]) -> None:
         """Continue with the next row the saved ranks had not handed out. The folder may have been moved, its files may not have been.
@@ -290,7 +293,7 @@ class WatchedFolder(AbstractStream):
         state: one state, or a list of those of all ranks, in any order; the list is needed where the number of ranks changed.
 
         Raises, and changes nothing: `CheckpointError` where `state` is none of this class, `ConfigError` where it belongs to other columns
-        or another rank, the states are not of one run, or one is missing.
+        or another rank, files were found by other rules, the states are not of one run, or one is missing.
         """
         saved = [SavedRank.of_json(one) for one in (state if isinstance(state, list | tuple) else [state])]
         if not saved:
@@ -299,6 +302,11 @@ class WatchedFolder(AbstractStream):
         for one in saved:
             if set(one.columns) != names:
                 raise ConfigError(f"the state belongs to columns {sorted(one.columns)}, not {sorted(names)}; read what it was saved with")
+            if (one.settling, one.pattern) != (self._settling, self._pattern):
+                raise ConfigError(
+                    f"the state was saved with {_words(one.settling, one.pattern)}, but this reads with "
+                    f"{_words(self._settling, self._pattern)}: other files would pass for consumed; read as before, or start anew"
+                )
         ledger, shapes = resume(saved, self._rank, self._world_size), merged_shapes(saved)
         self._forget_iteration()
         self._epoch, self._ledger, self._shapes = max(one.epoch for one in saved), ledger, shapes
@@ -313,3 +321,8 @@ def _flush(batcher: Batcher) -> Iterator[Handout]:
     handout = batcher.take(batcher.num_rows)
     if handout.after:
         yield handout
+
+
+def _words(settling: Settling, pattern: str) -> str:
+    stable = f", stable_seconds={settling.stable_ns / 1e9:g}" if settling.rule == "stable" else ""
+    return f"settle={settling.rule!r}{stable}, pattern={pattern!r}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparrow.errors import ConfigError
+from sparrow.io.streams.landing import RULES, Settling
 from sparrow.io.streams.ledger import Claim, Ledger, PartRead, Progress, are, merge, unknown
 from sparrow.io.streams.shapes import pack, unpack
 
@@ -17,8 +18,14 @@ MAX_STATE_BYTES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class SavedRank:
-    """The state of one rank. shapes: column -> what it becomes, in words."""
+    """The state of one rank.
 
+    settling, pattern: by which files were found; by others, other ones would pass for consumed.
+    shapes:            column -> what it becomes, in words.
+    """
+
+    settling: Settling
+    pattern: str
     rank: int
     world_size: int
     epoch: int
@@ -30,6 +37,9 @@ class SavedRank:
         """Return the state as JSON values. Raises `ConfigError` above 100 kB."""
         state = {
             "version": STATE_VERSION,
+            "settle": self.settling.rule,
+            "stable_ns": self.settling.stable_ns,
+            "pattern": self.pattern,
             "rank": self.rank,
             "world_size": self.world_size,
             "epoch": self.epoch,
@@ -61,6 +71,9 @@ class SavedRank:
             shapes = unpack(state.get("shapes"), columns)
         except ValueError as error:
             raise unknown(str(error)) from None
+        rule, pattern = state.get("settle"), state.get("pattern")
+        if rule not in RULES or not isinstance(pattern, str):
+            raise unknown(f"has settle={rule!r}, pattern={pattern!r}")
         rank, world_size = _ranks(state.get("rank"), state.get("world_size"))
         if not isinstance(parts, list) or not all(are(part, str, str, int, int) and min(part[2:]) >= 0 for part in parts):
             raise unknown(f"has parts={parts!r}, expected lists of [folder, name, bytes, row]")
@@ -69,7 +82,8 @@ class SavedRank:
             raise unknown("has no claims of ranks of before")
         of_before = tuple(Claim(*_ranks(before, world), Progress.of_json(progress)) for before, world, progress in claims)
         ledger = Ledger(Progress.of_json(state), read, of_before)
-        return SavedRank(rank, world_size, _count(state, "epoch"), tuple(columns), shapes, ledger)
+        settling = Settling(rule, _count(state, "stable_ns"))
+        return SavedRank(settling, pattern, rank, world_size, _count(state, "epoch"), tuple(columns), shapes, ledger)
 
 
 def _ranks(rank: Any, world_size: Any) -> tuple[int, int]:

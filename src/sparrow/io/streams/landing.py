@@ -5,20 +5,21 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sparrow.errors import DataError
 from sparrow.io.filesystems import Place
 from sparrow.io.streams.listing import Entry, Identity, files_below, identity_of
 
 Settle = Literal["rename", "success", "stable"]
+RULES: tuple[Settle, ...] = get_args(Settle)
 SUCCESS = "_SUCCESS"
 _UNFINISHED = (".tmp", ".inprogress")
 
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """When a file is whole, as `WatchedFolder` says. stable_ns: how long a file must have stayed as it is, where that tells."""
+    """When a file is whole, as `WatchedFolder` says. stable_ns: how long a file must have stayed as it is, 0 where that does not tell."""
 
     rule: Settle
     stable_ns: int = 0
