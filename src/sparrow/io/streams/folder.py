@@ -11,6 +11,7 @@ from typing import Any, final
 
 from sparrow.errors import CheckpointError, ConfigError, DataError
 from sparrow.io.filesystems import Locator
+from sparrow.io.grouping import Sharing, specs_to_read
 from sparrow.io.opening import first_line
 from sparrow.io.pieces import Piece
 from sparrow.io.plan import as_specs
@@ -48,6 +49,7 @@ class WatchedFolder(AbstractStream):
             (`"error"`), or the rest of it is left out and counted (`"skip"`).
         late_seconds: after a restart, a file that landed since but was written longer before is in doubt: it may be new, or consumed and
             touched since.
+        groups: columns that many samples share, once in a batch, as of a `Dataset`; with `Requests` a row is a request of several samples.
         rank, world_size: this reads the files that a hash of folder and name gives to `rank`.
         filesystem: of `pyarrow.fs` or fsspec. Default: the local disk, or what the URL says.
         prefetch: batches made ahead by a thread. Memory: these, a stripe, and the names of the files there.
@@ -73,12 +75,13 @@ class WatchedFolder(AbstractStream):
         end: End = "never",
         on_error: OnError = "error",
         late_seconds: float = 86_400.0,
+        groups: Sharing | None = None,
         rank: int = 0,
         world_size: int = 1,
         filesystem: Any = None,
         prefetch: int = 2,
     ) -> None:
-        super().__init__(batch_size=batch_size, prefetch=prefetch)
+        super().__init__(batch_size=batch_size, prefetch=prefetch, groups=groups)
         require_ranks(rank, world_size)
         require_seconds("poll_seconds", poll_seconds)
         require_seconds("flush_seconds", flush_seconds)
@@ -96,7 +99,7 @@ class WatchedFolder(AbstractStream):
         if not is_there(root):
             raise DataError(f"{root.shown}: no such folder; make it before it is watched, or check the path")
         self._rank, self._world_size = rank, world_size
-        self._specs = as_specs(columns)
+        self._specs = specs_to_read(as_specs(columns), groups)
         self._settling = Settling(settle, round(stable_seconds * 1e9) if settle == "stable" else 0)
         self._pattern, self._late_seconds = pattern, late_seconds
         self._poll_seconds, self._flush_seconds = poll_seconds, flush_seconds
