@@ -178,6 +178,7 @@ def test_command_line_options_are_pinned() -> None:
     from sparrow.cli.main import command_options
 
     assert command_options() == {
+        "sparrow data fit": ["--debug", "--out"],
         "sparrow data head": ["--columns", "--debug", "--json", "--rows"],
         "sparrow data schema": ["--debug", "--json"],
         "sparrow data stats": ["--columns", "--debug", "--html", "--json", "--rows"],

@@ -1,5 +1,5 @@
 // FarmHash Fingerprint64 (the "na" Hash64 of Pike and Alakuijala's FarmHash, 2014): a hash of bytes whose values never change, the one
-// TensorFlow's string hashing uses. Written from the published algorithm; the published vectors are in tests/ops/test_farm_hash.py.
+// TensorFlow's string hashing uses. Written from the published algorithm; the published vectors are in tests/ops/test_hashes.py.
 #pragma once
 
 #include <cstdint>
@@ -105,6 +105,13 @@ inline uint64_t fingerprint(const uint8_t* bytes, uint64_t length) {
   if (length <= 32) return hash_17_to_32(bytes, length);
   if (length <= 64) return hash_33_to_64(bytes, length);
   return hash_over_64(bytes, length);
+}
+
+// The fingerprint of a word's eight little-endian bytes.
+inline uint64_t fingerprint_of_word(uint64_t word) {
+  constexpr uint64_t kMultiplier = kPrime2 + 16;
+  const uint64_t a = word + kPrime2;
+  return combine(rotate(word, 37) * kMultiplier + a, (rotate(a, 25) + word) * kMultiplier, kMultiplier);
 }
 
 }  // namespace sparrow::farm

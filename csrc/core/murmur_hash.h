@@ -41,4 +41,7 @@ inline uint64_t hash(const uint8_t* bytes, uint64_t num_bytes) {
   return finish(state);
 }
 
+// The hash of a word's eight little-endian bytes.
+inline uint64_t hash_word(uint64_t word) { return finish(absorb(begin(8), word)); }
+
 }  // namespace sparrow::murmur

@@ -1,4 +1,4 @@
-// The remainder of any unsigned 64-bit number by one divisor, without the division instruction.
+// Remainder and quotient of any unsigned 64-bit number by one divisor, without the division instruction.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,8 @@ namespace sparrow {
 // it must.
 class UnsignedMod {
  public:
-  explicit UnsignedMod(uint64_t divisor) : divisor_(divisor), reciprocal_(~Wide{0} / divisor + 1) {}
+  explicit UnsignedMod(uint64_t divisor)
+      : divisor_(divisor), reciprocal_(~Wide{0} / divisor + 1), below_(1.0 / static_cast<double>(divisor) * (1.0 - 0x1p-50)) {}
 
   uint64_t operator()(uint64_t number) const {
     const Wide fraction = reciprocal_ * number;
@@ -19,10 +20,45 @@ class UnsignedMod {
     return static_cast<uint64_t>((high + (low >> 64)) >> 64);
   }
 
+  // The quotient is the whole part of the product that has the remainder in its fraction; but of 1 the reciprocal has wrapped.
+  uint64_t quotient(uint64_t number) const {
+    const Wide low = static_cast<Wide>(static_cast<uint64_t>(reciprocal_)) * number;
+    const Wide high = static_cast<Wide>(static_cast<uint64_t>(reciprocal_ >> 64)) * number + (low >> 64);
+    return divisor_ == 1 ? number : static_cast<uint64_t>(high >> 64);
+  }
+
+  // number[i] becomes its remainder, or its quotient, for int64 words read as unsigned.
+  void to_remainders(int64_t* number, int64_t count) const {
+    for (int64_t i = 0; i < count; ++i) number[i] = static_cast<int64_t>(remainder_of(static_cast<uint64_t>(number[i])));
+  }
+  void to_quotients(int64_t* number, int64_t count) const {
+    for (int64_t i = 0; i < count; ++i) number[i] = static_cast<int64_t>(quotient_of(static_cast<uint64_t>(number[i])));
+  }
+
  private:
+#if defined(__AVX512DQ__)
+  // There, products and conversions of 64 bits are one instruction for eight numbers, and one of 128 bits is none. `below_` is so far below
+  // 1 / divisor (2^-50 of it, where each rounding is 2^-53) that a quotient by it never is too large. The first is too small by 2^15 at
+  // most, so that of what it leaves is too small by 1 at most.
+  uint64_t remainder_of(uint64_t number) const {
+    const uint64_t rest = number - static_cast<uint64_t>(static_cast<double>(number) * below_) * divisor_;
+    const uint64_t last = rest - static_cast<uint64_t>(static_cast<double>(rest) * below_) * divisor_;
+    return last < last - divisor_ ? last : last - divisor_;  // what is below 0 is large
+  }
+  uint64_t quotient_of(uint64_t number) const {
+    const uint64_t first = static_cast<uint64_t>(static_cast<double>(number) * below_), rest = number - first * divisor_;
+    const uint64_t second = static_cast<uint64_t>(static_cast<double>(rest) * below_), last = rest - second * divisor_;
+    return first + second + (last >= divisor_ ? 1 : 0);
+  }
+#else
+  uint64_t remainder_of(uint64_t number) const { return (*this)(number); }
+  uint64_t quotient_of(uint64_t number) const { return quotient(number); }
+#endif
+
   using Wide = unsigned __int128;
   uint64_t divisor_;
   Wide reciprocal_;
+  double below_;
 };
 
 }  // namespace sparrow

@@ -1,5 +1,6 @@
 // Hashes, remainders and buckets against published values and plain loops, under AddressSanitizer and UBSan.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -7,7 +8,6 @@
 #include <memory>
 #include <random>
 #include <set>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -25,7 +25,7 @@ void expect(bool condition, const char* what) {
   std::exit(1);
 }
 
-// The vectors of tests/ops/test_farm_hash.py, which TensorFlow's fingerprint gave for bytes (7 i + 3) % 256: every branch and its edges.
+// The vectors of tests/ops/test_hashes.py, which TensorFlow's fingerprint gave for bytes (7 i + 3) % 256: every branch and its edges.
 void hashes_are_those_published() {
   const std::pair<int64_t, int64_t> published[] = {{0, -7286425919675154353},   {1, -4701585644151464565},  {4, -880473496457938030},
                                                    {8, 907454142650066470},     {9, -1937406006033793025},  {16, 9140634717936656744},
@@ -73,23 +73,55 @@ void remainders_are_those_of_division() {
     for (int k = 0; k < 20; ++k) {
       const uint64_t number = random() >> (random() % 64);
       expect(mod(number) == number % divisor, "the remainder");
+      expect(mod.quotient(number) == number / divisor, "the quotient");
+      auto remainder = static_cast<int64_t>(number), quotient = remainder;
+      mod.to_remainders(&remainder, 1);
+      mod.to_quotients(&quotient, 1);
+      expect(static_cast<uint64_t>(remainder) == number % divisor, "the remainder of an array");
+      expect(static_cast<uint64_t>(quotient) == number / divisor, "the quotient of an array");
     }
   }
 }
 
-template <typename Value>
-void buckets_are_counts(const std::vector<double>& boundaries, const std::vector<Value>& values) {
+// A table of boundaries as lookup_tables.py packs it, with cells of equal width or of equal runs of bits.
+std::vector<int64_t> bucket_table(const std::vector<double>& boundaries, bool is_linear, int64_t num_cells) {
+  const auto count = static_cast<int64_t>(boundaries.size());
+  std::vector<int64_t> keys, cells;
+  for (const double boundary : boundaries) keys.push_back(order_key(boundary));
+  int64_t parameter[2] = {count > 0 ? keys[0] : 0, 0};
+  if (is_linear) {
+    const double low = boundaries.front(), scale = static_cast<double>(num_cells - 1) / (boundaries.back() - low);
+    parameter[0] = std::bit_cast<int64_t>(low);
+    parameter[1] = std::bit_cast<int64_t>(scale);
+    for (const double boundary : boundaries) cells.push_back(static_cast<int64_t>((boundary - low) * scale));
+  } else {
+    const uint64_t span = count > 0 ? static_cast<uint64_t>(keys.back()) - static_cast<uint64_t>(keys[0]) : 0;
+    while ((span >> parameter[1]) >= static_cast<uint64_t>(num_cells)) ++parameter[1];
+    for (const int64_t key : keys)
+      cells.push_back(static_cast<int64_t>((static_cast<uint64_t>(key) - static_cast<uint64_t>(keys[0])) >> parameter[1]));
+  }
+  int64_t most = 0;
+  for (const int64_t cell : cells) most = std::max<int64_t>(most, std::count(cells.begin(), cells.end(), cell));
+  std::vector<int64_t> table{count, num_cells, most, is_linear ? 0 : 1, parameter[0], parameter[1]};
+  for (int64_t cell = 0; cell < num_cells; ++cell) table.push_back(std::lower_bound(cells.begin(), cells.end(), cell) - cells.begin());
+  table.insert(table.end(), keys.begin(), keys.end());
+  table.insert(table.end(), most, INT64_MAX);
+  return table;
+}
+
+void buckets_are_counts(const std::vector<double>& boundaries, bool is_linear, const std::vector<double>& values) {
+  const std::vector<int64_t> words = bucket_table(boundaries, is_linear, 16);
+  expect(Buckets::fits(words.data(), static_cast<int64_t>(words.size())), "a table of buckets");
+  expect(!Buckets::fits(words.data(), static_cast<int64_t>(words.size()) - 1), "no table of buckets");
+  const auto table = std::make_unique<int64_t[]>(words.size());  // exact: a word read too far is seen
+  std::copy(words.begin(), words.end(), table.get());
+  const Buckets buckets(table.get());
   for (size_t count = 0; count <= values.size(); ++count) {
     auto reached = std::make_unique<int64_t[]>(count);
-    if constexpr (std::is_same_v<Value, int64_t>) {
-      const auto integers = first_integers(boundaries.data(), static_cast<int64_t>(boundaries.size()));
-      count_reached(values.data(), static_cast<int64_t>(count), integers.data(), static_cast<int64_t>(integers.size()), reached.get());
-    } else {
-      count_reached(values.data(), static_cast<int64_t>(count), boundaries.data(), static_cast<int64_t>(boundaries.size()), reached.get());
-    }
+    buckets.count_reached(values.data(), static_cast<int64_t>(count), reached.get());
     for (size_t i = 0; i < count; ++i) {
       int64_t expected = 0;
-      for (const double boundary : boundaries) expected += !(boundary > static_cast<long double>(values[i]));
+      for (const double boundary : boundaries) expected += !(boundary > values[i]);
       expect(reached[i] == expected, "a bucket is the number of boundaries reached");
     }
   }
@@ -102,17 +134,15 @@ int main() {
   hashes_read_their_bytes_alone();
   remainders_are_those_of_division();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  std::vector<std::vector<double>> cases{
-      {}, {0.0}, {-1.5, 0.25}, {-kInfinity, -0x1p63, -1.0, 0x1p53, 0x1p53 + 2, 0x1p62, 0x1p63, kInfinity}};
-  for (const int count : {7, 9, 1000}) {  // around the values below
-    cases.emplace_back();
-    for (int i = 0; i < count; ++i) cases.back().push_back((i - count / 2) * 0.75);
-  }
-  for (const auto& boundaries : cases) {
-    buckets_are_counts<double>(boundaries, {0.0, -0.0, NAN, kInfinity, -kInfinity, 0.25, -1.5, 1e300, 5, -1, 3, 0x1p53, -0x1p63});
-    buckets_are_counts<float>(boundaries, {0.0f, NAN, 1e30f, -1.5f, 0.25f, 0.2500001f, -5, 7, 9, 11});
-    buckets_are_counts<int64_t>(boundaries,
-                                {INT64_MIN, INT64_MAX, 0, -1, -2, (int64_t{1} << 53) + 1, (int64_t{1} << 53), int64_t{1} << 62, 5});
+  const std::vector<double> values{0.0, -0.0, NAN, kInfinity, -kInfinity, 0.25, -1.5, 1e300, -1e300,
+                                   5,   -1,   3,   0x1p53,    -0x1p63,    0.75, -750, 749};
+  buckets_are_counts({}, false, values);
+  buckets_are_counts({0.0}, false, values);
+  buckets_are_counts({-kInfinity, -0x1p63, -1.0, 0x1p53, 0x1p53 + 2, 0x1p62, 0x1p63, kInfinity}, false, values);
+  for (const int count : {2, 7, 9, 1000}) {  // around the values
+    std::vector<double> boundaries;
+    for (int i = 0; i < count; ++i) boundaries.push_back((i - count / 2) * 0.75);
+    for (const bool is_linear : {false, true}) buckets_are_counts(boundaries, is_linear, values);
   }
   std::puts("transforms_test: ok");
 }

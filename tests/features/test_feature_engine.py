@@ -76,7 +76,7 @@ def test_equal_sub_expressions_are_computed_once_a_batch() -> None:
     )
     batch = Batch.of({"x": torch.tensor([4]), "y": torch.tensor([1])})
     out = engine(batch)
-    assert Times.calls == [("a", 2), ("c", 2), ("d", 2), ("e", 3)]
+    assert sorted(Times.calls) == [("a", 2), ("c", 2), ("d", 2), ("e", 3)]
     assert {name: out[name].tolist() for name in out} == {"a": [3], "b": [1], "c": [2], "d": [8], "e": [12], "g": [1]}  # type: ignore[union-attr]
     assert out["g"] is out["b"]
     engine(Batch.of({"x": torch.tensor([5]), "y": torch.tensor([1])}))
@@ -116,7 +116,7 @@ def test_groups_and_origin_are_kept_and_unused_columns_dropped() -> None:
     assert (out.groups["user"].num_rows, out.num_samples) == (2, 3)
     assert out["b"].tolist() == [0, 0]  # type: ignore[union-attr]
     assert [spec.name for spec in engine.columns] == ["x", "y"]
-    assert engine.explain().splitlines()[0] == "a <- x"
+    assert "    a <- x" in engine.explain().splitlines()
     assert list(engine.parameters()) == []
 
 
@@ -136,7 +136,7 @@ def test_features_may_come_from_a_generator() -> None:
     ("declare", "named"),
     [
         (lambda: Feature("f").log1p(), r"'f'.*log1p comes before select"),
-        (lambda: X.select("y"), r"'f'.*reads one column"),
+        (lambda: X.select("y"), r"'f'.*comes after the column is chosen"),
         (lambda: X.hash("farm").log1p(), r"'f'.*log1p cannot follow"),
         (lambda: X.hash("farm").cast("float32"), r"'f'.*cast cannot follow"),
         (lambda: X.mod(5).bucketize([1.0]), r"'f'.*bucketize cannot follow"),

@@ -9,39 +9,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.columns import LAYOUTS, NESTED, column_of, mapped, rows_in, rows_of, same, strings_of, tensors_of
+from features.columns import LAYOUTS, NESTED, column_of, mapped, rows_in, rows_of, same, strings_of
+from features.running import check_levels, computed, start
 from sparrow.errors import DataError
-from sparrow.features import Feature, FeatureEngine
-from sparrow.ops.farm_hash.reference import fingerprint
-from sparrow.types import Batch, Column, Ragged
+from sparrow.features import Feature
+from sparrow.ops.hashes import fingerprint
+from sparrow.types import Column, Ragged
 from tests_support import ids as any_id
 
 layouts = st.sampled_from(LAYOUTS)
 floats = {torch.float32: st.floats(width=32), torch.float64: st.floats()}
 float_dtypes = st.sampled_from([torch.float32, torch.float64])
 small = st.integers(-(2**31), 2**31 - 1)
-
-
-def computed(feature: Feature, column: Column) -> Column:
-    """Run one feature of one column; check that nothing of the input changed and that offsets and weights stayed."""
-    batch = Batch.of({"column": column})
-    before = [tensor.clone() for tensor in tensors_of(batch)]
-    out = FeatureEngine([feature])(batch)[feature.name]
-    for tensor, copy in zip(tensors_of(batch), before, strict=True):
-        assert tensor.dtype == copy.dtype
-        assert torch.equal(tensor.contiguous().view(torch.uint8), copy.contiguous().view(torch.uint8)), "the input was changed"
-    return out
-
-
-def check_levels(out: Column, given_column: Column) -> None:
-    assert isinstance(out, Ragged) == isinstance(given_column, Ragged)
-    if isinstance(out, Ragged) and isinstance(given_column, Ragged):
-        assert out.check("out").offsets == given_column.offsets
-        assert out.weights is given_column.weights
-
-
-def start() -> Feature:
-    return Feature("out").select("column")
 
 
 @given(layout=layouts, weights=st.booleans(), data=st.data())

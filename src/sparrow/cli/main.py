@@ -148,6 +148,27 @@ def stats(
     print_stats(found, page, as_json=as_json)
 
 
+@data_app.command("fit")
+def fit(
+    config: Annotated[Path, typer.Argument(help="A run as YAML whose features learn from data.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the configuration.")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the features go: `features: FILE` then trains on them.")] = Path(
+        "features.json"
+    ),
+    debug: Debug = False,
+) -> None:
+    """Learn quantiles, scales and vocabularies of features from data.train."""
+    from sparrow.cli.show_fit import print_fitted
+    from sparrow.cli.show_stats import show_scan_progress
+    from sparrow.pipelines.fit_features import fit_features
+    from sparrow.pipelines.load_config import load_run_config, parse_overrides
+
+    resolved = load_run_config(config, parse_overrides(overrides or []))
+    with show_scan_progress() as progress:
+        fitted = fit_features(resolved, out, progress)
+    print_fitted(fitted, out)
+
+
 @data_app.command("synth")
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write: a new folder, or one that holds these very rows.")],

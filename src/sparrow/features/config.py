@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable
 from typing import Any
 
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features.feature import Feature
 
-_TRANSFORMS: dict[str, Callable[..., Feature]] = {
-    "bucketize": Feature.bucketize,
-    "cast": Feature.cast,
-    "fill": Feature.fill,
-    "hash": Feature.hash,
-    "log1p": Feature.log1p,
-    "mod": Feature.mod,
-}
+# What a list of transforms may name: the methods of Feature that add one.
+_METHODS = (
+    *("bucketize", "cast", "clip", "concat", "cross", "fill", "finite", "hash", "length", "log", "log1p", "lookup", "mask", "match"),
+    *("min_max", "mod", "multi_hash", "overlap", "pad", "quotient", "quotient_remainder", "time_difference", "top", "truncate", "unique"),
+    *("vocabulary", "weights", "zscore"),
+)
+# Those whose arguments are columns; a list gives several.
+_OF_COLUMNS = ("concat", "cross")
+_COLUMN_ARGUMENTS = ("other", "keys", "items")
 _KEYS = ("name", "select", "transforms")
 
 
@@ -48,25 +49,62 @@ def features_from_config(config: dict[str, Any], path: str = "feature") -> list[
     if not isinstance(transforms, list):
         raise ConfigError(f"{path}.transforms: expected a list, got {transforms!r}")
     return [
-        _with_transforms(Feature(name).select(column), transforms, f"{path}.transforms")
+        feature
         for name, column in zip(names, columns, strict=True)
+        for feature in _with_transforms(Feature(name).select(column), transforms, f"{path}.transforms")
     ]
 
 
-def _with_transforms(feature: Feature, transforms: list[Any], path: str) -> Feature:
+def _with_transforms(feature: Feature, transforms: list[Any], path: str) -> list[Feature]:
+    """Return the feature after `transforms`; several where the last makes several."""
+    made = [feature]
     for index, entry in enumerate(transforms):
         here = f"{path}[{index}]"
         if not isinstance(entry, (str, dict)) or (isinstance(entry, dict) and len(entry) != 1):
             raise ConfigError(f"{here}: expected a name or {{name: argument}}, got {entry!r}")
         name, argument = (entry, None) if isinstance(entry, str) else next(iter(entry.items()))
-        if name not in _TRANSFORMS:
-            raise ConfigError(f"{here}: unknown transform {name!r}{did_you_mean(str(name), _TRANSFORMS)}")
+        if name not in _METHODS:
+            raise ConfigError(f"{here}: unknown transform {name!r}{did_you_mean(str(name), _METHODS)}")
         try:
-            # YAML reads "- hash:" as {hash: None}: no argument.
-            feature = _TRANSFORMS[name](feature) if argument is None else _TRANSFORMS[name](feature, argument)
+            made = [one for before in made for one in _applied(before, name, argument, f"{here}.{name}")]
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"{here}.{name}: {error}") from None
-    return feature
+            # What a nested entry says names its own place already.
+            text = str(error)
+            raise ConfigError(text if text.startswith(f"{here}.") else f"{here}.{name}: {text}") from None
+    return made
+
+
+def _applied(feature: Feature, name: str, argument: Any, path: str) -> list[Feature]:
+    method = getattr(feature, name)
+    # YAML reads "- hash:" as {hash: None}: no argument.
+    if argument is None:
+        made = method()
+    elif name in _OF_COLUMNS:
+        others = argument if isinstance(argument, list) else [argument]
+        made = method(*(_column(other, f"{path}[{index}]") for index, other in enumerate(others)))
+    else:
+        parameters = list(inspect.signature(method).parameters)
+        if isinstance(argument, dict) and not (parameters[0] in _COLUMN_ARGUMENTS and set(argument) <= {"select", "transforms"}):
+            for key in argument:
+                if key not in parameters:
+                    raise ConfigError(f"{path}.{key}: unknown argument{did_you_mean(str(key), parameters)}")
+            arguments = argument
+        else:
+            arguments = {parameters[0]: argument}
+        if name != "vocabulary":  # whose keys are values
+            arguments = {key: _column(value, f"{path}.{key}") if key in _COLUMN_ARGUMENTS else value for key, value in arguments.items()}
+        made = method(**arguments)
+    return made if isinstance(made, list) else [made]
+
+
+def _column(given: Any, path: str) -> Any:
+    """Return a column's name as it is, and what `{select: ..., transforms: [...]}` declares as a Feature."""
+    if not isinstance(given, dict):
+        return given
+    (made, *more) = features_from_config({"name": "another column", **given}, path)
+    if more:
+        raise ConfigError(f"{path}: declares {1 + len(more)} features, one is wanted")
+    return made
 
 
 def expand_names(pattern: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import overload
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from sparrow.io.pieces import Piece
 from sparrow.io.unpack import Blocks, columns_of_matrices
 from sparrow.ops.pack_lists.op import pack_lists
+from sparrow.ops.take_rows import take_rows
 from sparrow.types import Column, Ragged
 
 
@@ -83,7 +83,7 @@ def pack(parts: Sequence[tuple[Piece, int, int]]) -> dict[str, Column]:
 
 def pack_rows(pieces: Rows, index: Tensor) -> dict[str, Column]:
     """Return the rows `index` (int64 [rows], in any order, also repeated) of the concatenation of `pieces`."""
-    taken = {name: take(column, index) for name, column in pieces.others.items()}
+    taken = {name: take_rows(column, index) for name, column in pieces.others.items()}
     if pieces.blocks is None:
         return taken
     layout = pieces.blocks[0].layout
@@ -132,22 +132,6 @@ def _between(column: Column, begin: int, end: int) -> Column:
         levels.append(here - begin)
     weights = None if column.weights is None else column.weights[begin:end]
     return Ragged(column.values[begin:end], tuple(levels), weights)
-
-
-def take(column: Column, index: Tensor) -> Column:
-    """Return rows `index` (int64 [rows], any order, also repeated) of a column. Cost: a pass over what is taken."""
-    if isinstance(column, Tensor):
-        return column[index]
-    runs = torch.stack([index, index + 1], 1)
-    levels: list[Tensor] = []
-    for offsets, inner in itertools.pairwise(column.offsets):
-        # Of an outer level the elements are lists, of which the lengths stand for now.
-        levels.append(pack_lists([offsets[None]], [inner.diff()], runs)[0][0])
-        runs = offsets[runs]
-    innermost = [column.offsets[-1][None]]
-    bounds, values, _ = pack_lists(innermost, [column.values.contiguous()], runs)
-    weights = None if column.weights is None else pack_lists(innermost, [column.weights.contiguous()], runs)[1]
-    return Ragged(values, (*levels, bounds[0]), weights)
 
 
 def _concatenate(parts: list[Column]) -> Column:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, DataError, did_you_mean
-from sparrow.io.batches import take
+from sparrow.ops.take_rows import take_rows
 from sparrow.types import SAMPLE_GROUP, Batch, Column, ColumnSpec, Group, Ragged, RowSpan
 
 _INDICATOR = "_indicator_"
@@ -109,7 +109,7 @@ def share_rows(batch: Batch, sharing: Sharing) -> Batch:
     groups: dict[str, Group] = {}
     for shared in sharing:
         first, sample_to_row = _rows_of(sample.columns[shared.key], shared.by)
-        columns = {name: take(sample.columns[name], first) for name in shared.columns}
+        columns = {name: take_rows(sample.columns[name], first) for name in shared.columns}
         for name, column in columns.items():
             if shared.check:
                 _require_equal(batch, shared, name, column, first, sample_to_row)
@@ -156,7 +156,7 @@ def _codes_of(key: Column) -> Any:
 
 def _require_equal(batch: Batch, shared: SharedRows, name: str, column: Column, first: Tensor, sample_to_row: Tensor) -> None:
     """Raise `DataError` where a sample has another value than the row it is given."""
-    own, given = batch.groups[SAMPLE_GROUP].columns[name], take(column, sample_to_row)
+    own, given = batch.groups[SAMPLE_GROUP].columns[name], take_rows(column, sample_to_row)
     wrong = _difference(own, given)
     if wrong is not None:
         row = int(first[sample_to_row[wrong]])

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sparrow.errors import CheckpointError, ConfigError
+from sparrow.features.plan_file import save as save_features
 from sparrow.pipelines import snapshot
 from sparrow.pipelines.evaluation import evaluate_model
 from sparrow.pipelines.load_config import load_run_config, refuse_changes
 from sparrow.pipelines.run_config import RunConfig
 from sparrow.pipelines.run_folder import holds_run
 from sparrow.pipelines.trainer import Trainer
+from sparrow.pipelines.yaml_text import parse_yaml
 from sparrow.saver import Saver
+
+FEATURES_FILE = "features.json"
 
 
 def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True) -> dict[str, Any]:
@@ -29,13 +34,15 @@ def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True)
         found = "holds no run" if folder.exists() else "does not exist"
         raise ConfigError(f"run.folder {folder} {found}, so there is nothing to resume; correct it, or begin a new run without --resume")
     if resume and recorded.exists() and Saver(folder / "checkpoints").latest() is not None:
-        refuse_changes(load_run_config(recorded), config, recorded)
+        refuse_changes(_with_features_of(config, _recorded_config(folder), folder), config, recorded)
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     model = config.build_model()
     optimizer = config.build_optimizer(model)
     train = config.build_dataset(config.data.train, model, config.data.batch_size, shuffled=True)
     test = None if config.data.eval is None else config.build_dataset(config.data.eval, model, config.data.eval_batch_size)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_features(config.build_features(), folder / FEATURES_FILE)
     trainer = Trainer(model, optimizer, config.trainer_options(progress=progress))
     return trainer.fit(train, epochs=config.run.epochs, max_steps=config.run.max_steps, evaluate_on=test, resume=resume)
 
@@ -43,7 +50,7 @@ def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True)
 def evaluate_run(path: str | Path, files: list[str] | None = None) -> dict[str, Any]:
     """Return the metrics of a run folder's newest checkpoint, or of one checkpoint inside it, on `files` or the run's own eval files."""
     folder, checkpoint = _find(Path(path))
-    config = load_run_config(folder / "config.yaml")
+    config = _recorded_config(folder)
     paths = files or config.data.eval
     if paths is None:
         raise ConfigError(f"{folder / 'config.yaml'} names no data.eval; give files by --data")
@@ -53,6 +60,25 @@ def evaluate_run(path: str | Path, files: list[str] | None = None) -> dict[str, 
     dataset = config.build_dataset(paths, model, config.data.eval_batch_size)
     snapshot.load_model(Saver(checkpoint.parent), checkpoint, model)
     return {"checkpoint": str(checkpoint), **(evaluate_model(model, dataset, config.data.label) or {})}
+
+
+def _recorded_config(folder: Path) -> RunConfig:
+    """Return the configuration a run was begun with; features that came from a file are those of the run's own copy."""
+    recorded, features = folder / "config.yaml", folder / FEATURES_FILE
+    content = parse_yaml(recorded.read_text(encoding="utf-8"), str(recorded))
+    came_from_a_file = isinstance(content, dict) and isinstance(content.get("features"), str)
+    return load_run_config(recorded, {"features": json.dumps(str(features))} if came_from_a_file and features.exists() else None)
+
+
+def _with_features_of(config: RunConfig, recorded: RunConfig, folder: Path) -> RunConfig:
+    """Return `recorded` with the name that `config` gives the same features. Raises `ConfigError` where they are others."""
+    if not isinstance(config.features, str) or not isinstance(recorded.features, str):
+        return recorded
+    if recorded.build_features() != config.build_features():
+        raise ConfigError(
+            f"{config.features}: its features are not those of the run to resume, which are in {folder / FEATURES_FILE}; give these"
+        )
+    return recorded.model_copy(update={"features": config.features})
 
 
 def newest_checkpoint(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, expand_names, features_from_config
+from sparrow.features.plan_file import load as load_features
 from sparrow.io import Dataset, Shuffle
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines.model_configs import MODELS, ModelSection, Section
@@ -32,6 +34,12 @@ def _paths(value: Any) -> Any:
     paths = value if isinstance(value, list) else [value]
     if not paths or not all(isinstance(path, str) and path for path in paths):
         raise ConfigError(f"is {value!r}, expected a file, a folder, a glob, or a list of these")
+    return value
+
+
+def _features(value: Any) -> Any:
+    if not isinstance(value, list) and (not isinstance(value, str) or not value):
+        raise ConfigError(f"is {value!r}, expected a list of features, or the file that `sparrow data fit` wrote")
     return value
 
 
@@ -115,7 +123,7 @@ class RunConfig(Section):
     """Everything `sparrow train` needs."""
 
     model: _AnyModel
-    features: list[dict[str, Any]]
+    features: Annotated[str | list[dict[str, Any]], BeforeValidator(_features)]
     data: DataConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunSettings
@@ -131,7 +139,9 @@ class RunConfig(Section):
         return self
 
     def build_features(self) -> list[Feature]:
-        """Return the declared features. Raises `ConfigError` naming the entry."""
+        """Return the declared features, or those of the file that is named. Raises `ConfigError` naming the entry or the file."""
+        if isinstance(self.features, str):
+            return load_features(Path(self.features))
         return [feature for index, entry in enumerate(self.features) for feature in features_from_config(entry, f"features[{index}]")]
 
     def build_model(self) -> nn.Module:

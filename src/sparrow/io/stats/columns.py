@@ -11,12 +11,17 @@ import pyarrow.compute as pc
 import torch
 
 from sparrow.io.stats.sketches import Distinct, Moments, Quantiles, TopItems
-from sparrow.ops.farm_hash.op import farm_hash, farm_hash_ints
+from sparrow.ops.map_values.op import map_values
+from sparrow.ops.map_values.steps import Chain, HashBytes, HashInts, Source, pack
 
 _SHARES = (0.01, 0.25, 0.5, 0.75, 0.99)
 _NUM_TOP, _NUM_BINS = 10, 30
 # Of numbers that hardly ever come again none is worth a line.
 _LEAST_TOP_SHARE = 0.005
+
+
+_HASH_INTS = pack([Chain(0, steps=(HashInts("farm"),))], [torch.int64])
+_HASH_STRINGS = pack([Chain(0, 0, Source.BYTES, (HashBytes("farm"),))], [torch.uint8])
 
 
 class ColumnStats:
@@ -109,7 +114,8 @@ class ColumnStats:
         if len(numbers) == 0:
             return
         bits = numbers.astype(np.float64).view(np.int64) if is_float else numbers.astype(np.int64)
-        self.distinct.update(farm_hash_ints(torch.from_numpy(bits.copy())).numpy().view(np.uint64))
+        hashes = map_values([torch.from_numpy(bits.copy())], [], _HASH_INTS)[0][0]
+        self.distinct.update(hashes.numpy().view(np.uint64))
         self._take_top(numbers, counts)
 
     def _take_strings(self, values: Any) -> None:
@@ -123,7 +129,7 @@ class ColumnStats:
         offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
         data = np.frombuffer(b"".join(distinct.to_pylist()), dtype=np.uint8)
-        hashes = farm_hash(torch.from_numpy(data.copy()), torch.from_numpy(offsets))
+        hashes = map_values([torch.from_numpy(data.copy())], [torch.from_numpy(offsets)], _HASH_STRINGS)[0][0]
         self.distinct.update(hashes.numpy().view(np.uint64))
         self._take_top(distinct, counts)
 

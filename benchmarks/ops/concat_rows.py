@@ -1,0 +1,49 @@
+"""concat_rows: 30 pairs of columns of 8,192 rows, 20 ids + 20 and 20 + 1, beside torch.cat and a gather, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Options, Result, interleaved, rate
+from benchmarks.ops.list_columns import NO_OFFSETS, NO_WEIGHTS, NUM_COLUMNS, NUM_ROWS, dense_columns, list_columns, num_bytes, paired
+from sparrow.ops.concat_rows.op import concat_rows
+
+
+def _joined(x: Tensor, x_offsets: Tensor, y: Tensor, y_offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Each value is scattered to its place: its own, and behind as many values as the other column has before it."""
+    out = x.new_empty(x.numel() + y.numel())
+    out[torch.arange(x.numel()) + torch.repeat_interleave(y_offsets[:-1], x_offsets.diff())] = x
+    out[torch.arange(y.numel()) + torch.repeat_interleave(x_offsets[1:], y_offsets.diff())] = y
+    return out, x_offsets + y_offsets
+
+
+def run(options: Options) -> Iterable[Result]:
+    values, offsets = list_columns(2 * NUM_COLUMNS)
+    histories, history_offsets = values[:NUM_COLUMNS], offsets[:NUM_COLUMNS]
+    cases = {
+        "20 + 20": (values, offsets),
+        "20 + 1": (paired(histories, dense_columns(NUM_COLUMNS)), paired(history_offsets, [NO_OFFSETS] * NUM_COLUMNS)),
+    }
+    first_input = torch.arange(0, 2 * NUM_COLUMNS + 1, 2)
+    for name, (inputs, bounds) in cases.items():
+        weights = [NO_WEIGHTS] * len(inputs)
+        ends = [one if one.numel() else torch.arange(NUM_ROWS + 1) for one in bounds]
+        columns = list(zip(inputs[::2], ends[::2], inputs[1::2], ends[1::2], strict=True))
+        joined = concat_rows(inputs, weights, bounds, first_input)
+        assert all(torch.equal(got, _joined(*column)[0]) for got, column in zip(joined[0], columns, strict=True))
+        moved = num_bytes(inputs, bounds, *joined)
+        del joined
+
+        # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
+        def ours(inputs: list[Tensor] = inputs, weights: list[Tensor] = weights, bounds: list[Tensor] = bounds) -> None:
+            concat_rows(inputs, weights, bounds, first_input)
+
+        def theirs(columns: list[tuple[Tensor, ...]] = columns) -> None:
+            for column in columns:
+                _joined(*column)
+
+        seconds = interleaved({"sparrow": ours, "torch, column by column": theirs}, options.runs)
+        yield rate(f"30 pairs of columns of 8,192 rows, {name}", NUM_COLUMNS * NUM_ROWS, seconds, unit="M rows/s", must_move_bytes=moved)

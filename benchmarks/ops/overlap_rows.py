@@ -1,0 +1,50 @@
+"""overlap_rows: 20 ids beside 20, of 30 columns of 8,192 rows, for each kind, beside sorted (row, id) by torch's operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Options, Result, interleaved, rate
+from benchmarks.ops.list_columns import NUM_COLUMNS, NUM_ROWS, list_columns, num_bytes
+from sparrow.ops.overlap_rows.op import KINDS, overlap_rows
+
+# Few enough that lists share ids, and that (row, id) fits a word, which the peer sorts.
+NUM_IDS = 60
+
+
+def _counted(a: Tensor, a_offsets: Tensor, b: Tensor, b_offsets: Tensor) -> Tensor:
+    """The ids of both: those that the distinct ids of each, sorted together, have twice."""
+    row = torch.arange(NUM_ROWS)
+    in_a = torch.unique(torch.repeat_interleave(row, a_offsets.diff()) * NUM_IDS + a)
+    in_b = torch.unique(torch.repeat_interleave(row, b_offsets.diff()) * NUM_IDS + b)
+    both, _ = torch.sort(torch.cat([in_a, in_b]))
+    both = both[1:][both[1:] == both[:-1]]
+    return torch.bincount(both // NUM_IDS, minlength=NUM_ROWS).float()
+
+
+def run(options: Options) -> Iterable[Result]:
+    ids, ends = list_columns(2 * NUM_COLUMNS, num_ids=NUM_IDS)
+    a, a_offsets, b, b_offsets = ids[:NUM_COLUMNS], ends[:NUM_COLUMNS], ids[NUM_COLUMNS:], ends[NUM_COLUMNS:]
+    pairs = list(zip(a, a_offsets, b, b_offsets, strict=True))
+    for kind, name in enumerate(KINDS):
+        columns = torch.full((NUM_COLUMNS,), kind)
+        numbers = overlap_rows(a, a_offsets, b, b_offsets, columns)
+        moved = num_bytes(a, a_offsets, b, b_offsets, numbers)
+
+        # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
+        def ours(columns: Tensor = columns) -> None:
+            overlap_rows(a, a_offsets, b, b_offsets, columns)
+
+        def theirs() -> None:
+            for pair in pairs:
+                _counted(*pair)
+
+        functions = {"sparrow": ours}
+        if name == "count":
+            assert all(torch.equal(got, _counted(*pair)) for got, pair in zip(numbers, pairs, strict=True))
+            functions["torch, column by column"] = theirs
+        seconds = interleaved(functions, options.runs)
+        yield rate(f"30 columns of 8,192 rows, {name}", NUM_COLUMNS * NUM_ROWS, seconds, unit="M rows/s", must_move_bytes=moved)

@@ -1,0 +1,213 @@
+"""Chains of element-wise transforms: all those of one depth run as one call of `map_values`, each in one pass over its column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sparrow.errors import ConfigError
+from sparrow.features.expression import Expression
+from sparrow.features.layout import row_of, values_of
+from sparrow.features.transforms.element_wise import INTEGERS, STRINGS, ElementWise, Lane
+from sparrow.features.transforms.numbers import Fill, Finite
+from sparrow.features.types import Context
+from sparrow.ops.map_values.op import map_values
+from sparrow.ops.map_values.packed import Packed
+from sparrow.ops.map_values.steps import Chain, Source, Step, pack
+from sparrow.types import Column, Ragged
+
+
+@dataclass(frozen=True, slots=True)
+class ChainUnit:
+    """Transforms of one column that run in one pass. source: what they read. result: what the last one makes."""
+
+    source: Expression
+    transforms: tuple[ElementWise, ...]
+    result: Expression
+
+    @property
+    def kind(self) -> str:
+        return "map"
+
+
+@dataclass(slots=True)
+class _Bound:
+    """Chains for columns of known layouts. steps_of: of each chain, the transform that each of its steps belongs to."""
+
+    packed: Packed
+    steps_of: list[list[ElementWise]]
+    can_refuse: bool
+    counts_not_finite: bool
+
+
+@dataclass(slots=True)
+class ChainCalls:
+    """The chains of one planner node. What depends on the columns' dtypes and layouts is packed at the first batch that has them."""
+
+    units: tuple[ChainUnit, ...]
+    _inputs: list[int] = field(init=False)
+    _bound: dict[tuple[object, ...], _Bound] = field(init=False, default_factory=dict)
+    _not_finite: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        places: dict[Expression, int] = {}
+        self._inputs = [places.setdefault(unit.source, len(places)) for unit in self.units]
+        self._not_finite = torch.zeros(len(self.units), dtype=torch.int64)
+
+    def run(self, columns: Sequence[Column], contexts: Sequence[Context]) -> list[Column]:
+        """Return the result of each unit. columns: the source of each. Raises `DataError` naming feature, column and row."""
+        key = tuple(map(_layout, columns))
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bound[key] = self._bind(columns, contexts)
+        # Inputs are numbered by first use, so the first unit that reads one brings it.
+        values: list[Tensor] = []
+        for place, column in zip(self._inputs, columns, strict=True):
+            if place == len(values):
+                values.append(values_of(column))
+        offsets = [
+            column.offsets[-1]
+            for column, unit in zip(columns, self.units, strict=True)
+            if isinstance(column, Ragged) and _source(column, unit) != Source.VALUES
+        ]
+        outputs, counts = map_values(values, offsets, bound.packed)
+        if bound.counts_not_finite:
+            self._not_finite += counts[:, 0].cpu()
+        if bound.can_refuse and bool(counts[:, 1].any()):
+            self._raise_refused(bound, columns, contexts, counts)
+        return [_shaped(output, column, unit) for output, column, unit in zip(outputs, columns, self.units, strict=True)]
+
+    def counted(self) -> list[tuple[ChainUnit, int]]:
+        """Return how many NaN and infinities each unit that counts them has met so far."""
+        counts = zip(self.units, self._not_finite.tolist(), strict=True)
+        return [(unit, count) for unit, count in counts if any(isinstance(one, Finite) for one in unit.transforms)]
+
+    def _bind(self, columns: Sequence[Column], contexts: Sequence[Context]) -> _Bound:
+        chains, steps_of = [], []
+        dtypes: dict[int, torch.dtype] = {}
+        num_offsets = 0
+        for place, unit, column, context in zip(self._inputs, self.units, columns, contexts, strict=True):
+            source = _source(column, unit)
+            try:
+                _check_shape(unit, column)
+                steps, owners = _steps(unit, _lane(column))
+            except ConfigError as error:
+                raise context.error(str(error)) from None
+            dtypes[place] = values_of(column).dtype
+            chains.append(Chain(place, None if source == Source.VALUES else num_offsets, source, tuple(steps)))
+            num_offsets += source != Source.VALUES
+            steps_of.append(owners)
+        packed = pack(chains, [dtypes[place] for place in sorted(dtypes)])
+        counting = any(isinstance(one, Finite) for unit in self.units for one in unit.transforms)
+        can_refuse = any(chain.source == Source.ROWS for chain in chains) or any(
+            one.can_refuse for unit in self.units for one in unit.transforms
+        )
+        return _Bound(packed, steps_of, can_refuse, counting)
+
+    def _raise_refused(self, bound: _Bound, columns: Sequence[Column], contexts: Sequence[Context], counts: Tensor) -> None:
+        index = int(counts[:, 1].nonzero()[0])
+        _, num_refused, position, step = counts[index].tolist()
+        unit, column, context = self.units[index], columns[index], contexts[index]
+        owners = bound.steps_of[index]
+        refusing = owners[step]
+        is_rows = _source(column, unit) == Source.ROWS
+        row = position if is_rows else row_of(_without_bytes(column), position)
+        value: float | str
+        if is_rows and isinstance(refusing, Fill):
+            assert isinstance(column, Ragged)
+            value = int(column.lengths()[position])
+        else:
+            value = _value_before(unit, column, owners.index(refusing), position)
+        more = f" (and {num_refused - 1} more)" if num_refused > 1 else ""
+        raise context.error(refusing.refused(value) + more, row)
+
+
+def _layout(column: Column) -> tuple[object, ...]:
+    if isinstance(column, Tensor):
+        return (column.dtype,)
+    return column.values.dtype, len(column.offsets), column.weights is not None
+
+
+def _lane(column: Column) -> Lane:
+    if isinstance(column, Ragged) and column.is_bytes:
+        return STRINGS
+    dtype = column.dtype if isinstance(column, Tensor) else column.values.dtype
+    if not dtype.is_floating_point:
+        return INTEGERS
+    return Lane(dtype if dtype in (torch.float32, torch.float64) else torch.float32)
+
+
+def _source(column: Column, unit: ChainUnit) -> Source:
+    if isinstance(column, Tensor):
+        return Source.VALUES
+    if column.is_bytes:
+        return Source.BYTES
+    return Source.ROWS if isinstance(unit.transforms[0], Fill) else Source.VALUES
+
+
+def _check_shape(unit: ChainUnit, column: Column) -> None:
+    """Raise `ConfigError` for what the layout of a column does not allow."""
+    if not isinstance(column, Ragged):
+        return
+    first = unit.transforms[0]
+    first.check(_lane(column))
+    if column.is_bytes and column.weights is not None:
+        raise ConfigError(f"{first.kind} makes one id a string, which cannot carry the weights of its bytes")
+    if isinstance(first, Fill):
+        if len(column.offsets) != 1:
+            raise ConfigError(f"fill needs rows of one level, got {len(column.offsets)}")
+        if column.weights is not None:
+            raise ConfigError("fill makes one number a row, which cannot carry weights")
+
+
+def _steps(unit: ChainUnit, lane: Lane) -> tuple[list[Step], list[ElementWise]]:
+    """Return the steps of a chain, and the transform each belongs to."""
+    steps: list[Step] = []
+    owners: list[ElementWise] = []
+    for transform in unit.transforms:
+        transform.check(lane)
+        made = transform.steps(lane)
+        steps += made
+        owners += [transform] * len(made)
+        lane = transform.after(lane)
+    return steps, owners
+
+
+def _without_bytes(column: Column) -> Column:
+    """Return the column whose values are the strings: positions count strings, not bytes."""
+    if isinstance(column, Ragged) and column.is_bytes:
+        strings = column.offsets[-1][:-1]
+        return strings if len(column.offsets) == 1 else Ragged(strings, column.offsets[:-1])
+    return column
+
+
+def _shaped(output: Tensor, column: Column, unit: ChainUnit) -> Column:
+    if isinstance(column, Tensor):
+        return output if column.dim() == 1 else output.reshape(column.shape)
+    if column.is_bytes:
+        # The byte level is gone: one string a row is now one id a row.
+        return output if len(column.offsets) == 1 else Ragged(output, column.offsets[:-1])
+    return output if isinstance(unit.transforms[0], Fill) else column.with_values(output)
+
+
+def _value_before(unit: ChainUnit, column: Column, num_transforms: int, position: int) -> float | str:
+    """Return what value number `position` is when it reaches transform number `num_transforms`."""
+    if isinstance(column, Ragged) and column.is_bytes:
+        begin, end = column.offsets[-1][position : position + 2].tolist()
+        one: Column = Ragged(column.values[begin:end], (torch.tensor([0, end - begin]),))
+    elif _source(column, unit) == Source.ROWS and isinstance(column, Ragged):
+        begin, end = column.offsets[0][position : position + 2].tolist()
+        one = Ragged(column.values[begin:end], (torch.tensor([0, end - begin]),))
+    else:
+        one = values_of(column)[position : position + 1]
+    if num_transforms == 0:
+        if isinstance(one, Ragged) and one.is_bytes:
+            return bytes(one.values.tolist()).decode(errors="replace")
+        return values_of(one)[0].item()
+    partial = ChainUnit(unit.source, unit.transforms[:num_transforms], unit.result)
+    context = Context("", "", lambda row: "")
+    (value,) = ChainCalls((partial,)).run([one], [context])
+    return values_of(value)[0].item()

@@ -1,0 +1,297 @@
+"""Steps that make one column of several, row by row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sparrow.errors import ConfigError, did_you_mean
+from sparrow.features.transforms.lists import ids_of, packed, values_and_offsets, weights_of
+from sparrow.features.types import Call, Context, FeatureType
+from sparrow.ops.concat_rows.op import concat_rows
+from sparrow.ops.cross_rows.op import cross_rows
+from sparrow.ops.lookup_rows.op import ITEM, MATCH, default_bits, lookup_rows
+from sparrow.ops.overlap_rows.op import KINDS, overlap_rows
+from sparrow.ops.subtract_rows.op import ALIGNED, ONE_A, ONE_B, subtract_rows
+from sparrow.types import Column, Ragged
+
+_NO_ITEMS = torch.empty(0, dtype=torch.int64)
+
+
+class Several:
+    """A step of several columns of one batch group, computed for many features at once."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+
+    def apply(self, *arguments: Column | Context) -> Column:
+        """Compute one feature."""
+        *columns, context = arguments
+        (made,) = self.apply_all([Call(self, tuple(columns), context)])  # type: ignore[arg-type]
+        return made
+
+    @classmethod
+    def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
+        raise NotImplementedError
+
+
+def _require_ids(kind: str, given: Sequence[FeatureType]) -> None:
+    if any(one.values == "number" for one in given):
+        raise ConfigError(f"{kind} takes ids; one of its columns holds numbers: bucketize it first")
+
+
+def _innermost(call: Call, column: Column) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (values, weights, offsets) of a column of one level at most."""
+    if isinstance(column, Ragged) and len(column.offsets) != 1:
+        raise call.context.error(f"{call.transform.kind} takes lists of one level, the column has {len(column.offsets)}")
+    values, offsets = values_and_offsets(column)
+    return values, weights_of(column), offsets
+
+
+@dataclass(frozen=True, slots=True)
+class Cross(Several):
+    """An id for every combination of one id of each column, the last varying fastest: MurmurHash64A of their bytes; weights multiply."""
+
+    kind: ClassVar[str] = "cross"
+
+    def output_type(self, *given: FeatureType) -> FeatureType:
+        _require_several(self.kind, given)
+        _require_ids(self.kind, given)
+        return FeatureType("id", True if all(one.dense is True for one in given) else None)
+
+    @classmethod
+    def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
+        taken = [[ids_of(call, column) for column in call.columns] for call in calls]
+        parts = [_innermost(call, column) for call, columns in zip(calls, taken, strict=True) for column in columns]
+        made = cross_rows([part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts], _first_inputs(calls))
+        return [
+            _one_a_row_or_lists(columns, values, weights, offsets) for columns, values, weights, offsets in zip(taken, *made, strict=True)
+        ]
+
+
+def _one_a_row_or_lists(columns: Sequence[Column], values: Tensor, weights: Tensor, offsets: Tensor) -> Column:
+    """Return what columns of one id a row each make as one id a row, other columns' as lists."""
+    if all(isinstance(column, Tensor) and column.dim() == 1 for column in columns):
+        return values
+    weighted = any(isinstance(column, Ragged) and column.weights is not None for column in columns)
+    return Ragged(values, (offsets,), weights if weighted else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Concat(Several):
+    """The lists of several columns one after the other, row by row; of dense columns their values side by side."""
+
+    kind: ClassVar[str] = "concat"
+
+    def output_type(self, *given: FeatureType) -> FeatureType:
+        _require_several(self.kind, given)
+        kinds = {one.values for one in given} - {"any"}
+        if len(kinds) > 1:
+            raise ConfigError("concat of numbers and ids; bucketize the numbers or leave them apart")
+        dense = True if all(one.dense is True for one in given) else None
+        return FeatureType(kinds.pop() if kinds else "any", dense)
+
+    @classmethod
+    def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
+        made: dict[int, Column] = {}
+        lists = []
+        for place, call in enumerate(calls):
+            dtypes = {column.dtype if isinstance(column, Tensor) else column.values.dtype for column in call.columns}
+            if len(dtypes) > 1:
+                raise call.context.error(f"concat of columns of {', '.join(sorted(map(str, dtypes)))}; cast them to one")
+            if all(isinstance(column, Tensor) for column in call.columns):
+                made[place] = torch.cat([column.reshape(column.shape[0], -1) for column in call.columns if isinstance(column, Tensor)], 1)
+            else:
+                lists.append((place, call))
+        if lists:
+            parts = [_innermost(call, column) for _, call in lists for column in call.columns]
+            out = concat_rows(
+                [part[0] for part in parts],
+                [part[1] for part in parts],
+                [part[2] for part in parts],
+                _first_inputs([call for _, call in lists]),
+            )
+            for (place, call), values, weights, offsets in zip(lists, *out, strict=True):
+                made[place] = _one_a_row_or_lists(call.columns, values, weights, offsets)
+        return [made[place] for place in range(len(calls))]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(Several):
+    """For each id the item beside the first equal key of its row, else `default`."""
+
+    default: float = 0
+    kind: ClassVar[str] = "lookup"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.default, bool) or not isinstance(self.default, Real):
+            raise ConfigError(f"lookup: the default is {self.default!r}, expected a number")
+
+    def output_type(self, *given: FeatureType) -> FeatureType:
+        queries, keys, items = given
+        _require_ids(self.kind, [queries, keys])
+        return FeatureType(items.values, queries.dense)
+
+    @classmethod
+    def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
+        parameters = [(ITEM, _default_of(call)) for call in calls]
+        return _looked_up(calls, [values_and_offsets(call.columns[2])[0] for call in calls], parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Several):
+    """For each id 1 where its row of the other column holds it, else 0: int64."""
+
+    kind: ClassVar[str] = "match"
+
+    def output_type(self, *given: FeatureType) -> FeatureType:
+        _require_ids(self.kind, given)
+        return FeatureType("id", given[0].dense)
+
+    @classmethod
+    def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
+        return _looked_up(calls, [_NO_ITEMS] * len(calls), [(MATCH, 0)] * len(calls))
+
+
+def _looked_up(calls: Sequence[Call], items: Sequence[Tensor], parameters: Sequence[tuple[int, int]]) -> list[Column]:
+    queries = [ids_of(call, call.columns[0]) for call in calls]
+    asked = [_innermost(call, column) for call, column in zip(calls, queries, strict=True)]
+    keys = [_innermost(call, ids_of(call, call.columns[1])) for call in calls]
+    for call, key, item, (result, _) in zip(calls, keys, items, parameters, strict=True):
+        if result == ITEM and key[0].numel() != item.numel():
+            raise call.context.error(f"lookup: {key[0].numel()} keys and {item.numel()} items; they must lie beside each other")
+    made = lookup_rows(
+        [part[0] for part in asked],
+        [part[2] for part in asked],
+        [part[0] for part in keys],
+        [part[2] for part in keys],
+        list(items),
+        packed(*parameters),
+    )
+    return [
+        one.reshape(column.shape) if isinstance(column, Tensor) else Ragged(one, column.offsets)
+        for one, column in zip(made, queries, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap(Several):
+    """A number a row of what two lists of ids share, each id counted once: float32.
+
+    how: `"count"`; `"ratio"`: count over the ids of the first; `"jaccard"`: over those of both; `"contains"`: 1 where the first has all of
+    the second; `"equal"`: 1 where both have the same; `"any"`: 1 where they share one.
+    """
+
+    how: str = "count"
+    kind: ClassVar[str] = "overlap"
+
+    def __post_init__(self) -> None:
+        if self.how not in KINDS:
+            raise ConfigError(f"overlap: unknown kind {self.how!r}{did_you_mean(str(self.how), KINDS)}")
+
+    def output_type(self, *given: FeatureType) -> FeatureType:
+        _require_ids(self.kind, given)
+        return FeatureType("number", True)
+
+    @classmethod
+    def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
+        first = [_innermost(call, ids_of(call, call.columns[0])) for call in calls]
+        second = [_innermost(call, ids_of(call, call.columns[1])) for call in calls]
+        kinds = packed(*((KINDS.index(call.transform.how),) for call in calls if isinstance(call.transform, Overlap))).reshape(-1)
+        return list(overlap_rows([a[0] for a in first], [a[2] for a in first], [b[0] for b in second], [b[2] for b in second], kinds))
+
+
+@dataclass(frozen=True, slots=True)
+class Subtract(Several):
+    """The first column minus the second, value by value; one value a row goes with the whole list of the other.
+
+    Integers stay integers, and a difference beyond 64 bits is an error; floats and mixed columns follow IEEE in the wider type.
+    """
+
+    kind: ClassVar[str] = "time_difference"
+
+    def output_type(self, *given: FeatureType) -> FeatureType:
+        if any(one.values == "id" for one in given):
+            raise ConfigError("time_difference takes times; one of its columns holds ids")
+        dense = True if all(one.dense is True for one in given) else None
+        return FeatureType("any", dense)
+
+    @classmethod
+    def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
+        pairs = [(_innermost(call, _times(call, call.columns[0])), _innermost(call, _times(call, call.columns[1]))) for call in calls]
+        which = packed(tuple(_which_is_one(a[2], b[2]) for a, b in pairs)).reshape(-1)
+        try:
+            made = subtract_rows(
+                [a[0] for a, _ in pairs], [a[2] for a, _ in pairs], [b[0] for _, b in pairs], [b[2] for _, b in pairs], which
+            )
+        except RuntimeError as error:
+            raise _named(error, calls) from None
+        return [_shaped_as(call, one) for call, one in zip(calls, made, strict=True)]
+
+
+def _times(call: Call, column: Column) -> Column:
+    """Return a column of numbers as the operator takes it: int64, float32 or float64."""
+    if isinstance(column, Ragged) and column.is_bytes:
+        raise call.context.error(f"{call.transform.kind} takes numbers, the column holds strings")
+    values = column if isinstance(column, Tensor) else column.values
+    if values.dtype in (torch.int64, torch.float32, torch.float64):
+        return column
+    wide = values.float() if values.is_floating_point() else values.long()
+    return wide if isinstance(column, Tensor) else column.with_values(wide)
+
+
+def _which_is_one(a_offsets: Tensor, b_offsets: Tensor) -> int:
+    if (a_offsets.numel() == 0) == (b_offsets.numel() == 0):
+        return ALIGNED
+    return ONE_A if a_offsets.numel() == 0 else ONE_B
+
+
+def _named(error: RuntimeError, calls: Sequence[Call]) -> Exception:
+    """Return an operator's refusal of data as an error that names feature, column and row."""
+    said = re.search(r"result (\d+): (.*?)(?: in row (\d+) (.*))?$", str(error).split("\n")[0])
+    if said is None:
+        return error
+    call = calls[int(said[1])]
+    lists = [column.lengths() for column in call.columns if isinstance(column, Ragged)]
+    if said[3] is None and len(lists) == 2:
+        row = int((lists[0] != lists[1]).nonzero()[0])
+        return call.context.error(f"lists of {int(lists[0][row])} and of {int(lists[1][row])} values cannot be subtracted one by one", row)
+    return call.context.error(f"{said[2]} {said[4] or ''}".rstrip(), int(said[3] or 0))
+
+
+def _shaped_as(call: Call, values: Tensor) -> Column:
+    ragged = next((column for column in call.columns if isinstance(column, Ragged)), None)
+    if ragged is not None:
+        return Ragged(values, ragged.offsets, ragged.weights)
+    (first, _) = call.columns
+    assert isinstance(first, Tensor)
+    return values.reshape(first.shape) if values.numel() == first.numel() else values.reshape(call.columns[1].shape)  # type: ignore[union-attr]
+
+
+def _require_several(kind: str, given: Sequence[FeatureType]) -> None:
+    if len(given) < 2:
+        raise ConfigError(f"{kind} needs another column")
+
+
+def _first_inputs(calls: Sequence[Call]) -> Tensor:
+    ends = [0]
+    for call in calls:
+        ends.append(ends[-1] + len(call.columns))
+    return packed(tuple(ends)).reshape(-1)
+
+
+def _default_of(call: Call) -> int:
+    """Return the bits of what a key that is not there reads, as the dtype of the items."""
+    assert isinstance(call.transform, Lookup)
+    items, value = call.columns[2], call.transform.default
+    dtype = items.dtype if isinstance(items, Tensor) else items.values.dtype
+    fits = dtype.is_floating_point or (value == int(value) and torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max)
+    if not fits:
+        raise call.context.error(f"lookup: the default {value} does not fit items of {dtype}")
+    return default_bits(value if dtype.is_floating_point else int(value), dtype)

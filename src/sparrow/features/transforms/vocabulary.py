@@ -1,0 +1,92 @@
+"""Values to their places in a list of known ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sparrow.errors import ConfigError
+from sparrow.features.transforms.element_wise import ElementWise, Lane
+from sparrow.features.transforms.ids import require_count
+from sparrow.ops.map_values import steps
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary(ElementWise):
+    """Strings or integers to their places in `keys`, counted from 0. Exact: a string is compared byte for byte.
+
+    keys:        all strings, or all integers of 64 bits; none twice.
+    missing:     the id of a value that is not among them; None refuses it.
+    oov_buckets: instead, so many ids after the last place, chosen by the value's FarmHash.
+    """
+
+    keys: tuple[str, ...] | tuple[int, ...] = field(repr=False)
+    missing: int | None = None
+    oov_buckets: int = 0
+    kind: ClassVar[str] = "vocabulary"
+    takes: ClassVar[str] = "ids or strings"
+    makes: ClassVar[str] = "ids"
+    can_refuse: ClassVar[bool] = True
+
+    @staticmethod
+    def of(keys: Any, missing: int | str, oov_buckets: int) -> Vocabulary:
+        """Make one of a list, or of the lines of a text file; `missing` `"error"` refuses other values."""
+        known = _lines(Path(keys)) if isinstance(keys, str | os.PathLike) else tuple(keys) if isinstance(keys, Iterable) else ()
+        if missing != "error" and (isinstance(missing, bool) or not isinstance(missing, int)):
+            raise ConfigError(f"vocabulary: missing is {missing!r}, expected a number or 'error'")
+        return Vocabulary(known, None if missing == "error" or oov_buckets else int(missing), oov_buckets)
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise ConfigError("vocabulary: there are no keys")
+        if not (all(isinstance(key, str) for key in self.keys) or all(type(key) is int for key in self.keys)):
+            raise ConfigError("vocabulary: keys must be all strings or all integers")
+        if len(set(self.keys)) < len(self.keys):
+            seen: set[Any] = set()
+            twice = next(key for key in self.keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise ConfigError(f"vocabulary: the key {twice!r} comes twice")
+        for key in self.keys:
+            if type(key) is int and not -(2**63) <= key < 2**63:
+                raise ConfigError(f"vocabulary: the key {key} is no integer of 64 bits")
+        if self.oov_buckets != 0:
+            require_count("vocabulary: oov_buckets", self.oov_buckets)
+
+    @property
+    def _of_strings(self) -> bool:
+        return isinstance(self.keys[0], str)
+
+    def check(self, lane: Lane) -> None:
+        if lane.holds == "numbers":
+            raise ConfigError("vocabulary takes strings or integers, the column holds numbers; bucketize it instead")
+        if self._of_strings != (lane.dtype is None):
+            raise ConfigError(f"vocabulary has keys of {'strings' if self._of_strings else 'integers'}, the column holds {lane.holds}")
+
+    def steps(self, lane: Lane) -> tuple[steps.Step, ...]:
+        if lane.dtype is None:
+            keys = tuple(key.encode() for key in self.keys if isinstance(key, str))
+            return (steps.VocabularyOfBytes(keys, self.missing, self.oov_buckets),)
+        return (steps.VocabularyOfInts(self.keys, self.missing, self.oov_buckets),)
+
+    def refused(self, value: float | str) -> str:
+        return f"{value!r} is not in the vocabulary of {len(self.keys)} keys; give missing= or oov_buckets="
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    """Return the lines of a text file. Raises `ConfigError` naming file and line."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"vocabulary: {path}: cannot be read: {error.strerror}") from None
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
+    known: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            known.append(line.removesuffix(b"\r").decode())
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"vocabulary: {path}, line {number}: no UTF-8: {error.reason}") from None
+    if not known:
+        raise ConfigError(f"vocabulary: {path} is empty; it must hold a key a line")
+    return tuple(known)

@@ -1,0 +1,36 @@
+"""What `map_values` is told beside the columns: chains, their steps and tables, packed once for many calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+OUTPUT_DTYPES = (torch.int64, torch.float32, torch.float64)  # by output dtype code
+VALUE_DTYPES = (
+    torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64,
+)  # fmt: skip
+
+
+class Source(IntEnum):
+    """What a chain makes an output of: each value; each string that offsets cut out of bytes; each row of at most one value."""
+
+    VALUES = 0
+    BYTES = 1
+    ROWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Chains ready to run on columns of the dtypes they were packed for.
+
+    chains: int64 [C, 6]; steps: int64 [S, 4]; tables: what steps look up. `op.map_values` tells what they hold.
+    dtypes: the dtype of each output.
+    """
+
+    chains: Tensor
+    steps: Tensor
+    tables: tuple[Tensor, ...]
+    dtypes: tuple[torch.dtype, ...]
