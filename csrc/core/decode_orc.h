@@ -51,7 +51,8 @@ class OrcDecoder {
     if (static_cast<size_t>(column.id) >= footer_.encodings.size() || footer_.encodings[column.id] != kDirect2) return false;
     ByteRange bytes{};
     if (lengths == nullptr ? num_present != 0 : !orc_plain(how_, lengths->bytes, &scratch_->plain, &bytes)) return false;
-    uint64_t* const length = numbers(num_rows_);
+    if (num_present / OrcRuns::kMostOfByte > bytes.size()) return false;
+    uint64_t* const length = numbers(num_present);
     if (!OrcRuns(bytes, false).read(num_present, length)) return false;
     uint64_t total = 0, any = 0;
     offsets[0] = 0;
@@ -82,6 +83,7 @@ class OrcDecoder {
     constexpr uint64_t kDirect = 0, kDirect2 = 2;
     if (footer_.encodings[id] != (is_float ? kDirect : kDirect2)) return false;
     const int64_t item_bytes = column.item_bytes();
+    if (!is_float && num_values / OrcRuns::kMostOfByte > bytes.size()) return false;
     if (is_float) {
       if (bytes.size() != num_values * item_bytes) return false;
       if (num_values != 0) std::memcpy(out, bytes.at, num_values * item_bytes);

@@ -108,7 +108,7 @@ class ParquetDecoder {
     constexpr int64_t kWord = 8;
     if (static_cast<int64_t>(room->size()) < raw_bytes + kWord) room->resize(raw_bytes + kWord);
     *out = {room->data(), room->data() + raw_bytes};
-    return raw_bytes == 0 ? stored.size() == 0 : unsnappy(stored, room->data(), raw_bytes);
+    return stored.size() == 0 ? raw_bytes == 0 : unsnappy(stored, room->data(), raw_bytes);
   }
 
   // Levels of a page of the first version stand behind the number of their bytes.

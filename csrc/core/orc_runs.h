@@ -32,6 +32,9 @@ inline bool read_present(ByteRange from, int64_t count, uint8_t* out) {
 // Numbers by "Integer Run Length Encoding, version 2".
 class OrcRuns {
  public:
+  // A run of two bytes or more has up to 512 numbers.
+  static constexpr int64_t kMostOfByte = 256;
+
   OrcRuns(ByteRange from, bool is_signed) : from_(from), is_signed_(is_signed) {}
 
   // Reads exactly `count` numbers. Returns false where the bytes hold more, or fewer.

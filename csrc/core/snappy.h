@@ -8,6 +8,32 @@
 
 namespace sparrow {
 
+// Copies `length` bytes from `offset` bytes before `out`, which may be bytes that it writes itself. Bytes behind them, up to `end`, may
+// change.
+inline void repeat(uint8_t* out, int64_t offset, int64_t length, const uint8_t* end) {
+  constexpr int64_t kWord = 8;
+  // Every step writes a word, of which it counts what does not overlap what it reads: at most a word too many is written.
+  if (end - out >= length + 2 * kWord) {
+    const uint8_t* const source = out - offset;
+    uint8_t* const stop = out + length;
+    while (out < stop) {
+      uint64_t word;
+      std::memcpy(&word, source, kWord);
+      std::memcpy(out, &word, kWord);
+      if (out - source >= kWord) break;
+      out += out - source;
+    }
+    const uint8_t* from = source;
+    for (; out < stop; out += kWord, from += kWord) {
+      uint64_t word;
+      std::memcpy(&word, from, kWord);
+      std::memcpy(out, &word, kWord);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < length; ++i) out[i] = out[i - offset];
+}
+
 // Decompresses a Snappy block into exactly `num_bytes` bytes. Returns false where it is damaged or of another length.
 inline bool unsnappy(ByteRange from, uint8_t* out, int64_t num_bytes) {
   uint64_t announced = 0;
@@ -46,12 +72,7 @@ inline bool unsnappy(ByteRange from, uint8_t* out, int64_t num_bytes) {
       length = ((tag >> 2) & 7) + 4;
     }
     if (offset == 0 || offset > out - begin || length > end - out) return false;
-    const uint8_t* source = out - offset;
-    if (offset >= length) {
-      std::memcpy(out, source, length);
-    } else {
-      for (int64_t i = 0; i < length; ++i) out[i] = source[i];  // it repeats what it writes
-    }
+    repeat(out, offset, length, end);
     out += length;
   }
   return out == end;

@@ -81,7 +81,9 @@ bool decode_orc_cpu(Tensor array, Tensor bytes, Tensor stripe, Tensor columns) {
     STD_TORCH_CHECK(column[i].id > 0 && column[i].number >= 0 && column[i].number < 4, "columns: row ", i, " describes no column");
     wanted.push_back({column[i].id, static_cast<OrcNumber>(column[i].number), column[i].is_list != 0});
   }
-  if (of.num_rows > kMostValues) return false;
+  // A stored byte stands for a few thousand nulls at most: memory is not set aside for rows that cannot be.
+  constexpr int64_t kMostRowsOfByte = 16384;
+  if (of.num_rows > kMostValues || of.num_rows / kMostRowsOfByte > bytes.numel()) return false;
   const auto* begin = input<uint8_t>(bytes, "bytes");
   const OrcBytes how{{begin, begin + bytes.numel()}, of.index_bytes, of.footer_bytes, static_cast<OrcCodec>(of.codec), of.block_bytes};
   try {

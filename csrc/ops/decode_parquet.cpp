@@ -17,7 +17,7 @@ struct ChunkOf {
 static_assert(sizeof(ChunkOf) == 9 * sizeof(int64_t));
 
 // Numbers beyond are those of a damaged file, or of one that nobody reads in one piece.
-constexpr int64_t kMostEntries = int64_t{1} << 27;
+constexpr int64_t kMostEntries = int64_t{1} << 27, kMostBytes = int64_t{1} << 34;
 
 int64_t value_bytes_of(const ChunkOf& chunk, int64_t num_rows) {
   return chunk.item_bytes * (chunk.is_list != 0 ? chunk.num_values : num_rows);
@@ -30,6 +30,8 @@ std::unique_ptr<MadeBatch> decoded(const ChunkOf* chunk, int64_t num_chunks, con
   for (int64_t i = 0; i < num_chunks; ++i)
     num_bytes += MadeBatch::rounded(value_bytes_of(chunk[i], num_rows)) + MadeBatch::rounded(4 * (num_rows + 1)) +
                  MadeBatch::rounded((num_rows + 7) / 8);
+  *refused = 0;
+  if (num_bytes > kMostBytes) return nullptr;
   auto batch = std::make_unique<MadeBatch>();
   batch->reserve(num_bytes);
   ParquetScratch scratch;
@@ -55,6 +57,7 @@ std::unique_ptr<MadeBatch> decoded(const ChunkOf* chunk, int64_t num_chunks, con
       batch->add(num_rows, count.num_nulls, room.validity, room.values);
     }
   }
+  *refused = -1;
   return batch;
 }
 

@@ -100,7 +100,9 @@ def _cut(blocks: Blocks, begin: int, end: int) -> dict[str, Column]:
     tensors = cut_rows(blocks.offsets, blocks.values, blocks.dense, begin, end)
     num_dense, num_lists = len(tensors) - 2 * len(layout.lists), len(layout.lists)
     columns: dict[str, Column] = dict(zip((name for names in layout.dense for name in names), tensors, strict=False))
-    for name, values, bounds in zip(layout.lists, tensors[num_dense : num_dense + num_lists], tensors[num_dense + num_lists :], strict=True):
+    for name, values, bounds in zip(
+        layout.lists, tensors[num_dense : num_dense + num_lists], tensors[num_dense + num_lists :], strict=True
+    ):
         columns[name] = Ragged(values, (bounds,))
     return columns
 

@@ -48,12 +48,12 @@ class DirectColumns:
         # By the name before the first dot, the place of the only leaf of a column.
         places: dict[str, int | None] = {}
         for index in range(len(leaves)):
-            name = leaves.column(index).path.partition(".")[0]
-            places[name] = None if name in places else index
+            first = leaves.column(index).path.partition(".")[0]
+            places[first] = None if first in places else index
         found = {}
         for name in names:
-            field, index = schema.get_field_index(name), places.get(name)
-            leaf = None if field < 0 or index is None else _leaf_of(schema.field(field), index, leaves.column(index))
+            field, of_leaf = schema.get_field_index(name), places.get(name)
+            leaf = None if field < 0 or of_leaf is None else _leaf_of(schema.field(field), of_leaf, leaves.column(of_leaf))
             if leaf is not None:
                 found[name] = leaf
         fields = [schema.field(name) for name in found]

@@ -1,5 +1,7 @@
 """A run of rows of columns that lie in blocks -> the columns, one by one."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ def _shapes(offsets: Tensor, values: list[Tensor], dense: list[Tensor], begin: i
     raise NotImplementedError("cut_rows makes batches in a reader, where nothing is traced")
 
 
-def cut_rows(offsets: Tensor, values: list[Tensor], dense: list[Tensor], begin: int, end: int) -> list[Tensor]:
+def cut_rows(offsets: Tensor, values: Sequence[Tensor], dense: Sequence[Tensor], begin: int, end: int) -> list[Tensor]:
     """Return rows begin..end of K ragged and D dense columns, each by itself.
 
     Args:
