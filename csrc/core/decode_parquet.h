@@ -152,20 +152,27 @@ class ParquetDecoder {
   }
 
   // Offsets and validity of the rows of a page.
-  bool place_lists(const uint8_t* reps, const uint8_t* defs, int64_t count) {
+  bool place_lists(const uint8_t* __restrict reps, const uint8_t* __restrict defs, int64_t count) {
     if (num_entries_ == 0 && count > 0 && reps[0] != 0) return false;
-    int32_t* const ends = room_.offsets;
-    int64_t row = num_seen_, num_starts = 0;
-    for (int64_t i = 0; i < count; ++i) num_starts += reps[i] == 0;
-    if (num_starts > num_rows_ - row || num_found_ + count > INT32_MAX) return false;
+    int32_t* __restrict const ends = room_.offsets;
+    int64_t row = num_seen_;
     const auto most = static_cast<uint8_t>(most_), entry = static_cast<uint8_t>(entry_);
+    // Of 32 bits, so that many are counted at once.
+    uint32_t num_starts = 0, num_full = 0, num_odd = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      num_starts += reps[i] == 0;
+      num_full += defs[i] == most;
+      num_odd += (defs[i] > most) | ((defs[i] >= entry) & (defs[i] != most));
+    }
+    if (num_starts > num_rows_ - row || num_found_ + count > INT32_MAX) return false;
     auto found = static_cast<int32_t>(num_found_);
-    int64_t num_odd = 0;
-    if (num_starts == count) {
+    if (num_starts == count && num_full == count) {
+      for (int64_t i = 0; i < count; ++i) ends[row + 1 + i] = found + static_cast<int32_t>(i + 1);
+      found += static_cast<int32_t>(count);
+    } else if (num_starts == count) {
       for (int64_t i = 0; i < count; ++i) {
         found += defs[i] == most;
         ends[row + 1 + i] = found;
-        num_odd += defs[i] > most || (defs[i] >= entry && defs[i] != most);
       }
     } else {
       // An entry that goes on with a list goes on with one that had entries.
@@ -176,7 +183,7 @@ class ParquetDecoder {
         found += defs[i] == most;
         ends[at] = found;
         const bool is_entry = defs[i] == most;
-        num_odd += defs[i] > most || (defs[i] >= entry && !is_entry) || (reps[i] != 0 && !(is_entry && had_entry));
+        num_odd += reps[i] != 0 && !(is_entry && had_entry);
         had_entry = is_entry;
       }
     }
@@ -247,7 +254,14 @@ class ParquetDecoder {
     uint32_t largest = 0;
     for (int64_t i = 0; i < count; ++i) largest = places[i] > largest ? places[i] : largest;
     if (largest >= num_words_) return false;
-    for (int64_t i = 0; i < count; ++i) std::memcpy(out + i * sizeof(Word), words_ + places[i] * sizeof(Word), sizeof(Word));
+    // The dictionary may lie anywhere, the values are aligned.
+    auto* __restrict const to = reinterpret_cast<Word*>(out);
+    const uint8_t* const words = words_;
+    for (int64_t i = 0; i < count; ++i) {
+      Word word;
+      std::memcpy(&word, words + places[i] * sizeof(Word), sizeof(Word));
+      to[i] = word;
+    }
     return true;
   }
 

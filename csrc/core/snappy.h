@@ -12,15 +12,15 @@ namespace sparrow {
 // change.
 inline void repeat(uint8_t* out, int64_t offset, int64_t length, const uint8_t* end) {
   constexpr int64_t kWord = 8;
-  // Every step writes a word, of which it counts what does not overlap what it reads: at most a word too many is written.
+  // Words at a time, where what is written beyond the end does no harm. A pattern shorter than a word is doubled first: of each word as
+  // many bytes count as had been written.
   if (end - out >= length + 2 * kWord) {
     const uint8_t* const source = out - offset;
     uint8_t* const stop = out + length;
-    while (out < stop) {
+    while (out < stop && out - source < kWord) {
       uint64_t word;
       std::memcpy(&word, source, kWord);
       std::memcpy(out, &word, kWord);
-      if (out - source >= kWord) break;
       out += out - source;
     }
     const uint8_t* from = source;
