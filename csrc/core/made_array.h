@@ -29,7 +29,7 @@ class MadeBatch {
       large_.push_back(KeptMemory::instance().take(num_bytes));
       next_ = static_cast<uint8_t*>(large_.back()->data);
     } else {
-      small_.push_back(std::make_unique<uint64_t[]>(num_bytes / 8 + 1));
+      small_.push_back(std::make_unique_for_overwrite<uint64_t[]>(num_bytes / 8 + 1));
       next_ = reinterpret_cast<uint8_t*>(small_.back().get());
     }
   }

@@ -110,9 +110,8 @@ def test_a_number_without_end():
 @pytest.mark.parametrize("compression", _COMPRESSIONS)
 def test_stripes_lie_where_the_footer_says(tmp_path, compression):
     path = tmp_path / "a.orc"
-    orc.write_table(
-        pa.table({"x": [row * 2654435761 % 2**32 for row in range(4000)]}), path, batch_size=500, stripe_size=512, compression=compression
-    )
+    numbers = [row * row * 2654435761 % 2**40 for row in range(80_000)]
+    orc.write_table(pa.table({"x": numbers}), path, batch_size=1000, stripe_size=512, compression=compression, compression_block_size=65536)
     stripes = stripes_of(pa.BufferReader(path.read_bytes()))
     assert len(stripes) > 1
     for stripe, behind in itertools.pairwise(stripes):
