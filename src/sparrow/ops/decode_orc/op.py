@@ -30,7 +30,7 @@ def decode_orc(array: Tensor, bytes: Tensor, stripe: Tensor, columns: Tensor) ->
     Returns whether all were decoded; else `array` is left alone. Not decoded are integers of the first run length encoding, lists with nulls in
     them, and anything that is damaged or odd. pyarrow reads the first and names the last.
 
-    Cost: a pass over the bytes, single-threaded: about a sixth of pyarrow's time.
+    Cost: a pass over the bytes, single-threaded: about an eighth of pyarrow's time.
     """
     result: bool = torch.ops.sparrow.decode_orc.default(array, bytes, stripe, columns)
     return result

@@ -30,7 +30,7 @@ def decode_parquet(array: Tensor, runs: list[Tensor], chunks: Tensor, num_rows: 
     Returns -1 where all were decoded; else the first column that was not, and `array` is left alone: encodings other than plain and dictionary,
     checksums, a null in a list, levels written bit by bit, and anything that is damaged or odd. pyarrow reads the first and names the last.
 
-    Cost: a pass over the bytes, single-threaded: about a third of pyarrow's time.
+    Cost: a pass over the bytes, single-threaded: about half of pyarrow's time.
     """
     result: int = torch.ops.sparrow.decode_parquet.default(array, runs, chunks, num_rows)
     return result
