@@ -10,7 +10,8 @@ from torch import Tensor
 from benchmarks.harness import Options, Result, interleaved, rate
 from benchmarks.ops.list_columns import NO_OFFSETS, NUM_COLUMNS, NUM_ROWS, dense_columns, list_columns, num_bytes
 from sparrow.ops.lookup_rows.answers import ITEM
-from sparrow.ops.lookup_rows.op import default_bits, lookup_rows
+from sparrow.ops.lookup_rows.op import lookup_rows
+from sparrow.ops.value_bits import value_bits
 
 # Few enough that a third of the queries find a key, and that (row, id) fits a word, which the peer sorts.
 NUM_IDS = 60
@@ -28,7 +29,7 @@ def run(options: Options) -> Iterable[Result]:
     ids, ends = list_columns(2 * NUM_COLUMNS, num_ids=NUM_IDS)
     lists, list_offsets, keys, key_offsets = ids[:NUM_COLUMNS], ends[:NUM_COLUMNS], ids[NUM_COLUMNS:], ends[NUM_COLUMNS:]
     items = [torch.rand(one.numel(), generator=torch.Generator().manual_seed(7)) for one in keys]
-    columns = torch.tensor([[ITEM, default_bits(0.0, torch.float32)]] * NUM_COLUMNS)
+    columns = torch.tensor([[ITEM, value_bits(0.0, torch.float32)]] * NUM_COLUMNS)
     cases = {
         "20 among 20": (lists, list_offsets),
         "1 among 20": ([one % NUM_IDS for one in dense_columns(NUM_COLUMNS)], [NO_OFFSETS] * NUM_COLUMNS),

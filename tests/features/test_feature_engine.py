@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -12,9 +16,11 @@ import torch
 from torch import Tensor
 
 from features.columns import NESTED, column_of, strings_of, two_groups
+from features.running import same_column
 from sparrow.errors import ConfigError, DataError
 from sparrow.features import Context, Feature, FeatureEngine, FeatureType
 from sparrow.types import Batch, Column, Group, Ragged, RowSpan
+from tests_support import run_python
 
 X = Feature("f").select("x")
 
@@ -62,6 +68,37 @@ class NoTransform:
     kind = "nothing"
 
 
+@dataclass(frozen=True)
+class NoType(FirstRows):
+    """A wrong transform: it does not say what it makes."""
+
+    kind: ClassVar[str] = "no_type"
+
+    def output_type(self, given: FeatureType) -> FeatureType:
+        return None  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Nothing(FirstRows):
+    """A wrong transform: it makes no column."""
+
+    kind: ClassVar[str] = "nothing"
+
+    def apply(self, column: Column, context: Context) -> Column:
+        return None  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Lost(FirstRows):
+    """A wrong transform of many columns: it makes one too few."""
+
+    kind: ClassVar[str] = "lost"
+
+    @classmethod
+    def apply_all(cls, calls: list[Any]) -> list[Column]:
+        return [call.column for call in calls[:-1]]
+
+
 def test_equal_sub_expressions_are_computed_once_a_batch() -> None:
     Times.calls.clear()
     engine = FeatureEngine(
@@ -94,6 +131,18 @@ def test_a_custom_transform_takes_part_in_the_checks_at_declaration() -> None:
 def test_a_transform_keeps_the_number_of_rows() -> None:
     with pytest.raises(DataError, match=r"feature 'f', column 'x', sample 0 of the batch: first_rows made 1 rows of 2"):
         FeatureEngine([X.then(FirstRows())])(Batch.of({"x": torch.tensor([1, 2])}))
+
+
+@pytest.mark.parametrize(
+    ("transform", "named"),
+    [
+        (Nothing(), "'f', column 'x'.*: nothing made None, expected a tensor"),
+        (Lost(), "'f', column 'x'.*: lost: apply_all made 0 columns of 1"),
+    ],
+)
+def test_a_wrong_result_of_a_custom_transform_is_named(transform: Any, named: str) -> None:
+    with pytest.raises(DataError, match=named):
+        FeatureEngine([X.then(transform)])(Batch.of({"x": torch.tensor([1, 2])}))
 
 
 def test_groups_and_origin_are_kept_and_unused_columns_dropped() -> None:
@@ -175,7 +224,13 @@ def test_features_may_come_from_a_generator() -> None:
         (lambda: Feature("f").select(None), r"'f'.*select\(None\): the column must be a string"),  # type: ignore[arg-type]
         (lambda: FeatureEngine(X), r"takes a list of features; write FeatureEngine\(\[Feature\('f'\)"),  # type: ignore[arg-type]
         (lambda: FeatureEngine(["a"]), "takes a list of features, found 'a'"),  # type: ignore[list-item]
+        (lambda: FeatureEngine(None), "takes a list of features, found None"),  # type: ignore[arg-type]
         (lambda: FeatureEngine([X, X]), "'f' is declared twice"),
+        (lambda: X.hash(non_negative="no"), r"'f'.*non_negative is 'no', expected True or False"),  # type: ignore[arg-type]
+        (lambda: X.finite("replce"), r"'f'.*did you mean 'replace'"),
+        (lambda: X.finite("count", 3.0), r"'f'.*only 'replace' puts a value"),
+        (lambda: X.finite("replace", math.nan), r"'f'.*value is nan, it must be a finite number"),
+        (lambda: X.then(NoType()), r"'f'.*no_type.output_type returned None, expected a FeatureType"),  # type: ignore[arg-type]
         (lambda: FeatureEngine([Feature("f")]), "'f' selects no column"),
     ],
 )
@@ -211,6 +266,108 @@ def test_the_row_of_a_user_is_named_by_its_first_sample() -> None:
         engine(unused)
 
 
-def test_an_absent_column_is_named() -> None:
-    with pytest.raises(DataError, match="no column 'color'; did you mean 'colour'"):
-        FeatureEngine([Feature("f").select("color")])(Batch.of({"colour": torch.zeros(1)}))
+@pytest.mark.parametrize("feature", [Feature("f").select("color"), Feature("f").select("colour").cross("color")])
+def test_an_absent_column_is_named(feature: Feature) -> None:
+    with pytest.raises(DataError, match="feature 'f': the batch has no column 'color'; did you mean 'colour'"):
+        FeatureEngine([Feature("ok").select("x").mod(3), feature])(
+            Batch.of({"x": torch.zeros(1, dtype=torch.int64), "colour": torch.zeros(1)})
+        )
+
+
+def test_what_is_no_batch_is_named() -> None:
+    with pytest.raises(DataError, match=r"takes a Batch, found dict; Batch\.of"):
+        FeatureEngine([X])({"x": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_not_finite_numbers_are_counted_for_every_feature_that_counts_them(fuse: bool) -> None:
+    counted = Feature("a").select("x").finite("count")
+    features = [counted, Feature("b", counted.expression), Feature("c", counted.expression).log1p(), Feature("d").select("x").log1p()]
+    features += [Feature("e").select("x").finite("count").log().finite("replace", 7.0), Feature("n").select("i").finite()]
+    engine = FeatureEngine(features, fuse=fuse)
+    batch = Batch.of({"x": torch.tensor([1.0, math.nan, math.inf, 0.0]), "i": torch.tensor([1, 2, 3, 4])})
+    out = engine(batch)
+    assert same_column(out["a"], batch["x"])
+    assert out["e"].tolist() == [0.0, 7.0, 7.0, 7.0]  # type: ignore[union-attr]
+    # e counts NaN and infinity twice, and the logarithm of 0.
+    assert engine.counters == {"a": 2, "b": 2, "c": 2, "e": 5, "n": 0}
+    engine(batch)
+    assert engine.counters == {"a": 4, "b": 4, "c": 4, "e": 10, "n": 0}
+
+
+@pytest.mark.parametrize(
+    ("feature", "values", "named"),
+    [
+        (X.finite(), [1.0, math.nan], r"row 21: nan is not finite"),
+        (X.finite().log().finite(), [1.0, 0.0], r"row 21: -inf is not finite"),
+        (X.finite("replace", 0.0).log().finite("error"), [1.0, math.inf], r"row 21: -inf is not finite"),
+        (X.cast("int64").hash(buckets=1, non_negative=True).vocabulary([7]), [1.0, 2.0], r"row 20: 0 is not in.* \(and 1 more\)"),
+    ],
+)
+def test_a_refused_value_is_shown_as_it_reached_the_transform(feature: Feature, values: list[float], named: str) -> None:
+    batch = Batch.of({"x": torch.tensor(values)}, origin=(RowSpan("p.orc", 20, 2),))
+    with pytest.raises(DataError, match=rf"^feature 'f', column 'x', p\.orc, {named}"):
+        FeatureEngine([feature])(batch)
+
+
+@pytest.mark.parametrize("transform", ["truncate", "pad", "unique", "length", "cross", "concat", "lookup", "match", "overlap", "fill"])
+def test_a_damaged_column_is_named_among_many(transform: str) -> None:
+    declared = {
+        "truncate": lambda f: f.truncate(1), "pad": lambda f: f.pad(2), "unique": lambda f: f.unique(), "length": lambda f: f.length(),
+        "cross": lambda f: f.cross("y"), "concat": lambda f: f.concat("y"), "lookup": lambda f: f.lookup("y", "y"),
+        "match": lambda f: f.match("y"), "overlap": lambda f: f.overlap("y"), "fill": lambda f: f.fill(0),
+    }[transform]  # fmt: skip
+    good = Ragged(torch.tensor([1, 2]), (torch.tensor([0, 1, 2]),))
+    columns: dict[str, Column] = {"x": good, "y": good, "z": Ragged(torch.tensor([1, 2]), (torch.tensor([0, 1, 2], dtype=torch.int32),))}
+    features = [declared(Feature("fine").select("x")), declared(Feature("damaged").select("z"))]
+    with pytest.raises(DataError, match=r"^feature 'damaged', column 'z.*', sample 0 of the batch: .*offsets") as raised:
+        FeatureEngine(features)(Batch.of(columns))
+    assert "\n" not in str(raised.value)
+    assert ".h:" not in str(raised.value)
+
+
+def test_an_engine_is_copied_pickled_and_shared_among_threads() -> None:
+    features = [Feature(f"f{k}").select("x").finite("replace", 1.0).log1p().bucketize([0.1 * k, 1.0]) for k in range(4)]
+    batches = [Batch.of({"x": torch.rand(100, dtype=dtype)}) for dtype in (torch.float32, torch.float64) * 4]
+    expected = [FeatureEngine(features)(batch) for batch in batches]
+    engine = FeatureEngine(features)
+    for one in (engine, copy.deepcopy(engine), pickle.loads(pickle.dumps(engine))):
+        with ThreadPoolExecutor(4) as pool:
+            for out, wanted in zip(pool.map(one, batches), expected, strict=True):
+                assert all(torch.equal(out[name], wanted[name]) for name in wanted)  # type: ignore[arg-type]
+        assert one.plan == engine.plan
+
+
+def test_a_feature_from_another_process_equals_one_declared_here(tmp_path: Path) -> None:
+    code = f"""
+import pickle
+from sparrow.features import Feature
+pickle.dump(Feature("f").select("x").hash("farm").mod(7), open({str(tmp_path / "f.pkl")!r}, "wb"))
+"""
+    run_python(code, PYTHONHASHSEED="1")
+    there = pickle.loads((tmp_path / "f.pkl").read_bytes())
+    here = Feature("f").select("x").hash("farm").mod(7)
+    assert there == here
+    assert hash(there) == hash(here)
+    assert len(FeatureEngine([there, Feature("g", here.expression)]).plan.nodes[0].units) == 1
+
+
+def test_long_chains_and_graphs_of_many_ways() -> None:
+    def chain(length: int) -> Feature:
+        feature = X
+        for k in range(length):
+            feature = feature.clip(0, k + 1)
+        return feature
+
+    engine = FeatureEngine([chain(2000), Feature("g", chain(2000).expression)])
+    assert [len(node.units) for node in engine.plan.nodes] == [1]
+    assert engine(Batch.of({"x": torch.tensor([0.5, 7.0])}))["g"].tolist() == [0.5, 1.0]  # type: ignore[union-attr]
+    assert chain(2000) != chain(2001)
+
+    def crossed(times: int) -> Feature:
+        feature = X
+        for _ in range(times):
+            feature = feature.cross(feature)
+        return feature
+
+    assert crossed(100) == crossed(100)  # 2^100 ways from end to end

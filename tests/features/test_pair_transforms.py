@@ -1,13 +1,14 @@
 """Steps of several columns against loops over Python's lists."""
 
 import itertools
+import math
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.columns import column_of, rows_of
+from features.columns import column_of, rows_of, strings_of
 from features.running import computed_of
 from sparrow.errors import ConfigError, DataError
 from sparrow.features import Feature, FeatureEngine
@@ -82,6 +83,22 @@ def test_concat_of_dense_columns_is_dense() -> None:
     assert out.tolist() == [[1.0, 3.0, 4.0], [2.0, 5.0, 6.0]]
     mixed = computed_of(A.concat("b"), {"a": torch.tensor([1, 2]), "b": column_of("ragged", [[], [7, 8]], torch.int64)})
     assert rows_of(mixed) == [[1], [2, 7, 8]]
+
+
+@pytest.mark.parametrize("width", [None, 2])
+def test_batches_of_no_rows(width: int | None) -> None:
+    dense = torch.zeros((0,) if width is None else (0, width), dtype=torch.int64)
+    columns: dict[str, Column] = {"a": dense, "b": dense, "c": dense}
+    assert computed_of(A.concat("b"), columns).shape == (0, 2 * (width or 1))  # type: ignore[union-attr]
+    for feature in (A.lookup("b", "c"), A.match("b"), A.time_difference("b")):
+        assert computed_of(feature, columns).shape == dense.shape  # type: ignore[union-attr]
+    assert computed_of(A.overlap("b"), columns).shape == (0,)  # type: ignore[union-attr]
+    assert computed_of(A.length(), columns).shape == (0,)  # type: ignore[union-attr]
+
+
+def test_lookup_in_booleans() -> None:
+    columns: dict[str, Column] = {"a": torch.tensor([1, 2]), "b": torch.tensor([1, 3]), "c": torch.tensor([False, False])}
+    assert computed_of(A.lookup("b", "c", default=1), columns).tolist() == [False, True]  # type: ignore[union-attr]
 
 
 @given(rows=pairs_of_lists(few), default=st.integers(-5, 5))
@@ -161,6 +178,28 @@ def test_columns_of_different_groups_meet_at_the_samples() -> None:
             "2 keys and 1 items",
         ),
         (
+            A.lookup("b", "c"),
+            {
+                "a": torch.tensor([1, 2]),
+                "b": column_of("ragged", [[1, 2], [2]], torch.int64),
+                "c": column_of("ragged", [[10], [20, 30]], torch.int64),
+            },
+            "sample 0 of the batch: lookup: 2 keys and 1 items",
+        ),
+        (
+            A.lookup("b", "c"),
+            {"a": torch.tensor([1, 2]), "b": column_of("ragged", [[1, 2], []], torch.int64), "c": torch.tensor([10, 20])},
+            "2 keys and 2 items; they must lie beside each other",
+        ),
+        (A.lookup("b", "c"), {"a": torch.tensor([1]), "b": torch.tensor([1]), "c": strings_of("dense", [b"x"])}, "the items are strings"),
+        (
+            A.lookup("b", "c", default=math.nan),
+            {"a": torch.tensor([1]), "b": torch.tensor([1]), "c": torch.tensor([1])},
+            "default nan does not fit torch.int64",
+        ),
+        (A.match("b"), {"a": torch.tensor([1]), "b": torch.tensor([1j])}, "match takes integer ids"),
+        (A.time_difference("b"), {"a": torch.tensor([1]), "b": torch.tensor([1j])}, "the column holds values of torch.complex64"),
+        (
             A.time_difference("b"),
             {"a": column_of("ragged", [[1], [1, 2]], torch.int64), "b": column_of("ragged", [[1], [2]], torch.int64)},
             "sample 1 of the batch",
@@ -184,6 +223,7 @@ def test_columns_that_do_not_fit_are_named(feature: Feature, columns: dict[str, 
         (lambda: A.log1p().concat(Feature("x").select("b").hash()), "numbers and ids"),
         (lambda: A.overlap("b", "jacard"), "did you mean 'jaccard'"),
         (lambda: A.lookup("b", "c", default="0"), "the default is '0'"),
+        (lambda: A.lookup("b", "c", default=10**400), "the default is beyond float64"),
         (lambda: A.hash().time_difference("b"), "holds ids"),
         (lambda: Feature("out").cross("a"), "cross comes before select"),
     ],

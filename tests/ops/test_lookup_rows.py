@@ -9,7 +9,8 @@ from torch.library import opcheck
 from row_lists_support import NO_OFFSETS, assert_same, column_of, flat, given_offsets, random_column
 from sparrow.ops.lookup_rows import reference
 from sparrow.ops.lookup_rows.answers import ITEM, MATCH, PLACE
-from sparrow.ops.lookup_rows.op import default_bits, lookup_rows
+from sparrow.ops.lookup_rows.op import lookup_rows
+from sparrow.ops.value_bits import value_bits
 from tests_support import ids
 from triton_support import check_that_kernels_compile, interpreted
 
@@ -31,7 +32,7 @@ def _lookups(draw):
 
 
 def _arguments(results):
-    columns = [[answer, default_bits(default, dtype)] for *_, answer, dtype, default in results]
+    columns = [[answer, value_bits(default, dtype)] for *_, answer, dtype, default in results]
     return (
         [flat(queries) for queries, *_ in results],
         [given_offsets(queries, is_dense) for queries, is_dense, *_ in results],
@@ -79,7 +80,7 @@ def test_threads_and_long_rows(longest, threads):
     queries, query_offsets = random_column(num_rows, longest, generator, num_ids=longest)
     keys, key_offsets = random_column(num_rows, longest, generator, num_ids=longest)
     items = torch.rand(keys.numel(), generator=generator)
-    columns = torch.tensor([[ITEM, default_bits(-1.5, torch.float32)], [PLACE, 0], [MATCH, 0]])
+    columns = torch.tensor([[ITEM, value_bits(-1.5, torch.float32)], [PLACE, 0], [MATCH, 0]])
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -113,10 +114,10 @@ def test_no_results():
     assert lookup_rows([], [], [], [], [], torch.zeros(0, 2, dtype=torch.int64)) == []
 
 
-def test_default_bits():
-    assert default_bits(1.0, torch.float32) == 0x3F800000
-    assert default_bits(-1, torch.int64) == -1
-    assert default_bits(-1, torch.int8) == 0xFF
+def test_value_bits():
+    assert value_bits(1.0, torch.float32) == 0x3F800000
+    assert value_bits(-1, torch.int64) == -1
+    assert value_bits(-1, torch.int8) == 0xFF
 
 
 def _one(**changes):
@@ -168,11 +169,11 @@ def test_triton_body_in_the_interpreter(tmp_path):
     dense, item = torch.randint(-3, 3, (1100,), generator=generator), torch.randint(0, 100, (y.numel(),), generator=generator)
     empty = torch.zeros(3, dtype=torch.int64)
     results = [
-        *((x, x_offsets, y, y_offsets, item.to(dtype), [ITEM, default_bits(-7, dtype)]) for dtype in DTYPES if dtype != torch.uint8),
+        *((x, x_offsets, y, y_offsets, item.to(dtype), [ITEM, value_bits(-7, dtype)]) for dtype in DTYPES if dtype != torch.uint8),
         (dense, NO_OFFSETS, y, y_offsets, NO_ITEMS, [PLACE, 0]),
         (x, x_offsets, dense, NO_OFFSETS, NO_ITEMS, [MATCH, 0]),
         (empty[:0], NO_OFFSETS, empty[:0], empty[:1], NO_ITEMS, [MATCH, 0]),
-        (empty[:2], torch.tensor([0, 0, 2]), empty[:0], empty, torch.zeros(0), [ITEM, default_bits(2.5, torch.float32)]),
+        (empty[:2], torch.tensor([0, 0, 2]), empty[:0], empty, torch.zeros(0), [ITEM, value_bits(2.5, torch.float32)]),
     ]
     *lists, columns = map(list, zip(*results, strict=True))
     calls = [

@@ -21,8 +21,9 @@ from ragged_columns import (
     table,
 )
 from sparrow.ops.pad_rows import reference
-from sparrow.ops.pad_rows.op import pad_rows, padding_bits
+from sparrow.ops.pad_rows.op import pad_rows
 from sparrow.ops.row_options import HEAD, LEFT, RIGHT, TAIL
+from sparrow.ops.value_bits import value_bits
 
 ITEMS = items(st.integers(0, 100))
 
@@ -48,7 +49,7 @@ def padded_columns(draw: st.DrawFn) -> tuple[Columns, list[list[int]], list[torc
         lengths = draw(st.lists(st.integers(0, 5), min_size=3, max_size=3))
         kept, side = draw(st.sampled_from([HEAD, TAIL])), draw(st.sampled_from([RIGHT, LEFT]))
         padding = draw(st.sampled_from([0, 1] if dtype in (torch.bool, torch.uint8) else [0, 1, -1]))
-        parameters.append([num_levels, *lengths, kept, side, padding_bits(padding, dtype)])
+        parameters.append([num_levels, *lengths, kept, side, value_bits(padding, dtype)])
         columns.add(nested, num_levels, dtype)
         pairs = pad(nested, lengths[:num_levels], kept, side, None)
         expected.append(torch.tensor([padding if pair is None else pair[0] for pair in pairs], dtype=torch.int64).to(dtype))
@@ -88,9 +89,7 @@ def test_many_columns_of_many_rows(length: int, side: int, kept: int) -> None:
 
 def test_padding_of_any_dtype() -> None:
     for dtype, padding in ((torch.float32, -0.5), (torch.bfloat16, float("-inf")), (torch.int8, -128), (torch.float64, 1e-300)):
-        (out,) = pad_rows(
-            [torch.zeros(0, dtype=dtype)], [torch.tensor([0, 0])], table([(1, 2, 0, 0, 0, 0, padding_bits(padding, dtype))], 7)
-        )
+        (out,) = pad_rows([torch.zeros(0, dtype=dtype)], [torch.tensor([0, 0])], table([(1, 2, 0, 0, 0, 0, value_bits(padding, dtype))], 7))
         assert torch.equal(out, torch.tensor([padding, padding], dtype=dtype))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -35,10 +35,14 @@ class ChainUnit:
 
 @dataclass(slots=True)
 class _Bound:
-    """Chains for columns of known layouts. steps_of: of each chain, the transform that each of its steps belongs to."""
+    """Chains for columns of known layouts.
+
+    with_offsets: the units whose offsets the operator takes. steps_of: of each chain, the number of the transform each step belongs to.
+    """
 
     packed: Packed
-    steps_of: list[list[ElementWise]]
+    with_offsets: list[int]
+    steps_of: list[list[int]]
     can_refuse: bool
     counts_not_finite: bool
 
@@ -48,71 +52,72 @@ class ChainCalls:
     """The chains of one planner node. What depends on the columns' dtypes and layouts is packed at the first batch that has them."""
 
     units: tuple[ChainUnit, ...]
+    # Of each unit the number of its input; of each input the first unit that reads it.
     _inputs: list[int] = field(init=False)
+    _readers: list[int] = field(init=False)
     _bound: dict[tuple[object, ...], _Bound] = field(init=False, default_factory=dict)
     _not_finite: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         places: dict[Expression, int] = {}
         self._inputs = [places.setdefault(unit.source, len(places)) for unit in self.units]
+        self._readers = [self._inputs.index(place) for place in range(len(places))]
         self._not_finite = torch.zeros(len(self.units), dtype=torch.int64)
 
-    def run(self, columns: Sequence[Column], contexts: Sequence[Context]) -> list[Column]:
-        """Return the result of each unit. columns: the source of each. Raises `DataError` naming feature, column and row."""
-        key = tuple(map(_layout, columns))
+    def run(self, columns: Sequence[Column], context_of: Callable[[int], Context]) -> list[Column]:
+        """Return the result of each unit.
+
+        columns: the source of each. context_of: whom an error about a unit names. Raises `DataError` naming feature, column and row.
+        """
+        key = tuple([column.dtype if isinstance(column, Tensor) else _layout(column) for column in columns])
         bound = self._bound.get(key)
         if bound is None:
-            bound = self._bound[key] = self._bind(columns, contexts)
-        # Inputs are numbered by first use, so the first unit that reads one brings it.
-        values: list[Tensor] = []
-        for place, column in zip(self._inputs, columns, strict=True):
-            if place == len(values):
-                values.append(values_of(column))
-        offsets = [
-            column.offsets[-1]
-            for column, unit in zip(columns, self.units, strict=True)
-            if isinstance(column, Ragged) and _source(column, unit) != Source.VALUES
-        ]
+            bound = self._bound[key] = self._bind(columns, context_of)
+        values = [values_of(columns[unit]) for unit in self._readers]
+        offsets = [columns[unit].offsets[-1] for unit in bound.with_offsets]  # type: ignore[union-attr]
         outputs, counts = map_values(values, offsets, bound.packed)
         if bound.counts_not_finite:
             self._not_finite += counts[:, 0].cpu()
         if bound.can_refuse and bool(counts[:, 1].any()):
-            self._raise_refused(bound, columns, contexts, counts)
-        return [_shaped(output, column, unit) for output, column, unit in zip(outputs, columns, self.units, strict=True)]
+            self._raise_refused(bound, columns, context_of, counts)
+        return [
+            output if isinstance(column, Tensor) and column.dim() == 1 else _shaped(output, column, unit)
+            for output, column, unit in zip(outputs, columns, self.units, strict=True)
+        ]
 
     def counted(self) -> list[tuple[ChainUnit, int]]:
         """Return how many NaN and infinities each unit that counts them has met so far."""
         counts = zip(self.units, self._not_finite.tolist(), strict=True)
         return [(unit, count) for unit, count in counts if any(isinstance(one, Finite) for one in unit.transforms)]
 
-    def _bind(self, columns: Sequence[Column], contexts: Sequence[Context]) -> _Bound:
-        chains, steps_of = [], []
-        dtypes: dict[int, torch.dtype] = {}
-        num_offsets = 0
-        for place, unit, column, context in zip(self._inputs, self.units, columns, contexts, strict=True):
+    def _bind(self, columns: Sequence[Column], context_of: Callable[[int], Context]) -> _Bound:
+        chains: list[Chain] = []
+        steps_of: list[list[int]] = []
+        with_offsets: list[int] = []
+        for index, (place, unit, column) in enumerate(zip(self._inputs, self.units, columns, strict=True)):
             source = _source(column, unit)
             try:
                 _check_shape(unit, column)
                 steps, owners = _steps(unit, _lane(column))
             except ConfigError as error:
-                raise context.error(str(error)) from None
-            dtypes[place] = values_of(column).dtype
-            chains.append(Chain(place, None if source == Source.VALUES else num_offsets, source, tuple(steps)))
-            num_offsets += source != Source.VALUES
+                raise context_of(index).error(str(error)) from None
+            chains.append(Chain(place, None if source == Source.VALUES else len(with_offsets), source, tuple(steps)))
+            if source != Source.VALUES:
+                with_offsets.append(index)
             steps_of.append(owners)
-        packed = pack(chains, [dtypes[place] for place in sorted(dtypes)])
+        packed = pack(chains, [values_of(columns[unit]).dtype for unit in self._readers])
         counting = any(isinstance(one, Finite) for unit in self.units for one in unit.transforms)
         can_refuse = any(chain.source == Source.ROWS for chain in chains) or any(
             one.can_refuse for unit in self.units for one in unit.transforms
         )
-        return _Bound(packed, steps_of, can_refuse, counting)
+        return _Bound(packed, with_offsets, steps_of, can_refuse, counting)
 
-    def _raise_refused(self, bound: _Bound, columns: Sequence[Column], contexts: Sequence[Context], counts: Tensor) -> None:
+    def _raise_refused(self, bound: _Bound, columns: Sequence[Column], context_of: Callable[[int], Context], counts: Tensor) -> None:
         index = int(counts[:, 1].nonzero()[0])
         _, num_refused, position, step = counts[index].tolist()
-        unit, column, context = self.units[index], columns[index], contexts[index]
-        owners = bound.steps_of[index]
-        refusing = owners[step]
+        unit, column = self.units[index], columns[index]
+        number = bound.steps_of[index][step]
+        refusing = unit.transforms[number]
         is_rows = _source(column, unit) == Source.ROWS
         row = position if is_rows else row_of(_without_bytes(column), position)
         value: float | str
@@ -120,14 +125,12 @@ class ChainCalls:
             assert isinstance(column, Ragged)
             value = int(column.lengths()[position])
         else:
-            value = _value_before(unit, column, owners.index(refusing), position)
+            value = _value_before(unit, column, number, position)
         more = f" (and {num_refused - 1} more)" if num_refused > 1 else ""
-        raise context.error(refusing.refused(value) + more, row)
+        raise context_of(index).error(refusing.refused(value) + more, row)
 
 
-def _layout(column: Column) -> tuple[object, ...]:
-    if isinstance(column, Tensor):
-        return (column.dtype,)
+def _layout(column: Ragged) -> tuple[object, ...]:
     return column.values.dtype, len(column.offsets), column.weights is not None
 
 
@@ -163,15 +166,15 @@ def _check_shape(unit: ChainUnit, column: Column) -> None:
             raise ConfigError("fill makes one number a row, which cannot carry weights")
 
 
-def _steps(unit: ChainUnit, lane: Lane) -> tuple[list[Step], list[ElementWise]]:
-    """Return the steps of a chain, and the transform each belongs to."""
+def _steps(unit: ChainUnit, lane: Lane) -> tuple[list[Step], list[int]]:
+    """Return the steps of a chain, and the number of the transform each belongs to: one may be several steps, or none."""
     steps: list[Step] = []
-    owners: list[ElementWise] = []
-    for transform in unit.transforms:
+    owners: list[int] = []
+    for number, transform in enumerate(unit.transforms):
         transform.check(lane)
         made = transform.steps(lane)
         steps += made
-        owners += [transform] * len(made)
+        owners += [number] * len(made)
         lane = transform.after(lane)
     return steps, owners
 
@@ -209,5 +212,5 @@ def _value_before(unit: ChainUnit, column: Column, num_transforms: int, position
         return values_of(one)[0].item()
     partial = ChainUnit(unit.source, unit.transforms[:num_transforms], unit.result)
     context = Context("", "", lambda row: "")
-    (value,) = ChainCalls((partial,)).run([one], [context])
+    (value,) = ChainCalls((partial,)).run([one], lambda _: context)
     return values_of(value)[0].item()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sparrow.errors import ConfigError
+from sparrow.errors import BackendError, ConfigError, DataError
 from sparrow.features.chains import ChainCalls, ChainUnit
 from sparrow.features.expression import Expression, in_order
 from sparrow.features.feature import Feature
@@ -18,7 +18,7 @@ from sparrow.features.groups import GroupedColumns
 from sparrow.features.layout import nbytes_of
 from sparrow.features.plan import Plan, PlannerNode, StepUnit, sources_of
 from sparrow.features.types import Call, Context, apply_each
-from sparrow.types import Batch, ColumnSpec
+from sparrow.types import Batch, ColumnSpec, Ragged
 from sparrow.types.batch import num_rows_of
 
 
@@ -38,7 +38,12 @@ class FeatureEngine(nn.Module):
         super().__init__()
         self.features = _checked(features)
         self.plan = Plan.of(self.features, fuse=fuse)
-        self._calls = [_NodeCalls(node, self.plan.feature_of) for node in self.plan.nodes]
+        parts = list(in_order(feature.expression for feature in self.features if feature.expression is not None))
+        number = {part: place for place, part in enumerate(parts)}
+        self._num_expressions = len(parts)
+        self._leaves = [(place, part.column, self.plan.feature_of[part]) for place, part in enumerate(parts) if part.column is not None]
+        self._calls = [_NodeCalls(node, number, self.plan.feature_of) for node in self.plan.nodes]
+        self._outputs = [(feature.name, number[feature.expression]) for feature in self.features if feature.expression is not None]
 
     @property
     def columns(self) -> list[ColumnSpec]:
@@ -47,20 +52,24 @@ class FeatureEngine(nn.Module):
 
     @property
     def counters(self) -> dict[str, int]:
-        """How many NaN and infinities `finite` met so far, by feature: of every feature that counts them."""
-        found: Counter[str] = Counter()
-        for calls in self._calls:
-            if calls.chains is not None:
-                found.update({self.plan.feature_of[unit.result]: count for unit, count in calls.chains.counted()})
-        return dict(found)
+        """How many NaN and infinities `finite` met so far, by feature: of every feature that counts them, also where several share them."""
+        counted = {unit.result: count for calls in self._calls if calls.chains is not None for unit, count in calls.chains.counted()}
+        found: dict[str, int] = {}
+        for feature in self.features:
+            counts = [counted[part] for part in in_order([feature.expression]) if part in counted] if feature.expression is not None else []
+            if counts:
+                found[feature.name] = sum(counts)
+        return found
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, batch: Batch) -> Batch:
         """Return a batch whose columns are the features. Raises `DataError` naming feature and column."""
-        return self._compute(batch).batch_of(self.features)
+        if not isinstance(batch, Batch):
+            raise DataError(f"FeatureEngine takes a Batch, found {type(batch).__name__}; Batch.of(columns) makes one of columns by name")
+        return self._compute(batch).batch_of(self._outputs)
 
     def _compute(self, batch: Batch) -> GroupedColumns:
-        known = GroupedColumns(batch)
+        known = GroupedColumns(batch, self._num_expressions, self._leaves)
         for calls in self._calls:
             calls.run(known)
         return known
@@ -99,11 +108,12 @@ class FeatureEngine(nn.Module):
 
 
 class _NodeCalls:
-    """One planner node, ready to run."""
+    """One planner node, ready to run. number: of every expression of the plan. feature_of: the feature that an error about one names."""
 
-    def __init__(self, node: PlannerNode, feature_of: dict[Expression, str]) -> None:
+    def __init__(self, node: PlannerNode, number: dict[Expression, int], feature_of: dict[Expression, str]) -> None:
         self.node = node
-        self._sources = [sources_of(unit) for unit in node.units]
+        self._inputs = [tuple(number[source] for source in sources_of(unit)) for unit in node.units]
+        self._results = [number[unit.result] for unit in node.units]
         # Whom an error about each unit names: the feature and its columns.
         self._names = [(feature_of[unit.result], " and ".join(unit.result.columns())) for unit in node.units]
         chains = tuple(unit for unit in node.units if isinstance(unit, ChainUnit))
@@ -113,29 +123,74 @@ class _NodeCalls:
 
     def run(self, known: GroupedColumns) -> None:
         """Compute all units of the node. Raises `DataError` naming feature, column and row."""
-        found = [known.sources(sources) for sources in self._sources]
-        contexts = [Context(*names, known.locator(group)) for names, (_, group) in zip(self._names, found, strict=True)]
         if self.chains is not None:
-            results = self.chains.run([columns[0] for columns, _ in found], contexts)
+            self._run_chains(known, self.chains)
         else:
-            results = self._apply_all(
-                [Call(step, columns, context) for step, (columns, _), context in zip(self._steps, found, contexts, strict=True)]
-            )
-        for unit, column, (_, group), context in zip(self.node.units, results, found, contexts, strict=True):
-            if num_rows_of(column) != known.num_rows(group):
-                raise context.error(f"{unit.kind} made {num_rows_of(column)} rows of {known.num_rows(group)}; a transform keeps them")
-            known.keep(unit.result, column, group)
+            self._run_steps(known)
+
+    def _run_chains(self, known: GroupedColumns, chains: ChainCalls) -> None:
+        found = [known.column(number) for (number,) in self._inputs]
+        columns = [column for column, _ in found]
+
+        def context_of(index: int) -> Context:
+            return Context(*self._names[index], known.locator(found[index][1]))
+
+        def alone(index: int) -> None:
+            ChainCalls((chains.units[index],)).run([columns[index]], lambda _: context_of(index))
+
+        try:
+            results = chains.run(columns, context_of)
+        except (ConfigError, RuntimeError) as error:
+            raise _named(error, alone, map(context_of, range(len(columns)))) from error
+        for number, result, (_, group) in zip(self._results, results, found, strict=True):
+            known.keep(number, result, group)
+
+    def _run_steps(self, known: GroupedColumns) -> None:
+        found = [known.sources(numbers) for numbers in self._inputs]
+        calls = [
+            Call(step, columns, Context(feature, column, known.locator(group)))
+            for step, (feature, column), (columns, group) in zip(self._steps, self._names, found, strict=True)
+        ]
+        try:
+            results = self._apply_all(calls)
+        except (ConfigError, RuntimeError) as error:
+            raise _named(error, lambda index: self._apply_all([calls[index]]), (call.context for call in calls)) from error
+        if len(results) != len(calls):
+            raise calls[0].context.error(f"{self.node.kind}: apply_all made {len(results)} columns of {len(calls)} calls")
+        for number, result, (_, group), call in zip(self._results, results, found, calls, strict=True):
+            if not isinstance(result, Tensor | Ragged):
+                raise call.context.error(f"{self.node.kind} made {result!r}, expected a tensor or a Ragged")
+            if num_rows_of(result) != known.num_rows(group):
+                raise call.context.error(
+                    f"{self.node.kind} made {num_rows_of(result)} rows of {known.num_rows(group)}; a transform keeps them"
+                )
+            known.keep(number, result, group)
 
     def traffic(self, known: GroupedColumns) -> tuple[int, int]:
         """Return the bytes that the node reads and writes, after `run`."""
-        read = {source: known.sources(sources)[0][place] for sources in self._sources for place, source in enumerate(sources)}
-        written = [known.sources([unit.result])[0][0] for unit in self.node.units]
+        read = {number: column for numbers in self._inputs for number, column in zip(numbers, known.sources(numbers)[0], strict=True)}
+        written = [known.column(number)[0] for number in self._results]
         return sum(map(nbytes_of, read.values())), sum(map(nbytes_of, written))
+
+
+def _named(error: Exception, alone: Callable[[int], object], contexts: Iterable[Context]) -> Exception:
+    """Return what an operator refused as an error that names feature and column: the first that it refuses alone."""
+    if isinstance(error, BackendError | torch.OutOfMemoryError):
+        return error
+    for index, context in enumerate(contexts):
+        try:
+            alone(index)
+        except (ConfigError, RuntimeError) as found:
+            # Where in the C++ it was found is in the error this one is raised from.
+            return context.error(re.sub(r"^\w+, \S+:\d+, |^chain 0(, step \d+)?: ", "", str(found).split("\n")[0]))
+    return error
 
 
 def _checked(features: Sequence[Feature]) -> list[Feature]:
     if isinstance(features, Feature):
         raise ConfigError(f"FeatureEngine takes a list of features; write FeatureEngine([Feature({features.name!r}), ...])")
+    if not isinstance(features, Iterable):
+        raise ConfigError(f"FeatureEngine takes a list of features, found {features!r}")
     checked = list(features)
     names: set[str] = set()
     for feature in checked:

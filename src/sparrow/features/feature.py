@@ -225,6 +225,8 @@ class Feature:
             output = step.output_type(*(part.output for part in inputs))
         except ConfigError as error:
             raise ConfigError(f"feature {self.name!r}: {error}") from None
+        if not isinstance(output, FeatureType):
+            raise ConfigError(f"feature {self.name!r}: {step.kind}.output_type returned {output!r}, expected a FeatureType")
         return Feature(self.name, Expression(transform=step, inputs=inputs, output=output))
 
     def _expression_of(self, kind: str, other: str | Feature) -> Expression:
@@ -266,10 +268,9 @@ def _min_max(low: float | None, high: float | None) -> Step:
 
 def _vocabulary(keys: Any, missing: int | str | None, oov_buckets: int, min_count: int | None, max_size: int | None) -> Step:
     if keys is None:
-        index = missing if isinstance(missing, int) else None
         if missing == "error":
             raise ConfigError("vocabulary: missing='error' with learned keys would refuse every rare value; give a number or oov_buckets")
-        return learned.LearnedVocabulary(1 if min_count is None else min_count, max_size, index, oov_buckets)
+        return learned.LearnedVocabulary(1 if min_count is None else min_count, max_size, missing, oov_buckets)  # type: ignore[arg-type]
     if min_count is not None or max_size is not None:
         raise ConfigError("vocabulary: min_count and max_size choose among learned keys; these are given")
-    return Vocabulary.of(keys, "error" if missing is None else missing, oov_buckets)
+    return Vocabulary.of(keys, missing, oov_buckets)

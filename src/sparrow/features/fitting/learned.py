@@ -12,7 +12,7 @@ from sparrow.features.fitting.sketches import Counts, Moments, Quantiles, Range,
 from sparrow.features.layout import values_of
 from sparrow.features.transforms.ids import require_count
 from sparrow.features.transforms.numbers import Bucketize, MinMax, ZScore
-from sparrow.features.transforms.vocabulary import Vocabulary
+from sparrow.features.transforms.vocabulary import Vocabulary, require_policy
 from sparrow.features.types import Context, FeatureType, Step
 from sparrow.types import Column, Ragged
 
@@ -126,6 +126,7 @@ class LearnedVocabulary(Learned):
         require_count("vocabulary: min_count", self.min_count)
         if self.max_size is not None:
             require_count("vocabulary: max_size", self.max_size)
+        require_policy(self.missing, self.oov_buckets)
 
     def output_type(self, given: FeatureType) -> FeatureType:
         if given.values == "number":

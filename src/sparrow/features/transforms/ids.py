@@ -33,6 +33,8 @@ class Hash(ElementWise):
             raise ConfigError(f"unknown hash {self.algorithm!r}{did_you_mean(str(self.algorithm), self.ALGORITHMS)}")
         if self.buckets != 0:
             require_count("hash: buckets", self.buckets)
+        if not isinstance(self.non_negative, bool):
+            raise ConfigError(f"hash: non_negative is {self.non_negative!r}, expected True or False")
 
     def check(self, lane: Lane) -> None:
         if lane.holds == "numbers":

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from sparrow.errors import ConfigError
 from sparrow.features.layout import flat
 from sparrow.features.types import Call
+from sparrow.ops.value_bits import value_bits
 from sparrow.types import Column, Ragged
 
 NO_WEIGHTS = torch.empty(0)
@@ -37,7 +41,7 @@ def ids_of(call: Call, column: Column) -> Column:
     if isinstance(column, Ragged) and column.is_bytes:
         raise call.context.error(f"{call.transform.kind} takes integer ids, the column holds strings; hash it first")
     values = column if isinstance(column, Tensor) else column.values
-    if values.is_floating_point():
+    if values.is_floating_point() or values.is_complex():
         raise call.context.error(f"{call.transform.kind} takes integer ids, the column holds numbers; bucketize it first")
     if values.dtype == torch.int64:
         return column
@@ -48,8 +52,12 @@ def values_and_offsets(column: Column) -> tuple[Tensor, Tensor]:
     """Return the values of a column, end to end, and the offsets of its innermost lists; empty where there is one value a row."""
     if isinstance(column, Ragged):
         return flat(column.values), column.offsets[-1]
-    width = column[0].numel() if column.shape[0] else 1
-    return flat(column), _ONE_A_ROW if column.dim() == 1 or width == 1 else _even_offsets(column.shape[0], width)
+    return flat(column), _ONE_A_ROW if column.shape[1:].numel() == 1 else even_offsets(column)
+
+
+def even_offsets(column: Tensor) -> Tensor:
+    """Return the offsets of the rows of a dense column, all of one length."""
+    return _even_offsets(column.shape[0], column.shape[1:].numel(), column.device)
 
 
 def weights_of(column: Column) -> Tensor:
@@ -58,14 +66,42 @@ def weights_of(column: Column) -> Tensor:
     return NO_WEIGHTS if weights is None else flat(weights.float())
 
 
+def require_value(kind: str, what: str, value: object) -> None:
+    """Raise `ConfigError` unless `value` is a number that a column may hold; NaN and infinities are."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ConfigError(f"{kind}: the {what} is {value!r}, expected a number")
+    try:
+        float(value)
+    except OverflowError:
+        raise ConfigError(f"{kind}: the {what} is beyond float64, whose largest number is 1.8e308") from None
+
+
+def is_whole(value: float) -> bool:
+    """Whether integers can hold `value`."""
+    return math.isfinite(value) and value == int(value)
+
+
+def bits_in(call: Call, what: str, value: float, dtype: torch.dtype) -> int:
+    """Return the bits of `value` as `dtype`, as operators take it. Raises `DataError` where it does not fit."""
+    if dtype.is_floating_point:
+        fits = not math.isfinite(value) or abs(value) <= torch.finfo(dtype).max
+    elif dtype == torch.bool:
+        fits = value in (0, 1)
+    else:
+        fits = is_whole(value) and torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max
+    if not fits:
+        raise call.context.error(f"{call.transform.kind}: the {what} {value} does not fit {dtype}")
+    return value_bits(value if dtype.is_floating_point else int(value), dtype)
+
+
 def with_lists(column: Ragged, values: Tensor, weights: Tensor, offsets: Tensor, *, weighted: bool) -> Ragged:
     """Return a column with other innermost lists."""
     return Ragged(values, (*column.offsets[:-1], offsets), weights if weighted else None)
 
 
 @functools.lru_cache(maxsize=64)
-def _even_offsets(num_rows: int, width: int) -> Tensor:
-    return torch.arange(num_rows + 1) * width
+def _even_offsets(num_rows: int, width: int, device: torch.device) -> Tensor:
+    return torch.arange(num_rows + 1, device=device) * width
 
 
 def _dense_text(column: Tensor) -> str:

@@ -182,9 +182,13 @@ class Finite(ElementWise):
         if self.policy not in self.POLICIES:
             raise ConfigError(f"finite({self.policy!r}): unknown policy{did_you_mean(str(self.policy), self.POLICIES)}")
         _require_finite(self.kind, value=self.value)
+        if self.value != 0 and self.policy != "replace":
+            raise ConfigError(f"finite({self.policy!r}, {self.value}): only 'replace' puts a value in their place")
 
     def steps(self, lane: Lane) -> tuple[steps.Step, ...]:
-        return () if lane.holds == "integers" else (steps.Finite(self.policy, float(self.value)),)
+        if lane.holds == "integers":
+            return ()
+        return (steps.Finite(self.policy, float(self.value) if self.policy == "replace" else None),)
 
     def refused(self, value: float | str) -> str:
         return f"{value} is not finite; finite('replace', value) or fill(value) would put a number in its place"

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, did_you_mean
-from sparrow.features.transforms.lists import ids_of, packed, values_and_offsets, weights_of
+from sparrow.features.transforms.lists import bits_in, ids_of, packed, require_value, values_and_offsets, weights_of
 from sparrow.features.types import Call, Context, FeatureType
 from sparrow.ops.concat_rows.op import concat_rows
 from sparrow.ops.cross_rows.op import cross_rows
 from sparrow.ops.lookup_rows.answers import ITEM, MATCH
-from sparrow.ops.lookup_rows.op import default_bits, lookup_rows
+from sparrow.ops.lookup_rows.op import lookup_rows
 from sparrow.ops.overlap_rows.kinds import KINDS
 from sparrow.ops.overlap_rows.op import overlap_rows
 from sparrow.ops.subtract_rows.layouts import ALIGNED, ONE_A, ONE_B
@@ -109,7 +108,7 @@ class Concat(Several):
             if len(dtypes) > 1:
                 raise call.context.error(f"concat of columns of {', '.join(sorted(map(str, dtypes)))}; cast them to one")
             if all(isinstance(column, Tensor) for column in call.columns):
-                made[place] = torch.cat([column.reshape(column.shape[0], -1) for column in call.columns if isinstance(column, Tensor)], 1)
+                made[place] = torch.cat([_wide(column) for column in call.columns if isinstance(column, Tensor)], 1)
             else:
                 lists.append((place, call))
         if lists:
@@ -125,6 +124,10 @@ class Concat(Several):
         return [made[place] for place in range(len(calls))]
 
 
+def _wide(column: Tensor) -> Tensor:
+    return column.reshape(column.shape[0], column.shape[1:].numel())
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup(Several):
     """For each id the item beside the first equal key of its row, else `default`."""
@@ -133,8 +136,7 @@ class Lookup(Several):
     kind: ClassVar[str] = "lookup"
 
     def __post_init__(self) -> None:
-        if isinstance(self.default, bool) or not isinstance(self.default, Real):
-            raise ConfigError(f"lookup: the default is {self.default!r}, expected a number")
+        require_value(self.kind, "default", self.default)
 
     def output_type(self, *given: FeatureType) -> FeatureType:
         queries, keys, items = given
@@ -144,7 +146,27 @@ class Lookup(Several):
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
         parameters = [(ITEM, _default_of(call)) for call in calls]
-        return _looked_up(calls, [values_and_offsets(call.columns[2])[0] for call in calls], parameters)
+        return _looked_up(calls, [_items_of(call) for call in calls], parameters)
+
+
+def _items_of(call: Call) -> Tensor:
+    """Return the items of a lookup. Raises `DataError` where they do not lie beside the keys; on a GPU their number alone is looked at."""
+    _, keys, items = call.columns
+    if isinstance(items, Ragged) and items.is_bytes:
+        raise call.context.error("lookup gives numbers or ids, the items are strings; hash them first")
+    (num_keys, key_offsets), (values, _, item_offsets) = _size_and_offsets(keys), _innermost(call, items)
+    if num_keys != values.numel() or key_offsets.numel() != item_offsets.numel():
+        raise call.context.error(f"lookup: {num_keys} keys and {values.numel()} items; they must lie beside each other")
+    if key_offsets is not item_offsets and not values.is_cuda and not torch.equal(key_offsets, item_offsets):
+        row = int((key_offsets != item_offsets).nonzero()[0]) - 1
+        key_count, item_count = (int(offsets[row + 1] - offsets[row]) for offsets in (key_offsets, item_offsets))
+        raise call.context.error(f"lookup: {key_count} keys and {item_count} items; they must lie beside each other", row)
+    return values
+
+
+def _size_and_offsets(column: Column) -> tuple[int, Tensor]:
+    values, offsets = values_and_offsets(column)
+    return values.numel(), offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +188,6 @@ def _looked_up(calls: Sequence[Call], items: Sequence[Tensor], parameters: Seque
     queries = [ids_of(call, call.columns[0]) for call in calls]
     asked = [_innermost(call, column) for call, column in zip(calls, queries, strict=True)]
     keys = [_innermost(call, ids_of(call, call.columns[1])) for call in calls]
-    for call, key, item, (result, _) in zip(calls, keys, items, parameters, strict=True):
-        if result == ITEM and key[0].numel() != item.numel():
-            raise call.context.error(f"lookup: {key[0].numel()} keys and {item.numel()} items; they must lie beside each other")
     made = lookup_rows(
         [part[0] for part in asked],
         [part[2] for part in asked],
@@ -245,6 +264,8 @@ def _times(call: Call, column: Column) -> Column:
     values = column if isinstance(column, Tensor) else column.values
     if values.dtype in (torch.int64, torch.float32, torch.float64):
         return column
+    if values.is_complex():
+        raise call.context.error(f"{call.transform.kind} takes numbers, the column holds values of {values.dtype}")
     wide = values.float() if values.is_floating_point() else values.long()
     return wide if isinstance(column, Tensor) else column.with_values(wide)
 
@@ -292,9 +313,5 @@ def _first_inputs(calls: Sequence[Call]) -> Tensor:
 def _default_of(call: Call) -> int:
     """Return the bits of what a key that is not there reads, as the dtype of the items."""
     assert isinstance(call.transform, Lookup)
-    items, value = call.columns[2], call.transform.default
-    dtype = items.dtype if isinstance(items, Tensor) else items.values.dtype
-    fits = dtype.is_floating_point or (value == int(value) and torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max)
-    if not fits:
-        raise call.context.error(f"lookup: the default {value} does not fit items of {dtype}")
-    return default_bits(value if dtype.is_floating_point else int(value), dtype)
+    items = call.columns[2]
+    return bits_in(call, "default", call.transform.default, items.dtype if isinstance(items, Tensor) else items.values.dtype)

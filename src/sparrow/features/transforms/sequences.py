@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, did_you_mean
-from sparrow.features.transforms.lists import packed, ragged_of, values_and_offsets, weights_of, with_lists
+from sparrow.features.transforms.lists import (
+    bits_in,
+    even_offsets,
+    is_whole,
+    packed,
+    ragged_of,
+    require_value,
+    values_and_offsets,
+    weights_of,
+    with_lists,
+)
 from sparrow.features.types import Call, Context, FeatureType
 from sparrow.ops.length_rows.op import length_rows
-from sparrow.ops.pad_rows.op import pad_rows, padding_bits
+from sparrow.ops.pad_rows.op import pad_rows
 from sparrow.ops.top_rows.op import top_rows
 from sparrow.ops.truncate_rows.op import truncate_rows
 from sparrow.ops.unique_rows.op import unique_rows
@@ -113,14 +122,13 @@ class Pad(OfLists):
             _require_length(self.kind, self.lengths[-1])
         elif len(self.lengths) == 1:
             raise ConfigError("pad: the only length is None; truncate cuts lists without filling them up")
-        if isinstance(self.value, bool) or not isinstance(self.value, Real):
-            raise ConfigError(f"pad: value is {self.value!r}, expected a number")
+        require_value(self.kind, "value", self.value)
         _require_choice(self.kind, "side", self.side, SIDES)
         _require_choice(self.kind, "keep", self.keep, ENDS)
 
     def output_type(self, given: FeatureType) -> FeatureType:
-        if given.values == "id" and self.value != int(self.value):
-            raise ConfigError(f"pad: value {self.value} does not fit ids")
+        if given.values == "id" and not is_whole(self.value):
+            raise ConfigError(f"pad: the value {self.value} does not fit ids")
         return FeatureType(OfLists.output_type(self, given).values, self.lengths[-1] is not None)
 
     @classmethod
@@ -169,20 +177,13 @@ def _padded(calls: Sequence[Call], *, mask: bool) -> list[Column]:
         pad, column = call.transform, ragged_of(call, call.column)
         assert isinstance(pad, Pad | Mask)
         _require_levels(call, column, pad.lengths)
-        bits = _bits(call, pad.value, column.values.dtype) if isinstance(pad, Pad) else 0
+        bits = bits_in(call, "value", pad.value, column.values.dtype) if isinstance(pad, Pad) else 0
         lengths = [0 if length is None else length for length in (*pad.lengths, 0, 0)[:3]]
         parameters.append((len(pad.lengths), *lengths, ENDS[pad.keep], SIDES[pad.side], bits))
         columns.append(column)
     values = [] if mask else [column.values.contiguous() for column in columns]
     made = pad_rows(values, [level for column in columns for level in column.offsets], packed(*parameters), mask)
     return [one.reshape(column.num_rows, *(call.transform.lengths)) for one, column, call in zip(made, columns, calls, strict=True)]
-
-
-def _bits(call: Call, value: float, dtype: torch.dtype) -> int:
-    fits = dtype.is_floating_point or (value == int(value) and torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max)
-    if not fits:
-        raise call.context.error(f"pad: value {value} does not fit {dtype}")
-    return padding_bits(value if dtype.is_floating_point else int(value), dtype)
 
 
 def _pad_of(call: Call) -> Pad:
@@ -269,7 +270,7 @@ class Length(OfLists):
 
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
-        offsets = [_even(call.column) if isinstance(call.column, Tensor) else call.column.offsets[0] for call in calls]
+        offsets = [even_offsets(call.column) if isinstance(call.column, Tensor) else call.column.offsets[0] for call in calls]
         return list(length_rows(offsets, packed(*((1, 0) for _ in offsets))))
 
 
@@ -294,11 +295,6 @@ class Weights(OfLists):
         return made
 
 
-def _even(column: Tensor) -> Tensor:
-    width = column[0].numel() if column.shape[0] else 1
-    return torch.arange(column.shape[0] + 1) * width
-
-
 def _numbers(call: Call) -> Ragged:
     column = ragged_of(call, call.column)
     if column.is_bytes:
@@ -319,5 +315,5 @@ def _require_length(kind: str, length: object) -> None:
 
 
 def _require_choice(kind: str, name: str, value: object, known: dict[str, int]) -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ConfigError(f"{kind}: {name} is {value!r}{did_you_mean(str(value), known)}")

@@ -32,12 +32,17 @@ class Vocabulary(ElementWise):
     can_refuse: ClassVar[bool] = True
 
     @staticmethod
-    def of(keys: Any, missing: int | str, oov_buckets: int) -> Vocabulary:
-        """Make one of a list, or of the lines of a text file; `missing` `"error"` refuses other values."""
-        known = _lines(Path(keys)) if isinstance(keys, str | os.PathLike) else tuple(keys) if isinstance(keys, Iterable) else ()
-        if missing != "error" and (isinstance(missing, bool) or not isinstance(missing, int)):
-            raise ConfigError(f"vocabulary: missing is {missing!r}, expected a number or 'error'")
-        return Vocabulary(known, None if missing == "error" or oov_buckets else int(missing), oov_buckets)
+    def of(keys: Any, missing: int | str | None, oov_buckets: int) -> Vocabulary:
+        """Make one of a list, or of the lines of a text file; `missing` `"error"` refuses other values, as None does."""
+        if isinstance(keys, str | os.PathLike):
+            known = _lines(Path(keys))
+        elif isinstance(keys, Iterable) and not isinstance(keys, bytes):
+            known = tuple(keys)
+        else:
+            raise ConfigError(f"vocabulary: keys are {keys!r}, expected a list, or the path of a text file")
+        if missing == "error" and oov_buckets:
+            raise ConfigError("vocabulary: missing='error' and oov_buckets exclude each other")
+        return Vocabulary(known, None if missing == "error" else missing, oov_buckets)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         if not self.keys:
@@ -51,8 +56,9 @@ class Vocabulary(ElementWise):
         for key in self.keys:
             if type(key) is int and not -(2**63) <= key < 2**63:
                 raise ConfigError(f"vocabulary: the key {key} is no integer of 64 bits")
-        if self.oov_buckets != 0:
-            require_count("vocabulary: oov_buckets", self.oov_buckets)
+            if isinstance(key, str) and not key.isascii() and not _is_unicode(key):
+                raise ConfigError(f"vocabulary: the key {key!r} has no UTF-8: it holds half a surrogate pair")
+        require_policy(self.missing, self.oov_buckets)
 
     @property
     def _of_strings(self) -> bool:
@@ -71,7 +77,26 @@ class Vocabulary(ElementWise):
         return (steps.VocabularyOfInts(self.keys, self.missing, self.oov_buckets),)
 
     def refused(self, value: float | str) -> str:
-        return f"{value!r} is not in the vocabulary of {len(self.keys)} keys; give missing= or oov_buckets="
+        shown = f"{value[:80]!r}..." if isinstance(value, str) and len(value) > 80 else repr(value)
+        return f"{shown} is not in the vocabulary of {len(self.keys)} keys; give missing= or oov_buckets="
+
+
+def require_policy(missing: object, oov_buckets: object) -> None:
+    """Raise `ConfigError` for what does not say what becomes of values out of a vocabulary."""
+    if missing is not None and (isinstance(missing, bool) or not isinstance(missing, int) or not -(2**63) <= missing < 2**63):
+        raise ConfigError(f"vocabulary: missing is {missing!r}, expected a number of 64 bits or 'error'")
+    if oov_buckets != 0:
+        require_count("vocabulary: oov_buckets", oov_buckets, below=2**62)
+        if missing is not None:
+            raise ConfigError("vocabulary: missing and oov_buckets exclude each other")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _lines(path: Path) -> tuple[str, ...]:

@@ -23,12 +23,6 @@ def _shapes(
     return [one.new_empty(asked.numel()) for one, asked in zip(items, queries, strict=True)]
 
 
-def default_bits(default: float, dtype: torch.dtype) -> int:
-    """Return the bits of `default` as a value of `dtype`, as `columns` of `lookup_rows` holds them."""
-    one = torch.tensor([default], dtype=dtype)
-    return int.from_bytes(bytes(one.view(torch.uint8).tolist()).ljust(8, b"\0"), "little", signed=True)
-
-
 def lookup_rows(
     queries: list[Tensor],
     query_offsets: list[Tensor],
@@ -46,7 +40,7 @@ def lookup_rows(
         keys: for each result, int64 [K].
         key_offsets: for each result, of the keys' rows, as many, in the same way.
         items: for each result, [K], what lies beside the keys, of any dtype of 1, 2, 4 or 8 bytes; for PLACE and MATCH an empty int64 tensor.
-        columns: int64 [X, 2], on the CPU: ITEM, PLACE or MATCH of `answers`, and for ITEM the bits of what a query without a key gets (`default_bits`).
+        columns: int64 [X, 2], on the CPU: ITEM, PLACE or MATCH of `answers`, and for ITEM the bits of what a query without a key gets (`ops.value_bits`).
 
     Returns:
         For each result [Q], aligned with its queries: items; or, int64, the key's place in its row counted from 1, 0 where there is none

@@ -17,12 +17,6 @@ def _shapes(values: list[Tensor], offsets: list[Tensor], columns: Tensor, mask: 
     return [column.new_empty(context.new_dynamic_size()) for column in values]
 
 
-def padding_bits(value: float | int, dtype: torch.dtype) -> int:
-    """Return `value` as `columns` of `pad_rows` holds it: its bits as `dtype`, in the low bytes of an int64. It must fit the dtype."""
-    held = torch.tensor([value], dtype=dtype).view(torch.uint8)
-    return int.from_bytes(held.numpy().tobytes(), "little", signed=True)
-
-
 def pad_rows(values: list[Tensor], offsets: list[Tensor], columns: Tensor, mask: bool = False) -> list[Tensor]:
     """Return C ragged columns as dense ones: every list of every level is brought to its level's length.
 
@@ -31,7 +25,7 @@ def pad_rows(values: list[Tensor], offsets: list[Tensor], columns: Tensor, mask:
         offsets: int64, all levels of column 0, outermost first, then of column 1, ...
         columns: int64 [C, 7] on the CPU, a row a column, names in `row_options`: number of levels, 1 to 3; length of the lists of level 0, 1 and 2 (those of levels
             it does not have are not looked at); elements kept of longer lists (0: `HEAD`, 1: `TAIL`); side on which shorter ones are filled
-            (0: `RIGHT`, 1: `LEFT`); padding, by its bits (`padding_bits`).
+            (0: `RIGHT`, 1: `LEFT`); padding, by its bits (`ops.value_bits`).
         mask: instead of the items, say where they are: float32 1 where an item is, 0 where padding is.
 
     Returns a tensor [rows * product of the lengths of its levels] a column, of its dtype, or float32 for a mask; the caller reshapes it to
