@@ -17,6 +17,8 @@ from sparrow.features.fitting.learned import Learned
 from sparrow.features.groups import GroupedColumns
 from sparrow.features.layout import nbytes_of
 from sparrow.features.plan import Plan, PlannerNode, StepUnit, sources_of
+from sparrow.features.transforms.pairs import Several
+from sparrow.features.transforms.sequences import OfLists
 from sparrow.features.types import Call, Context, apply_each
 from sparrow.types import Batch, ColumnSpec, Ragged
 from sparrow.types.batch import num_rows_of
@@ -157,14 +159,21 @@ class _NodeCalls:
             raise _named(error, lambda index: self._apply_all([calls[index]]), (call.context for call in calls)) from error
         if len(results) != len(calls):
             raise calls[0].context.error(f"{self.node.kind}: apply_all made {len(results)} columns of {len(calls)} calls")
-        for number, result, (_, group), call in zip(self._results, results, found, calls, strict=True):
+        for number, result, (_, group) in zip(self._results, results, found, strict=True):
+            known.keep(number, result, group)
+        if not isinstance(self._steps[0], OfLists | Several):
+            self._check(known, calls)
+
+    def _check(self, known: GroupedColumns, calls: Sequence[Call]) -> None:
+        """Check what custom transforms made."""
+        for number, call in zip(self._results, calls, strict=True):
+            result, group = known.column(number)
             if not isinstance(result, Tensor | Ragged):
                 raise call.context.error(f"{self.node.kind} made {result!r}, expected a tensor or a Ragged")
             if num_rows_of(result) != known.num_rows(group):
                 raise call.context.error(
                     f"{self.node.kind} made {num_rows_of(result)} rows of {known.num_rows(group)}; a transform keeps them"
                 )
-            known.keep(number, result, group)
 
     def traffic(self, known: GroupedColumns) -> tuple[int, int]:
         """Return the bytes that the node reads and writes, after `run`."""

@@ -23,15 +23,17 @@ class GroupedColumns:
 
     def __init__(self, batch: Batch, num_expressions: int, leaves: Sequence[tuple[int, str, str]]) -> None:
         self._batch = batch
-        # The first group that holds a column owns it, as for `batch[column]`.
-        group_of_column = {column: name for name, group in reversed(batch.groups.items()) for column in group.columns}
         # The column and its group, by number; what is not computed yet holds nothing anyone reads.
         self._known: list[tuple[Column, str]] = [(_NOTHING, "")] * num_expressions
+        groups = [(name, group.columns) for name, group in batch.groups.items()]
         for number, column, feature in leaves:
-            group = group_of_column.get(column)
-            if group is None:
+            # The first group that holds a column owns it, as for `batch[column]`.
+            for name, columns in groups:
+                if column in columns:
+                    self._known[number] = columns[column], name
+                    break
+            else:
                 raise DataError(f"feature {feature!r}: the batch has no column {column!r}{did_you_mean(column, batch)}")
-            self._known[number] = batch.groups[group].columns[column], group
         self._joined: dict[int, Column] = {}
         self._locators: dict[str, Callable[[int], str]] = {}
         # Where columns of several groups meet: the group whose rows are the samples.
@@ -44,6 +46,9 @@ class GroupedColumns:
 
     def sources(self, numbers: tuple[int, ...]) -> tuple[tuple[Column, ...], str]:
         """Return the columns of expressions and their group, which is that of the samples where they come from several."""
+        if len(numbers) == 1:
+            column, group = self._known[numbers[0]]
+            return (column,), group
         found = [self._known[number] for number in numbers]
         groups = {group for _, group in found}
         if len(groups) == 1:

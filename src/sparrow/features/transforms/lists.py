@@ -83,6 +83,15 @@ def is_whole(value: float) -> bool:
 
 def bits_in(call: Call, what: str, value: float, dtype: torch.dtype) -> int:
     """Return the bits of `value` as `dtype`, as operators take it. Raises `DataError` where it does not fit."""
+    bits = _bits(value, math.copysign(1.0, value), dtype)
+    if bits is None:
+        raise call.context.error(f"{call.transform.kind}: the {what} {value} does not fit {dtype}")
+    return bits
+
+
+@functools.lru_cache(maxsize=4096)
+def _bits(value: float, sign: float, dtype: torch.dtype) -> int | None:
+    """Return the bits of `value`, None where it does not fit: made once for a plan's calls. sign: tells -0.0 from 0.0, which are equal."""
     if dtype.is_floating_point:
         fits = not math.isfinite(value) or abs(value) <= torch.finfo(dtype).max
     elif dtype == torch.bool:
@@ -90,7 +99,7 @@ def bits_in(call: Call, what: str, value: float, dtype: torch.dtype) -> int:
     else:
         fits = is_whole(value) and torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max
     if not fits:
-        raise call.context.error(f"{call.transform.kind}: the {what} {value} does not fit {dtype}")
+        return None
     return value_bits(value if dtype.is_floating_point else int(value), dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -24,13 +25,15 @@ from sparrow.features.transforms.lists import (
 from sparrow.features.types import Call, Context, FeatureType
 from sparrow.ops.length_rows.op import length_rows
 from sparrow.ops.pad_rows.op import pad_rows
+from sparrow.ops.row_options import ADDED_AT_BEGINNING, ADDED_AT_END, FIRST, HEAD, LEFT, NOT_ADDED, RIGHT, SUM, TAIL
 from sparrow.ops.top_rows.op import top_rows
 from sparrow.ops.truncate_rows.op import truncate_rows
 from sparrow.ops.unique_rows.op import unique_rows
 from sparrow.types import Column, Ragged
 
-ENDS = {"head": 0, "tail": 1}
-SIDES = {"right": 0, "left": 1}
+ENDS = {"head": HEAD, "tail": TAIL}
+SIDES = {"right": RIGHT, "left": LEFT}
+_ADDED = {"right": ADDED_AT_END, "left": ADDED_AT_BEGINNING}
 
 
 class OfLists:
@@ -71,20 +74,19 @@ class Truncate(OfLists):
 
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
-        return _truncated(calls, [_cut(call) for call in calls])
+        columns = [ragged_of(call, call.column) for call in calls]
+        return _truncated(columns, [_cut(call, column) for call, column in zip(calls, columns, strict=True)])
 
 
-def _cut(call: Call) -> tuple[int, ...]:
-    assert isinstance(call.transform, Truncate)
-    column, level = ragged_of(call, call.column), call.transform.level
-    num_levels = len(column.offsets) - column.is_bytes
-    if level >= num_levels:
-        raise call.context.error(f"truncate at level {level} of a column of {num_levels} levels; the outermost is 0")
-    return len(column.offsets), level, call.transform.length, ENDS[call.transform.keep], 0
+def _cut(call: Call, column: Ragged) -> tuple[int, ...]:
+    cut: Truncate = call.transform
+    num_levels = len(column.offsets)
+    if cut.level >= num_levels - column.is_bytes:
+        raise call.context.error(f"truncate at level {cut.level} of a column of {num_levels - column.is_bytes} levels; the outermost is 0")
+    return num_levels, cut.level, cut.length, ENDS[cut.keep], NOT_ADDED
 
 
-def _truncated(calls: Sequence[Call], parameters: Sequence[tuple[int, ...]]) -> list[Column]:
-    columns = [ragged_of(call, call.column) for call in calls]
+def _truncated(columns: Sequence[Ragged], parameters: Sequence[tuple[int, ...]]) -> list[Column]:
     values, weights, offsets = truncate_rows(
         [column.values.contiguous() for column in columns],
         [weights_of(column) for column in columns],
@@ -93,7 +95,7 @@ def _truncated(calls: Sequence[Call], parameters: Sequence[tuple[int, ...]]) -> 
     )
     levels = iter(offsets)
     return [
-        Ragged(made, tuple(next(levels) for _ in column.offsets), None if column.weights is None else weight)
+        Ragged(made, tuple(itertools.islice(levels, len(column.offsets))), None if column.weights is None else weight)
         for column, made, weight in zip(columns, values, weights, strict=True)
     ]
 
@@ -192,7 +194,7 @@ def _pad_of(call: Call) -> Pad:
 
 
 def _filled_with_lists(calls: Sequence[Call]) -> list[Column]:
-    parameters = []
+    columns, parameters = [], []
     for call in calls:
         pad, column = _pad_of(call), ragged_of(call, call.column)
         _require_levels(call, column, pad.lengths)
@@ -200,8 +202,9 @@ def _filled_with_lists(calls: Sequence[Call]) -> list[Column]:
             raise call.context.error("pad keeps innermost lists of columns of two levels alone")
         length = pad.lengths[0]
         assert length is not None
-        parameters.append((len(column.offsets), 0, length, ENDS[pad.keep], 1 + SIDES[pad.side]))
-    return _truncated(calls, parameters)
+        columns.append(column)
+        parameters.append((len(column.offsets), 0, length, ENDS[pad.keep], _ADDED[pad.side]))
+    return _truncated(columns, parameters)
 
 
 def _require_levels(call: Call, column: Ragged, lengths: Sequence[int | None]) -> None:
@@ -242,7 +245,7 @@ class Unique(OfLists):
 
     weights: str = "first"
     kind: ClassVar[str] = "unique"
-    WEIGHTS: ClassVar[dict[str, int]] = {"first": 0, "sum": 1}
+    WEIGHTS: ClassVar[dict[str, int]] = {"first": FIRST, "sum": SUM}
 
     def __post_init__(self) -> None:
         _require_choice(self.kind, "weights", self.weights, self.WEIGHTS)
