@@ -192,3 +192,13 @@ def test_lists_are_fitted_value_by_value() -> None:
     batch = Batch.of({"x": column_of("ragged", [[1.0, 3.0], [], [5.0]], torch.float32)})
     (fitted,) = fit([Feature("f").select("x").min_max()], [batch])
     assert fitted == Feature("f").select("x").min_max(1.0, 5.0)
+
+
+def test_batches_that_come_once_serve_one_pass() -> None:
+    once = (batch for batch in batches_of([[1.0, 2.0], [3.0]]))
+    (fitted,) = fit([Feature("f").select("x").min_max()], once)
+    assert fitted == Feature("f").select("x").min_max(1.0, 3.0)
+    deep = Feature("f").select("x").min_max().bucketize(quantiles=2)
+    with pytest.raises(ConfigError, match="an iterator gives batches once; pass a list"):
+        fit([deep], (batch for batch in batches_of([[1.0, 2.0], [3.0]])))
+    assert fit([deep], batches_of([[1.0, 2.0], [3.0]]))[0].output.values == "id"

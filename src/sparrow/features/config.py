@@ -84,6 +84,8 @@ def _applied(feature: Feature, name: str, argument: Any, path: str) -> list[Feat
         made = method(*(_column(other, f"{path}[{index}]") for index, other in enumerate(others)))
     else:
         parameters = list(inspect.signature(method).parameters)
+        if not parameters:
+            raise ConfigError(f"takes no argument, found {argument!r}; write {name!r} alone")
         if isinstance(argument, dict) and not (parameters[0] in _COLUMN_ARGUMENTS and set(argument) <= {"select", "transforms"}):
             for key in argument:
                 if key not in parameters:
@@ -99,6 +101,8 @@ def _applied(feature: Feature, name: str, argument: Any, path: str) -> list[Feat
 
 def _column(given: Any, path: str) -> Any:
     """Return a column's name as it is, and what `{select: ..., transforms: [...]}` declares as a Feature."""
+    if isinstance(given, str) and ("{" in given or "}" in given):
+        raise ConfigError(f"{path}: {given!r} is a pattern; name one column, and write an entry for each")
     if not isinstance(given, dict):
         return given
     (made, *more) = features_from_config({"name": "another column", **given}, path)

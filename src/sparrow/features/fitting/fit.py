@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
@@ -25,13 +26,18 @@ def fit(features: Sequence[Feature], batches: Iterable[Batch]) -> list[Feature]:
     Raises `ConfigError` naming the feature where data give no parameters; `DataError` naming feature and column.
     """
     known = list(features)
-    while True:
+    for number in itertools.count():
         fitting = Fitting(known)
         if not fitting.is_needed:
-            return known
+            break
+        if number and isinstance(batches, Iterator):
+            raise ConfigError(
+                "fit: a learned transform reads what another makes, and an iterator gives batches once; pass a list or a Dataset"
+            )
         for batch in batches:
             fitting.update(batch)
         known = fitting.features()
+    return known
 
 
 class Fitting:
