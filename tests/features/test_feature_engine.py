@@ -362,6 +362,7 @@ def test_long_chains_and_graphs_of_many_ways() -> None:
     engine = FeatureEngine([chain(2000), Feature("g", chain(2000).expression)])
     assert [len(node.units) for node in engine.plan.nodes] == [1]
     assert engine(Batch.of({"x": torch.tensor([0.5, 7.0])}))["g"].tolist() == [0.5, 1.0]  # type: ignore[union-attr]
+    assert engine.explain().count("clip(0, 1) | clip(0, 2) | clip(0, 3)") == 3  # the call and both features
     assert chain(2000) != chain(2001)
 
     def crossed(times: int) -> Feature:

@@ -114,6 +114,24 @@ def test_explain_names_calls_columns_bytes_and_features() -> None:
     assert f"{read} B read" in truncated
 
 
+def test_explain_shows_arguments_that_are_zero_and_leaves_out_defaults() -> None:
+    x = Feature("f").select("x")
+    declared = {
+        "clip(0, 1)": x.clip(0, 1),
+        "zscore(0, 2)": x.zscore(0, 2),
+        "hash('farm')": x.hash(),
+        "hash('farm', 0, True)": x.hash(non_negative=True),
+        "hash('murmur', 10)": x.hash("murmur", buckets=10),
+        "truncate(0)": x.truncate(0),
+        "truncate(5, 'head', 1)": x.truncate(5, level=1),
+        "finite('replace', 2.0)": x.finite("replace", 2.0),
+        "vocabulary(['a', 'b'], 0)": x.vocabulary(["a", "b"], missing=0),
+        "length": x.length(),
+    }
+    for text, feature in declared.items():
+        assert f"    f <- x | {text}" in FeatureEngine([feature]).explain().splitlines()
+
+
 def test_the_drawing_is_well_formed_and_holds_every_name() -> None:
     engine = FeatureEngine([*wide(2), Feature("a<b").select("x & y")])
     root = ET.fromstring(engine.draw())

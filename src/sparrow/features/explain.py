@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from sparrow.features.chains import ChainUnit
@@ -26,11 +27,15 @@ def as_text(plan: Plan, traffic: Sequence[tuple[int, int]] | None) -> str:
 
 def expression_text(expression: Expression) -> str:
     """Return an expression as it was declared: `hist | hash('farm') | mod(10)`, `cross(a | hash('farm'), b)`."""
+    steps: list[str] = []
+    while expression.transform is not None and len(expression.inputs) == 1:
+        steps.append(step_text(expression.transform))
+        expression = expression.inputs[0]
     if expression.transform is None:
-        return str(expression.column)
-    if len(expression.inputs) > 1:
-        return f"{step_text(expression.transform)}[{', '.join(map(expression_text, expression.inputs))}]"
-    return f"{expression_text(expression.inputs[0])} | {step_text(expression.transform)}"
+        begin = str(expression.column)
+    else:
+        begin = f"{step_text(expression.transform)}[{', '.join(map(expression_text, expression.inputs))}]"
+    return " | ".join([begin, *reversed(steps)])
 
 
 def unit_text(unit: Unit) -> str:
@@ -42,11 +47,12 @@ def unit_text(unit: Unit) -> str:
 
 
 def step_text(step: object) -> str:
-    """Return a transform with its arguments, long ones shortened: `hash('farm')`."""
-    names = getattr(step, "__match_args__", ())
-    arguments = [getattr(step, name) for name in names]
-    shown = ", ".join(_value_text(value) for value in arguments if value not in (0, False) or len(arguments) == 1)
-    return f"{getattr(step, 'kind', type(step).__name__)}({shown})" if shown else str(getattr(step, "kind", type(step).__name__))
+    """Return a transform with its arguments, long ones shortened, and defaults at the end left out but for the first: `hash('farm')`."""
+    kind = str(getattr(step, "kind", type(step).__name__))
+    arguments = [(getattr(step, one.name), one.default) for one in dataclasses.fields(step)] if dataclasses.is_dataclass(step) else []
+    while len(arguments) > 1 and arguments[-1][0] == arguments[-1][1]:
+        arguments.pop()
+    return f"{kind}({', '.join(_value_text(value) for value, _ in arguments)})" if arguments else kind
 
 
 def bytes_text(count: int) -> str:
