@@ -40,7 +40,7 @@ from sparrow.pipelines import LearningRateSchedule, Trainer, seed_everything
 FILES = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
 PARTS = ("train", "validation", "test")
 CUTS = (0.7, 0.8)  # of the rows, in order of time: where validation and test begin
-KEPT, HISTORY = 100, 50  # ratings of a history in the files, and those that models read
+KEPT, HISTORY = 60, 50  # ratings of a history in the files, and those that models read
 SEEDS = (1, 2, 3)
 BATCH_SIZE = 256
 
