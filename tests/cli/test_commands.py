@@ -37,7 +37,13 @@ def test_train_prints_what_it_did_and_leaves_a_run_folder(trained):
     assert "done after 19 steps, 600 samples" in done.out
     assert f"eval:  AUC {summary['eval']['auc']:.4f}  log loss {summary['eval']['log_loss']:.4f}  (200 samples)" in done.out
     assert f"run folder: {folder}" in done.out
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoints", "config.yaml", "metrics.jsonl", "summary.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "features.json",
+        "metrics.jsonl",
+        "summary.json",
+    ]
     # Not a terminal: lines, no bar.
     assert done.err.splitlines()[0].startswith("epoch 1  step 10  ")
 

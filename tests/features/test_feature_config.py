@@ -14,6 +14,46 @@ def test_equals_the_builder() -> None:
     ]
 
 
+X = Feature("f").select("x")
+OTHER = Feature("o").select("y").mod(24)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "features"),
+    [
+        ([{"truncate": {"length": 5, "keep": "tail"}}], [X.truncate(5, keep="tail")]),
+        ([{"truncate": 5}, "unique", "length"], [X.truncate(5).unique().length()]),
+        ([{"pad": [3, 4]}], [X.pad((3, 4))]),
+        ([{"pad": {"length": [3, None], "side": "left"}}], [X.pad((3, None), side="left")]),
+        ([{"mask": 3}], [X.mask(3)]),
+        (["weights", {"clip": {"low": 0, "high": 1}}], [X.weights().clip(0, 1)]),
+        ([{"top": 3}], [X.top(3)]),
+        ([{"hash": {"algorithm": "murmur", "buckets": 10, "non_negative": True}}], [X.hash("murmur", buckets=10, non_negative=True)]),
+        (["log", {"zscore": {"mean": 1, "std": 2}}, {"min_max": {"low": 0, "high": 2}}], [X.log().zscore(1, 2).min_max(0, 2)]),
+        (["zscore", {"finite": "error"}], [X.zscore().finite("error")]),
+        (["min_max", {"bucketize": {"quantiles": 4}}], [X.min_max().bucketize(quantiles=4)]),
+        ([{"multi_hash": [10, 20]}], X.multi_hash([10, 20])),
+        ([{"quotient_remainder": 7}, {"mod": 3}], [feature.mod(3) for feature in X.quotient_remainder(7)]),
+        ([{"vocabulary": ["a", "b"]}], [X.vocabulary(["a", "b"])]),
+        ([{"vocabulary": {"keys": [1, 2], "missing": 5}}], [X.vocabulary([1, 2], missing=5)]),
+        ([{"vocabulary": {"min_count": 3, "oov_buckets": 2}}], [X.vocabulary(min_count=3, oov_buckets=2)]),
+        ([{"cross": "y"}], [X.cross("y")]),
+        ([{"cross": ["y", {"select": "y", "transforms": [{"mod": 24}]}]}], [X.cross("y", OTHER)]),
+        ([{"concat": [{"select": "y", "transforms": [{"mod": 24}]}]}], [X.concat(OTHER)]),
+        (
+            [{"lookup": {"keys": "k", "items": {"select": "y", "transforms": [{"mod": 24}]}, "default": -1}}],
+            [X.lookup("k", OTHER, default=-1)],
+        ),
+        ([{"lookup": "k"}], [X.lookup("k")]),
+        ([{"match": {"select": "y", "transforms": [{"mod": 24}]}}], [X.match(OTHER)]),
+        ([{"overlap": {"other": "y", "kind": "jaccard"}}], [X.overlap("y", "jaccard")]),
+        ([{"time_difference": "y"}, {"bucketize": [60, 3600]}], [X.time_difference("y").bucketize([60, 3600])]),
+    ],
+)
+def test_every_transform_equals_the_builder(transforms: list[object], features: list[Feature]) -> None:
+    assert features_from_config({"name": "f", "select": "x", "transforms": transforms}) == features
+
+
 def test_a_transform_without_argument_may_be_written_as_a_key() -> None:
     entry = {"name": "s", "transforms": [{"hash": None}, {"mod": 10}]}  # what YAML reads in "- hash:"
     assert features_from_config(entry) == [Feature("s").select("s").hash().mod(10)]
@@ -66,6 +106,22 @@ def test_patterns(pattern: str, names: list[str]) -> None:
         ({"name": "a", "transforms": [{"mod": "many"}]}, r"transforms\[0\]\.mod"),
         ({"name": "a", "transforms": [{"bucketize": 3}]}, r"transforms\[0\]\.bucketize"),
         ({"name": "a", "transforms": [{"fill": "zero"}]}, r"transforms\[0\]\.fill"),
+        (
+            {"name": "a", "transforms": [{"truncate": {"lenght": 3}}]},
+            r"transforms\[0\]\.truncate\.lenght: unknown argument; did you mean 'length'",
+        ),
+        ({"name": "a", "transforms": [{"truncate": {"keep": "tail"}}]}, r"transforms\[0\]\.truncate: .*length"),
+        (
+            {"name": "a", "transforms": [{"cross": [{"select": "b", "transforms": ["hsah"]}]}]},
+            r"transforms\[0\]\.cross\[0\]\.transforms\[0\].*'hash'",
+        ),
+        (
+            {"name": "a", "transforms": [{"cross": [{"select": "b", "transform": []}]}]},
+            r"transforms\[0\]\.cross\[0\]\.transform: unknown key",
+        ),
+        ({"name": "a", "transforms": [{"cross": 3}]}, r"transforms\[0\]\.cross: .*found 3"),
+        ({"name": "a", "transforms": ["cross"]}, r"transforms\[0\]\.cross: .*another column"),
+        ({"name": "a", "transforms": [{"match": {"select": "b{1..2}"}}]}, r"transforms\[0\]\.match\.other"),
     ],
 )
 def test_mistakes_name_the_key(entry: dict[str, object], named: str) -> None:

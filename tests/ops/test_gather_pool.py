@@ -1,4 +1,4 @@
-"""gather_pool: reference against arithmetic, C++ against the reference bit for bit, gradients against torch's own autograd."""
+"""gather_pool: reference against arithmetic, C++ and Triton against it bit for bit, gradients against torch's own autograd."""
 
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from torch.library import opcheck
 
 from sparrow.ops.gather_pool import reference
 from sparrow.ops.gather_pool.op import gather_pool
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 ROWS_PER_BLOCK = 4
 
@@ -30,7 +31,8 @@ class Case(NamedTuple):
 
     @property
     def sink(self) -> Tensor:
-        return torch.zeros((), dtype=self.default_row.dtype).expand(self.rows.numel(), self.default_row.numel()).requires_grad_()
+        dtype = torch.float64 if self.default_row.dtype == torch.float64 else torch.float32
+        return torch.zeros((), dtype=dtype).expand(self.rows.numel(), self.default_row.numel()).requires_grad_()
 
 
 def case(
@@ -256,3 +258,77 @@ def test_a_large_output_is_nobody_elses_memory() -> None:
     second = gather_pool(given.sink, *changed)
     assert torch.equal(view, expected)
     assert second.data_ptr() != address
+
+
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+
+
+def triton_cases() -> list[Case]:
+    """Every dtype, combiner and kind of width, with and without weights; segments that are empty, short, and about a chunk long."""
+    cases = []
+    for seed, dim in enumerate([1, 3, 16, 64, 100]):
+        for dtype in DTYPES:
+            lengths = torch.randint(0, 5, (18,), generator=torch.Generator().manual_seed(seed)).tolist()
+            cases.append(case(lengths, features=3, dim=dim, dtype=dtype, weighted=(seed + len(cases)) % 2 == 0, seed=seed))
+    for weighted in (False, True):
+        cases.append(case([255, 256, 257, 0, 600, 1, 512, 300, 2], features=3, dim=3, weighted=weighted, seed=7))
+        # Chunks that begin and end within a few positions of each other, whose sums must not share a slot.
+        cases.append(case([257, 257, 1, 258, 511, 0, 513, 259, 3, 255, 769, 256], features=3, dim=1, weighted=weighted, seed=11))
+        cases.append(case([513, 1, 0], features=3, dim=16, dtype=torch.bfloat16, weighted=weighted, seed=8))
+        cases.append(case([0, 300, 1], features=3, dim=1, dtype=torch.float64, weighted=weighted, seed=9))
+    cases.append(case([1] * 90, features=3, dim=16, seed=10))
+    cases.append(case([0, 0, 0], features=3))
+    cases.append(case([], features=3))
+    cases.append(case([2, 1, 3], features=3)._replace(weights=[], rows=torch.full((5,), -1, dtype=torch.int32)))
+    return [hard(given_case._replace(combiners=torch.arange(3))) for given_case in cases]
+
+
+def hard(given_case: Case) -> Case:
+    """With values that a careless sum gets wrong: -0, numbers below the normal ones, and weights that are no round numbers."""
+    for block in given_case.weights:
+        block[0], block[1] = -0.0, block[1] * torch.finfo(block.dtype).smallest_normal
+    weights = given_case.position_weights
+    return given_case._replace(position_weights=None if weights is None else weights * 0.7)
+
+
+def test_triton_equals_reference() -> None:
+    cases = triton_cases()
+    answers = run_triton("gather_pool", [[given_case.sink, *given_case] for given_case in cases])
+    for given_case, (pooled, after) in zip(cases, answers, strict=True):
+        assert same_bits(pooled, reference.gather_pool(given_case.sink, *given_case)), given_case
+        assert all(same_bits(one, two) for one, two in zip(after[1], given_case.weights, strict=True))
+
+
+def test_triton_kernels_compile_for_real_targets() -> None:
+    cases = [case([1, 300, 3], features=3, dim=16), case([1, 300, 3], features=3, dim=100, dtype=torch.bfloat16, weighted=True)]
+    cases.append(case([1], features=1, dim=3, dtype=torch.float64, unique=1))  # Triton takes arguments of 1 for constants
+    compiled = compile_triton("gather_pool", [[given_case.sink, *given_case] for given_case in cases])
+    for one in compiled[:2]:
+        check_compiled(one, ["pool_kernel", "combine_kernel"])
+    check_compiled(compiled[2], ["pool_kernel"])  # no segment can be long: one launch
+    # Rows are read 16 bytes a thread; those of 200 bytes 8.
+    for one, access in zip(compiled, ["v4.b32", "v2.b32"], strict=False):
+        assert all(f"ld.global.{access}" in c.assembly for c in one if c.arch == "90" and c.kernel == "pool_kernel")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("weights", [torch.zeros(3, 3)], "weights: rows per block must be a power of two"),
+        ("weights", [torch.zeros(4, 3), torch.zeros(4, 2)], "weights: blocks must be"),
+        ("weights", [torch.zeros(3, 4).T], "weights: blocks must be .* got not contiguous"),
+        ("weights", [torch.zeros(4, 2)], "default_row must hold as many values as a row of weights: 2, holds 3"),
+        ("default_row", torch.zeros(3, dtype=torch.int32), "weights must be float32"),
+        ("default_row", torch.zeros(4), "sink must be"),
+        ("rows", torch.zeros(5, dtype=torch.int64), "rows must be torch.int32"),
+        ("inverse", torch.zeros(3, dtype=torch.int64), "inverse must be torch.int32"),
+        ("offsets", torch.tensor([0, 2]), r"offsets must be torch.int64 \[3\]"),
+        ("position_weights", torch.zeros(2), "position_weights"),
+        ("combiners", torch.tensor([1.0]), "combiners"),
+        ("num_samples", -1, "num_samples"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(field: str, value: Tensor | int, named: str) -> None:
+    given_case = case([2, 1])
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("gather_pool")(given_case.sink, *given_case._replace(**{field: value}))

@@ -1,4 +1,4 @@
-"""init_rows_: published Philox words, exact agreement of both bodies, purity, and the statistics of what they draw."""
+"""init_rows_: published Philox words, exact agreement of all bodies, purity, and the statistics of what they draw."""
 
 import math
 import re
@@ -17,7 +17,9 @@ from torch.library import opcheck
 from sparrow.ops.init_rows import reference
 from sparrow.ops.init_rows.normal_table import TABLE
 from sparrow.ops.init_rows.op import init_rows_
+from tests_support import ADVERSARIAL_IDS
 from tests_support import ids as any_id
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 BODIES = {"reference": reference.init_rows_, "cpu": init_rows_}
 CONSTANT, UNIFORM, NORMAL, TRUNCATED_NORMAL = range(4)
@@ -258,3 +260,66 @@ def test_wrong_argument_is_named_and_nothing_is_written(change: dict[str, Callab
         init_rows_(**arguments)  # type: ignore[arg-type]
     assert (state.row_ids == -7).all()
     assert torch.cat(state.weights).isnan().all()
+
+
+def triton_calls() -> list[list[Any]]:
+    """Every initializer, dtype and kind of width; absent rows, fresh rows that are fewer than the positions given, a table without ids."""
+    calls = []
+    generator = torch.Generator().manual_seed(1)
+    for kind in (CONSTANT, UNIFORM, NORMAL, TRUNCATED_NORMAL):
+        for k, dtype in enumerate((torch.float32, torch.float64, torch.bfloat16, torch.float16)):
+            state = Rows([1, 3, 16, 64, 100][(kind + k) % 5], dtype)
+            rows = torch.randperm(ROWS_PER_BLOCK * NUM_BLOCKS, generator=generator)[:20].int()
+            rows[3] = -1
+            ids, positions = torch.tensor(ADVERSARIAL_IDS[:20]), torch.arange(0, 20, 2, dtype=torch.int32)
+            seeds, parameters = torch.tensor([3, -(2**63), 2**40 + 1]), torch.cat([PARAMETERS, PARAMETERS[:1]])
+            placed = (rows, ids, torch.tensor([0, 9, 9, 20]), positions, torch.tensor([8]), seeds, kind, parameters)
+            kept = [state.weights, state.element_slots, state.row_slots, state.row_ids, state.meta]
+            calls.append([*kept, *placed, torch.cat([SLOT_VALUES, SLOT_VALUES[:1] + 0.1])])
+    wide = Rows(5, num_rows=1024, rows_per_block=256)
+    rows, positions = torch.randperm(1024, generator=generator).int(), torch.arange(1024, dtype=torch.int32)
+    ids = torch.randint(-(2**63), 2**63 - 1, (1024,), generator=generator)
+    last = (torch.tensor([0, 500, 1024]), positions, torch.tensor([1024]), torch.tensor([1, 2]), NORMAL, PARAMETERS, SLOT_VALUES[:, 2:])
+    calls.append([wide.weights, [], wide.row_slots, wide.row_ids, wide.meta, rows, ids, *last])
+    return calls
+
+
+def test_triton_equals_reference() -> None:
+    calls = triton_calls()
+    for call, (_, after) in zip(calls, run_triton("init_rows_", calls, PROGRAMS=5), strict=True):
+        reference.init_rows_(*call)
+        for ones, twos in zip(after[:5], call[:5], strict=True):
+            for one, two in zip(*((held if isinstance(held, list) else [held]) for held in (ones, twos)), strict=True):
+                assert same_bits(one, two), (call[11], one, two)
+
+
+def test_triton_kernels_compile_for_real_targets() -> None:
+    calls = triton_calls()
+    for one in compile_triton("init_rows_", [calls[5], calls[10], calls[15], calls[0]]):
+        check_compiled(one, ["init_kernel"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        (0, [], "weights must have at least one block"),
+        (1, [torch.zeros(8, 6)] * 2, "element_slots must cover every row"),
+        (1, [], "element_slots must be 6 wide, got 0"),
+        (2, [torch.zeros(4, 1)] * 6, "row_slots must cover every row"),
+        (3, torch.zeros(23, dtype=torch.int64), "row_ids must be"),
+        (4, torch.zeros(24, 3, dtype=torch.int32), "meta must be"),
+        (5, torch.zeros(19, dtype=torch.int32), "rows must be"),
+        (6, torch.zeros(20), "ids must be"),
+        (7, torch.tensor([0, 20]), "table_offsets must be"),
+        (8, torch.arange(20), "positions must be"),
+        (9, torch.zeros(2, dtype=torch.int64), "num_positions must be"),
+        (11, 4, "initializer"),
+        (12, torch.zeros(2, 2, dtype=torch.float64), "parameters must be"),
+        (13, torch.zeros(2, 3, dtype=torch.float64), "slot_values must be"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(argument: int, value: object, named: str) -> None:
+    call = next(one for one in triton_calls() if one[0][0].shape[1] == 3 and one[0][0].dtype == torch.float32)
+    call[argument] = value
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("init_rows_")(*call)

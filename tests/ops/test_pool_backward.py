@@ -1,4 +1,4 @@
-"""pool_backward: C++ against the reference bit for bit, and against index_add; the order in which occurrences add."""
+"""pool_backward: C++ and Triton against the reference bit for bit, and against index_add; the order in which occurrences add."""
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from torch.library import opcheck
 
 from sparrow.ops.pool_backward import reference
 from sparrow.ops.pool_backward.op import pool_backward
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 SUM = torch.zeros(1, dtype=torch.int64)
 
@@ -113,3 +114,74 @@ def test_wrong_arguments_are_named() -> None:
         pool_backward(grad, rows, inverse, offsets, None, SUM + 3)
     with pytest.raises(RuntimeError, match="position_weights"):
         pool_backward(grad, rows, inverse, offsets, torch.ones(2), SUM)
+
+
+Call = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]
+
+
+def call(lengths: list[int], *, dim: int, unique: int, dtype: torch.dtype = torch.float32, weighted: bool = False, seed: int = 0) -> Call:
+    """Arguments for 3 features of every combiner; some rows are absent, values are -0 or below the normal numbers too."""
+    generator = torch.Generator().manual_seed(seed)
+    grad = torch.randn(len(lengths) // 3, 3, dim, generator=generator, dtype=dtype)
+    grad[grad.abs() < 0.1] = -0.0
+    grad[0::5] *= torch.finfo(dtype).smallest_normal
+    rows = torch.randperm(2 * unique, generator=generator)[:unique].int()
+    rows[1::4] = -1
+    inverse = torch.randint(max(unique, 1), (sum(lengths),), generator=generator, dtype=torch.int32)
+    weights = torch.randint(-2, 4, (sum(lengths),), generator=generator) * 0.7 if weighted else None
+    return grad, rows, inverse, torch.tensor([0, *lengths]).cumsum(0), weights, torch.arange(3)
+
+
+def triton_calls() -> list[Call]:
+    calls = []
+    for seed, dim in enumerate([1, 3, 16, 64, 100]):
+        for dtype in (torch.float32, torch.float64):
+            lengths = torch.randint(0, 5, (12,), generator=torch.Generator().manual_seed(seed)).tolist()
+            calls.append(call(lengths, dim=dim, unique=9, dtype=dtype, weighted=(seed + len(calls)) % 2 == 0, seed=seed))
+    for weighted in (False, True):
+        # Rows of 255 to 257 and of 600 occurrences, first among segments that are short, then among long ones.
+        for lengths in ([3, 0, 7, 2, 9, 5] * 60, [600, 255, 256, 257, 1, 140]):
+            grad, rows, inverse, *others = call(lengths, dim=3, unique=6, weighted=weighted, seed=6)
+            shuffled = torch.randperm(inverse.numel(), generator=torch.Generator().manual_seed(1))
+            counts = torch.tensor([255, 256, 600, 1, 257])
+            own = torch.arange(6).repeat_interleave(torch.cat([counts, inverse.numel() - counts.sum(0, keepdim=True)]))
+            inverse = own.int()[shuffled]
+            calls.append((grad, rows, inverse, *others))
+    calls.append(call([300, 1, 1], dim=16, unique=1, dtype=torch.float64, weighted=True))
+    calls.append(call([0, 0, 0], dim=3, unique=5))
+    calls.append(call([0, 0, 0], dim=3, unique=0))
+    calls.append(call([], dim=3, unique=5))
+    return calls
+
+
+def test_triton_equals_reference() -> None:
+    calls = triton_calls()
+    for given_call, (summed, _) in zip(calls, run_triton("pool_backward", [list(one) for one in calls]), strict=True):
+        assert same_bits(summed, reference.pool_backward(*given_call)), given_call
+
+
+def test_triton_kernels_compile_for_real_targets() -> None:
+    weighted, plain = call([300, 1, 1], dim=64, unique=3, weighted=True), call([3, 1, 1], dim=3, unique=3, dtype=torch.float64)
+    compiled = compile_triton("pool_backward", [list(weighted), list(plain)])
+    check_compiled(compiled[0], ["weights_kernel", "combine_weights_kernel", "sources_kernel", "sum_kernel", "combine_kernel"])
+    check_compiled(compiled[1], ["sources_kernel", "sum_kernel"])
+    assert all("ld.global.v4.b32" in c.assembly for c in compiled[0] if c.arch == "90" and c.kernel in ("sum_kernel", "combine_kernel"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        (0, torch.zeros(1, 2, 3), "grad must be"),
+        (0, torch.zeros(1, 3, 3, dtype=torch.bfloat16), "grad must be torch.float32"),
+        (1, torch.zeros(3, dtype=torch.int64), "rows must be"),
+        (2, torch.zeros(5), "inverse must be"),
+        (3, torch.tensor([0, 3, 5]), "offsets must be"),
+        (4, torch.ones(2), "position_weights must be"),
+        (5, torch.zeros(3), "combiners must be"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(argument: int, value: Tensor, named: str) -> None:
+    arguments = list(call([3, 1, 1], dim=3, unique=3))
+    arguments[argument] = value
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("pool_backward")(*arguments)

@@ -1,4 +1,4 @@
-"""pool_update_rows_: what pool_backward and update_rows_ give one after the other, to the bit, by reference and C++."""
+"""pool_update_rows_: what pool_backward and update_rows_ give one after the other, to the bit, by reference, C++ and Triton."""
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from sparrow.ops.pool_update_rows import reference
 from sparrow.ops.pool_update_rows.op import pool_update_rows_
 from sparrow.ops.update_rows.op import update_rows_
 from sparrow.ops.update_rows.rules import RULES
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 BODIES = {"reference": reference.pool_update_rows_, "cpu": pool_update_rows_}
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -152,3 +153,60 @@ def test_a_group_without_rows_takes_no_update(body: str) -> None:
     given.weights, given.slots, given.rows = [], [], torch.full((7,), -1, dtype=torch.int32)
     BODIES[body](*given.arguments())  # type: ignore[arg-type]
     assert not given.meta[:, :3].any()
+
+
+def triton_cases() -> list[Case]:
+    cases = []
+    for k, rule in enumerate(RULES):
+        lengths = torch.randint(0, 5, (12,), generator=torch.Generator().manual_seed(k)).tolist()
+        for dtype, weighted in ((torch.float32, k % 2 == 0), (DTYPES[1 + k % 3], k % 2 == 1)):
+            cases.append(Case(lengths, rule=rule, dtype=dtype, dim=[1, 3, 16, 64, 100][k % 5], features=3, weighted=weighted, seed=k))
+    for rule, dtype, weighted in (("adam", torch.float32, False), ("rowwise_adagrad", torch.bfloat16, True)):
+        # Rows of 255 to 257 and of 600 occurrences, among them one that is absent.
+        given = Case([300, 1, 560, 7, 260, 541], rule=rule, dtype=dtype, dim=3, features=3, weighted=weighted, unique=6)
+        own = torch.arange(6).repeat_interleave(torch.tensor([255, 256, 300, 600, 1, 257])).int()
+        given.inverse = own[torch.randperm(own.numel(), generator=torch.Generator().manual_seed(1))]
+        cases.append(given)
+    cases.append(Case([0, 0, 0], features=3, dim=3))
+    cases.append(Case([], features=3, dim=3, unique=1))
+    return cases
+
+
+def test_triton_equals_reference() -> None:
+    cases = triton_cases()
+    calls = [one.arguments(stamps=k % 3 > 0) for k, one in enumerate(cases)]
+    for wanted, call, (_, after) in zip(cases, calls, run_triton("pool_update_rows_", calls), strict=True):
+        reference.pool_update_rows_(*call)  # type: ignore[arg-type]
+        for one, two in zip([*after[0], *after[1], *after[2], after[3]], wanted.state(), strict=True):
+            assert same_bits(one, two), (wanted.rule.name, one, two)
+
+
+def test_triton_kernels_compile_for_real_targets() -> None:
+    large = Case([300, 1, 1], features=3, dim=64, rule="rowwise_adagrad", dtype=torch.bfloat16, weighted=True)
+    small = Case([3, 1, 1], features=3, dim=16, rule="adam")
+    least = Case([1], dim=1, rule="adagrad_decay", unique=1)  # Triton takes arguments of 1 for constants
+    least.table_offsets, least.hyper = least.table_offsets[1:], least.hyper[1:]
+    compiled = compile_triton("pool_update_rows_", [large.arguments(), small.arguments(), least.arguments()])
+    before = ["weights_kernel", "combine_weights_kernel", "sources_kernel"]
+    check_compiled(compiled[0], [*before, "constants_kernel", "sum_update_kernel", "combine_update_kernel"])
+    for one in compiled[1:]:
+        check_compiled(one, ["sources_kernel", "constants_kernel", "sum_update_kernel"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        (1, [], "element_slots must be 32 wide, got 0"),
+        (3, torch.zeros(2, 4, dtype=torch.int32), "meta must be"),
+        (5, torch.tensor([0, 7]), "table_offsets must be"),
+        (6, torch.ones(3, 1, 5), "grad must be"),
+        (6, torch.ones(3, 1, 16, dtype=torch.float64), "grad must be"),
+        (8, torch.tensor([0, 2]), "offsets must be"),
+        (12, 99, "unknown update rule"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(argument: int, value: object, named: str) -> None:
+    arguments = Case([2, 1, 3]).arguments()
+    arguments[argument] = value
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("pool_update_rows_")(*arguments)

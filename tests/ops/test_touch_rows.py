@@ -1,26 +1,42 @@
-"""touch_rows_: reference and C++ against a dict."""
+"""touch_rows_: all bodies against a dict."""
+
+import re
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.library import opcheck
 
 from sparrow.ops.touch_rows import reference
 from sparrow.ops.touch_rows.op import touch_rows_
+from triton_support import compile_for_gpus, size, triton_body
 
-BODIES = {"reference": reference.touch_rows_, "cpu": touch_rows_}
+BODIES = {"reference": reference.touch_rows_, "cpu": touch_rows_, "triton": triton_body("touch_rows", "touch_rows_")}
 MOST = 2**31 - 1
 
 
-@pytest.mark.parametrize("body", BODIES)
-@given(
-    touched=st.dictionaries(st.integers(0, 9), st.integers(1, MOST)),
-    unknown=st.integers(0, 2),
-    step=st.integers(0, MOST),
-    changed=st.booleans(),
-)
+CASES = {
+    "touched": st.dictionaries(st.integers(0, 9), st.integers(1, MOST)),
+    "unknown": st.integers(0, 2),
+    "step": st.integers(0, MOST),
+    "changed": st.booleans(),
+}
+
+
+@pytest.mark.parametrize("body", ["reference", "cpu"])
+@given(**CASES)
 def test_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, step: int, changed: bool) -> None:
+    check_stamps_and_counts(body, touched, unknown, step, changed)
+
+
+@settings(max_examples=20)
+@given(**CASES)
+def test_triton_stamps_and_counts(touched: dict[int, int], unknown: int, step: int, changed: bool) -> None:
+    check_stamps_and_counts("triton", touched, unknown, step, changed)
+
+
+def check_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, step: int, changed: bool) -> None:
     meta = torch.arange(40, dtype=torch.int32).reshape(10, 4)
     before = meta.tolist()
     rows = torch.tensor([*touched, *[-1] * unknown, 5, MOST], dtype=torch.int32)  # the last two lie beyond num_rows: any value
@@ -29,6 +45,52 @@ def test_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, ste
     for row, old in enumerate(before):
         count = touched.get(row)
         assert meta[row].tolist() == (old if count is None else [step, step if changed else old[1], min(old[2] + count, MOST), old[3]])
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_triton_equals_compiled(changed: bool) -> None:
+    capacity = size(5000, 10**7)
+    generator = torch.Generator().manual_seed(4)
+    rows, counts = torch.randperm(capacity, generator=generator).int(), torch.randint(1, MOST, (capacity,), generator=generator).int()
+    rows[::3] = -1
+    mine = torch.randint(0, MOST, (capacity, 4), generator=generator).int()
+    theirs = mine.clone()
+    # num_rows ends within a block; the others are not touched.
+    for meta, body in ((mine, "triton"), (theirs, "cpu")):
+        BODIES[body](meta, rows, counts, torch.tensor([capacity - capacity // 5]), 11, changed)
+    assert torch.equal(mine, theirs)
+
+
+def test_triton_kernel_compiles_for_real_targets() -> None:
+    ptx = compile_for_gpus(
+        "touch_rows",
+        int32={"meta", "rows", "counts"},
+        scalars={"step": "i32", "num_given": "i32"},
+        constants={"CHANGED": True, "BLOCK_N": 256},
+    )
+    assert sorted(ptx) == ["touch_kernel 80", "touch_kernel 90", "touch_kernel gfx942"]
+    assert re.search(r"ld\.global\S*\.v4\.b32", ptx["touch_kernel 90"]), "a row's stamps are read 16 bytes at a time"
+    assert re.search(r"st\.global\S*\.v4\.b32", ptx["touch_kernel 90"]), "and written so"
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "named"),
+    [
+        (0, torch.zeros(4, 3, dtype=torch.int32), "meta must be"),
+        (0, torch.zeros(4, 8, dtype=torch.int32)[:, :4], "meta must be .* strided"),
+        (1, torch.tensor([1, 2]), "rows must be .* torch.int64 tensor"),
+        (2, torch.ones(2), "counts must be .* torch.float32 tensor"),
+        (3, torch.tensor([1, 2]), "num_rows must hold one value, holds 2"),
+        (4, 2**31, "step must be from 0 to"),
+        (4, -1, "step must be from 0 to"),
+    ],
+)
+def test_triton_names_a_wrong_argument(position: int, value: object, named: str) -> None:
+    rows = torch.tensor([1, 2], dtype=torch.int32)
+    arguments = [torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3, False]
+    arguments[position] = value
+    with pytest.raises(RuntimeError, match=named):
+        BODIES["triton"](*arguments)
 
 
 def test_opcheck() -> None:

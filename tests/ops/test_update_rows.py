@@ -1,4 +1,7 @@
-"""update_rows_: torch's own dense optimizers are the oracle; C++ equals the reference bit for bit."""
+"""update_rows_: torch's own dense optimizers are the oracle; C++ and Triton equal the reference bit for bit."""
+
+import re
+from typing import Any
 
 import pytest
 import torch
@@ -7,10 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.library import opcheck
 
-from sparrow.errors import ConfigError
+from sparrow.errors import BackendError, ConfigError
 from sparrow.ops.update_rows import reference
 from sparrow.ops.update_rows.op import update_rows_
 from sparrow.ops.update_rows.rules import RULES, Rule
+from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 BODIES = {"reference": reference.update_rows_, "cpu": update_rows_}
 ROWS_PER_BLOCK, NUM_BLOCKS, DIM = 4, 3, 5
@@ -188,3 +192,103 @@ def test_a_group_without_rows_takes_no_update(body: str, dtype: torch.dtype, nam
     weights: list[Tensor] = []
     BODIES[body](weights, [], [], meta, rows, torch.ones(2, DIM, dtype=dtype), hyper_of(RULES[name], 1), RULES[name].code, 1)
     assert not weights
+
+
+def triton_call(name: str, dtype: torch.dtype, dim: int, seed: int) -> list[Any]:
+    """Arguments with -0, values below the normal numbers, rows of -1 and of both tables."""
+    rule, state = RULES[name], State(RULES[name], dtype, seed, dim)
+    for block in state.weights:
+        block[0], block[1] = -0.0, block[1] * torch.finfo(dtype).smallest_normal
+    if name == "adagrad_decay":
+        # Rows that are up to date, one period late, and many.
+        state.row_slots = [torch.tensor([0.0, 3.0, 41.0, 42.0], dtype=state.compute)[:, None].clone() for _ in range(NUM_BLOCKS)]
+    rows = torch.tensor([4, -1, 7, 0, 11, 1, 10, 5, 2], dtype=torch.int32)
+    grads = torch.randn(rows.numel(), dim, generator=torch.Generator().manual_seed(seed), dtype=state.compute)
+    grads[3], grads[5] = -0.0, grads[5] * torch.finfo(state.compute).smallest_normal
+    odd = float(seed % 2)
+    settings = {
+        "weight_decay": 0.1 * odd,
+        "nesterov": odd,
+        "exact": odd,
+        "l1": 0.1 * odd,
+        "l2": 0.1,
+        "decay_step": 7.0,
+        "decay_by_lr": odd,
+        "lr_decay": 0.1,
+    }
+    given = {key: value for key, value in settings.items() if key in rule.hyper}
+    hyper = torch.tensor([rule.hyper_row(step=3, global_step=300.0, lr=lr, **given) for lr in (0.01, 0.1)], dtype=torch.float64)
+    return [*state.arguments(), rows, grads, hyper, rule.code, 9]
+
+
+def test_triton_equals_reference() -> None:
+    kinds = [(name, dtype) for name in RULES for dtype in DTYPES]
+    calls = [triton_call(name, dtype, [1, 3, 16, 64, 100][k % 5], k // 2) for k, (name, dtype) in enumerate(kinds)]
+    # Every width for the rules that sum over a row, and for Adam.
+    calls += [triton_call(name, torch.float32, dim, 5) for name in ("rowwise_adagrad", "adam") for dim in (1, 3, 16, 17, 64, 100)]
+    for call, (_, after) in zip(calls, run_triton("update_rows_", calls), strict=True):
+        reference.update_rows_(*call)
+        for one, two in zip(flat(after[:4]), flat(call[:4]), strict=True):
+            assert same_bits(one, two), call
+
+
+def flat(values: list[Any]) -> list[Tensor]:
+    return [tensor for value in values for tensor in (value if isinstance(value, list) else [value])]
+
+
+def test_triton_leaves_alone_what_it_must() -> None:
+    no_rows, no_blocks, no_table = (triton_call("adam", torch.float32, 3, 0) for _ in range(3))
+    no_rows[4:6] = torch.empty(0, dtype=torch.int32), torch.empty(0, 3)
+    no_blocks[:5] = [], [], [], torch.empty(0, 4, dtype=torch.int32), torch.full((9,), -1, dtype=torch.int32)
+    no_table[3][7, 3], no_table[3][5, 3] = 2, -1  # hyper has tables 0 and 1
+    (_, one), (_, two), (_, three) = run_triton("update_rows_", [no_rows, no_blocks, no_table])
+    for call, after in ((no_rows, one), (no_blocks, two)):
+        assert all(same_bits(now, then) for now, then in zip(flat(after[:4]), flat(call[:4]), strict=True))
+    assert torch.equal(torch.cat(three[0])[[5, 7]], torch.cat(no_table[0])[[5, 7]])
+    assert three[3][:, 1].tolist() == [9 if row in (4, 0, 11, 1, 10, 2) else 0 for row in range(12)]
+
+
+def test_triton_kernels_compile_for_real_targets() -> None:
+    names = list({rule.code: name for name, rule in RULES.items()}.values())
+    calls = [triton_call(name, DTYPES[k % 4], 16 if k % 2 else 100, k) for k, name in enumerate(names)]
+    compiled = compile_triton("update_rows_", calls)
+    for one in compiled:
+        check_compiled(one, ["constants_kernel", "update_kernel"])
+    # Assemblers contract too. SGD neither divides nor takes roots, which are made of fused operations.
+    assert names[0] == "sgd"
+    for c in compiled[0]:
+        assert c.kernel == "constants_kernel" or not re.search("[FD]FMA|v_(pk_)?fma", c.machine_code()), c.arch
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        (0, [torch.ones(4, 3), torch.ones(2, 3)], "weights: blocks must be"),
+        (0, [torch.ones(4, 3, dtype=torch.int32)] * 3, "weights must be float32, float64, bfloat16 or float16"),
+        (0, [torch.ones(4, 3, dtype=torch.float64)] * 3, "element_slots: blocks must be torch.float64"),
+        (1, [], "element_slots must be 6 wide, got 0"),
+        (1, [torch.ones(4, 6)] * 2, "element_slots must cover every row"),
+        (1, [torch.ones(8, 6)] * 3, "element_slots must cover every row"),
+        (2, [torch.ones(4, 1)] * 3, "row_slots must be 0 wide, got 1"),
+        (3, torch.zeros(11, 4, dtype=torch.int32), "meta must be"),
+        (4, torch.tensor([1]), "rows must be"),
+        (5, torch.ones(9, 4), "grads must be"),
+        (5, torch.ones(3, 9).T, "grads must be .* got not contiguous"),
+        (6, torch.zeros(2, 16), "hyper must be"),
+        (7, 99, "unknown update rule 99"),
+        (8, 2**31, "step must be from 0"),
+    ],
+)
+def test_wrong_argument_of_triton_is_named(argument: int, value: object, named: str) -> None:
+    call = triton_call("adam", torch.float32, 3, 0)
+    call[argument] = value
+    with pytest.raises(RuntimeError, match=named):
+        triton_body("update_rows_")(*call)
+
+
+def test_a_rule_without_triton_functions_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "other", Rule("other", len(reference.RULE_FUNCTIONS), {"lr": 0.1}))
+    call = triton_call("sgd", torch.float32, 3, 0)
+    call[7] = RULES["other"].code
+    with pytest.raises(BackendError, match=r"rule 'other' has no Triton functions; add them to .*triton_rules.py"):
+        triton_body("update_rows_")(*call)

@@ -1,4 +1,4 @@
-"""Adding an optimizer as CONTRIBUTING says: a header, a reference and a row. Done here with a toy, on a copy of what is edited."""
+"""Adding an optimizer as CONTRIBUTING says: a header, a reference, Triton functions, a row. Done with a toy, on a copy of what it edits."""
 
 from __future__ import annotations
 
@@ -67,6 +67,48 @@ for body, state in zip((torch.ops.sparrow.update_rows_.default, reference.update
 assert all(torch.equal(one, two) for ones, twos in zip(states[0][:3], states[1][:3]) for one, two in zip(ones, twos))
 print("ok")
 """
+
+# The Triton functions, and their row, beside the reference. Triton reads the source of its functions, so they are a file.
+TRITON_SCRIPT = """
+import torch
+import triton
+import triton.language as tl
+from sparrow.ops.update_rows import reference, rules
+from sparrow.ops.update_rows.triton import update_rows_
+from sparrow.ops.update_rows.triton_rules import TRITON_RULES, TritonRule, constant, word
+
+@triton.jit
+def sign_sgd_constants(hyper, mask):
+    return (word(hyper, 0, mask),)
+
+@triton.jit
+def sign_sgd(weight, slot0, slot1, row_slot, grad, c, DIM: tl.constexpr):
+    sign = tl.where(grad > 0, 1.0, tl.where(grad < 0, -1.0, 0.0))
+    return weight - constant(c, 0) * sign, slot0, slot1, row_slot + 1.0
+
+def by_reference(weight, slots, row_slots, grad, hyper):
+    row_slots += 1
+    weight.copy_(weight - torch.tensor(hyper[0], dtype=torch.float64).to(weight.dtype) * grad.sign())
+
+rule = rules.RULES["sign_sgd"] = rules.Rule("sign_sgd", len(TRITON_RULES), {"lr": 0.1}, row_slots=("count",))
+reference.RULE_FUNCTIONS.append(by_reference)
+TRITON_RULES.append(TritonRule(sign_sgd_constants, 1, sign_sgd))
+
+hyper = torch.tensor([rule.hyper_row(step=1)], dtype=torch.float64)
+states = [([torch.arange(8.0).reshape(4, 2)], [], [torch.zeros(4, 1)], torch.zeros(4, 4, dtype=torch.int32)) for _ in range(2)]
+grads, rows = torch.tensor([[1.5, -1.0], [0.0, 2.0]]), torch.tensor([3, 1], dtype=torch.int32)
+for body, state in zip((update_rows_, reference.update_rows_), states):
+    body(*state, rows, grads, hyper, rule.code, 5)
+assert all(torch.equal(one, two) for ones, twos in zip(states[0][:3], states[1][:3]) for one, two in zip(ones, twos))
+assert states[0][2][0].flatten().tolist() == [0.0, 1.0, 0.0, 1.0]
+print("ok")
+"""
+
+
+def test_a_rule_is_two_triton_functions_too(tmp_path: Path) -> None:
+    pytest.importorskip("triton", reason="triton is not installed: its body cannot run")
+    (tmp_path / "sign_sgd.py").write_text(TRITON_SCRIPT)
+    assert run_python("import sign_sgd", PYTHONPATH=str(tmp_path), TRITON_INTERPRET="1").strip() == "ok"
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")

@@ -87,7 +87,7 @@ def changed(path, value):
         ("data.label", None, "data.label is None: input should be a valid string"),
         ("run.folder", False, "run.folder is False: input should be a valid string"),
         ("run", None, "run is None: input should be a valid dictionary"),
-        ("features", "c1", "features is 'c1': input should be a valid list"),
+        ("features", "c1", "c1: cannot be read: No such file or directory"),
     ],
 )
 def test_a_mistake_is_named_by_file_key_and_nearest_name(tmp_path, path, value, message):
@@ -127,7 +127,7 @@ def test_a_mistake_about_din_is_named(tmp_path, key, value, message):
         ("run.folder", 2024, """input should be a valid string; to YAML that is of type int, so quote it: "2024\""""),
         ("run.folder", datetime.date(2024, 5, 6), """to YAML that is of type date, so quote it: "2024-05-06\""""),
         ("data.train", 2024, """or a list of these; to YAML that is of type int, so quote it: "2024\""""),
-        ("features", 2024, "input should be a valid list"),
+        ("features", 2024, "expected a list of features, or the file that `sparrow data fit` wrote"),
         ("model.initializer", 0, "expected one initializer, such as normal or {normal: {std: 0.01}}"),
     ],
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from sparrow import knobs
 from sparrow.errors import BackendError, did_you_mean
@@ -76,9 +77,14 @@ def shape_function(name: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 
 def triton_body(name: str, module: str) -> None:
-    """Make function `name` of `module` the CUDA body of operator `name`; Triton is imported at the first call, not before."""
+    """Make function `name` of `module` the CUDA body of operator `name`; Triton is imported at the first call, not before.
+
+    It runs with the device of its first tensor as the current one, which is where Triton launches.
+    """
 
     def body(*args: Any) -> Any:
-        return getattr(importlib.import_module(module), name)(*args)
+        # Triton launches on the current device, which need not be the one that holds the tensors.
+        with torch.cuda.device(next(leaf.device for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor))):
+            return getattr(importlib.import_module(module), name)(*args)
 
     _fragment.impl(name, body, "CUDA")

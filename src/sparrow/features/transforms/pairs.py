@@ -16,9 +16,12 @@ from sparrow.features.transforms.lists import ids_of, packed, values_and_offsets
 from sparrow.features.types import Call, Context, FeatureType
 from sparrow.ops.concat_rows.op import concat_rows
 from sparrow.ops.cross_rows.op import cross_rows
-from sparrow.ops.lookup_rows.op import ITEM, MATCH, default_bits, lookup_rows
-from sparrow.ops.overlap_rows.op import KINDS, overlap_rows
-from sparrow.ops.subtract_rows.op import ALIGNED, ONE_A, ONE_B, subtract_rows
+from sparrow.ops.lookup_rows.answers import ITEM, MATCH
+from sparrow.ops.lookup_rows.op import default_bits, lookup_rows
+from sparrow.ops.overlap_rows.kinds import KINDS
+from sparrow.ops.overlap_rows.op import overlap_rows
+from sparrow.ops.subtract_rows.layouts import ALIGNED, ONE_A, ONE_B
+from sparrow.ops.subtract_rows.op import subtract_rows
 from sparrow.types import Column, Ragged
 
 _NO_ITEMS = torch.empty(0, dtype=torch.int64)

@@ -18,4 +18,4 @@ def find(lines: Tensor, headers: Tensor, ranges: Tensor, ids: Tensor, table_offs
             _, place = probe(lines, headers[table], ranges, id)
             if place is not None and lines[place] == id:
                 rows[position] = lines.view(torch.int32)[place[0], id_map.FIRST_ROW_INT32 + place[1]]
-    return rows, (rows == id_map.NO_ROW).sum().reshape(1)
+    return rows, (rows[: int(table_offsets[-1])] == id_map.NO_ROW).sum().reshape(1)

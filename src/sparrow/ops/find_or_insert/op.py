@@ -32,15 +32,15 @@ def find_or_insert_(
         counters: int64 [4]: rows handed out, ids that found no room, free rows. Mutated.
         free_rows: int32 [C]; the first `counters[2]` are handed out before rows never used, from the end.
         ids: int64 [N], any values, duplicates allowed; the ids of table 0 first, then of table 1, ...
-        table_offsets: int64 [T + 1]; table t owns `ids[table_offsets[t]:table_offsets[t + 1]]`.
+        table_offsets: int64 [T + 1]; table t owns `ids[table_offsets[t]:table_offsets[t + 1]]`. The CPU wants N as its last entry; on a GPU
+            ids beyond the last entry are none, and get row -1: what `dedup_ids` returns can be passed on whole.
 
     Returns:
         rows: int32 [N]. -1 where the id's range was full; `counters[1]` then counts it, and the caller must raise.
         new_positions: int32 [N]; the first `num_new` are the positions, increasing, whose row is fresh, the rest -1.
         num_new: int64 [1].
 
-    Numbering: CPU and reference hand out fresh rows by first position, whatever the number of threads; Triton by the position that won the slot, which is the same
-    unless a call repeats a new id. Deterministic given ids without duplicates, on every device.
+    Numbering: by first position, in every body, whatever the number of threads. On a GPU the place of an id on its path depends on the schedule; its row does not.
     Cost: one random 64-byte line an id at load 0.75 (a tenth of the ids read a second); 8 N bytes in, 4 N out.
     Source: open addressing with bucketed lines (Knuth, TAOCP vol. 3, section 6.4); the hashed jump spreads a full line's overflow.
     """

@@ -9,7 +9,7 @@ from sparrow.ops import id_map
 def find_or_insert_(
     lines: Tensor, headers: Tensor, ranges: Tensor, counters: Tensor, free_rows: Tensor, ids: Tensor, table_offsets: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    rows = torch.empty(ids.numel(), dtype=torch.int32)
+    rows = torch.full((ids.numel(),), id_map.NO_ROW, dtype=torch.int32)
     new_positions: list[int] = []
     for table in range(headers.shape[0]):
         for position in range(int(table_offsets[table]), int(table_offsets[table + 1])):

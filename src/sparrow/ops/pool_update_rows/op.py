@@ -11,6 +11,7 @@ library.define(
     "pool_update_rows_(Tensor(a!)[] weights, Tensor(b!)[] element_slots, Tensor(c!)[] row_slots, Tensor(d!) meta, Tensor rows, Tensor table_offsets,"
     " Tensor grad, Tensor inverse, Tensor offsets, Tensor? position_weights, Tensor combiners, Tensor hyper, int rule, int step, bool stamps) -> ()"
 )
+library.triton_body("pool_update_rows_", "sparrow.ops.pool_update_rows.triton")
 
 
 @library.shape_function("pool_update_rows_")

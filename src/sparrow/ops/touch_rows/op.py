@@ -6,6 +6,7 @@ from torch import Tensor
 from sparrow.ops import library
 
 library.define("touch_rows_(Tensor(a!) meta, Tensor rows, Tensor counts, Tensor num_rows, int step, bool changed) -> ()")
+library.triton_body("touch_rows_", "sparrow.ops.touch_rows.triton")
 
 
 @library.shape_function("touch_rows_")
@@ -18,7 +19,7 @@ def touch_rows_(meta: Tensor, rows: Tensor, counts: Tensor, num_rows: Tensor, st
 
     Args:
         meta: int32 [capacity, 4]: last_used, last_changed, count, table. Columns 0 and 2 are mutated, 1 where `changed`.
-        rows: int32 [N], distinct; -1 is skipped. counts: int32 [N].
+        rows: int32 [N], distinct; -1 is skipped. counts: int32 [N]. A GPU trusts that rows are below capacity.
         num_rows: int64 [1]: how many of `rows` are valid.
         changed: whether last_changed becomes `step` too, so that the update that follows need not reach the row's stamps again.
 

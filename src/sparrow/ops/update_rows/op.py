@@ -11,6 +11,7 @@ library.define(
     "update_rows_(Tensor(a!)[] weights, Tensor(b!)[] element_slots, Tensor(c!)[] row_slots, Tensor(d!) meta, Tensor rows, Tensor grads, Tensor hyper,"
     " int rule, int step) -> ()"
 )
+library.triton_body("update_rows_", "sparrow.ops.update_rows.triton")
 
 
 @library.shape_function("update_rows_")
@@ -37,6 +38,7 @@ def update_rows_(
         rule: `Rule.code`.
 
     Arithmetic in the gradient's dtype, 16-bit weights rounded to nearest even once; IEEE + - * / sqrt in the order `reference.py` writes.
+    On CUDA values are not checked, which would wait for them: a row of a table that `hyper` has not is left alone.
     Cost: a row of weights, slots and gradient read, weights and slots written.
     """
     torch.ops.sparrow.update_rows_.default(weights, element_slots, row_slots, meta, rows, grads, hyper, rule, step)
