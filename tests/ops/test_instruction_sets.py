@@ -1,4 +1,4 @@
-"""Every instruction set and number of threads gives the same bits: one training run in a process each."""
+"""Every instruction set and number of threads gives the same bits: one training run, and columns combined by row, in a process each."""
 
 from sparrow.ops import library
 from tests_support import run_python
@@ -54,3 +54,44 @@ def test_every_instruction_set_and_number_of_threads_gives_the_same_bits() -> No
     for name in runs:
         for threads in ("1", "2", "4"):
             assert run_python(_RUN, stdin=threads, SPARROW_ISA=name) == expected, f"{name}, {threads} threads"
+
+
+# Lists around the lengths at which vectors and tables take over. Prints a digest of what every operator on rows of several columns makes.
+_ROWS = """
+import hashlib, sys, torch
+from sparrow.ops.concat_rows.op import concat_rows
+from sparrow.ops.cross_rows.op import cross_rows
+from sparrow.ops.lookup_rows.op import lookup_rows
+from sparrow.ops.overlap_rows.op import overlap_rows
+from sparrow.ops.subtract_rows.op import subtract_rows
+
+torch.set_num_threads(int(sys.stdin.read()))
+generator = torch.Generator().manual_seed(2)
+columns = []
+for longest in (3, 40, 40, 500):
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.randint(0, longest, (1500,), generator=generator).cumsum(0)])
+    columns.append((torch.randint(0, 2 * longest, (int(offsets[-1]),), generator=generator), offsets))
+columns += columns[::-1]
+values, offsets = map(list, zip(*columns))
+weights = [torch.rand(one.numel(), generator=generator) for one in values]
+a, b, pairs = (values[::2], offsets[::2]), (values[1::2], offsets[1::2]), torch.arange(0, 9, 2)
+made = [*cross_rows(values, weights, offsets, pairs), *concat_rows(values, weights, offsets, pairs)]
+made.append(lookup_rows(*a, *b, [values[0][:0]] * 4, torch.tensor([[1, 0], [2, 0]] * 2)))
+for kind in range(6):
+    made.append(overlap_rows(*a, *b, torch.full((4,), kind)))
+made.append(subtract_rows(*a, [torch.rand(1500, generator=generator)] * 4, [values[0][:0]] * 4, torch.ones(4, dtype=torch.int64)))
+digest = hashlib.sha256()
+for tensors in made:
+    for tensor in tensors:
+        digest.update(tensor.numpy().tobytes())
+print(digest.hexdigest(), made[0][0].numel())
+"""
+
+
+def test_every_instruction_set_combines_rows_alike() -> None:
+    names = ["baseline", "avx2", "avx512"]
+    expected = run_python(_ROWS, stdin="1", SPARROW_ISA="baseline")
+    assert int(expected.split()[1]) > 10_000
+    for name in names[: names.index(library.instruction_set()) + 1]:
+        for threads in ("1", "2"):
+            assert run_python(_ROWS, stdin=threads, SPARROW_ISA=name) == expected, f"{name}, {threads} threads"
