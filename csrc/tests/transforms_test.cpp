@@ -13,6 +13,7 @@
 
 #include "core/bucketize.h"
 #include "core/farm_hash.h"
+#include "core/farm_strings.h"
 #include "core/unsigned_mod.h"
 
 namespace {
@@ -57,6 +58,27 @@ void hashes_read_their_bytes_alone() {
     }
   }
   expect(farm::fingerprint(nullptr, 0) == 0x9ae16a3b2f90404fULL, "the empty string");
+}
+
+// A run in the middle of its bytes, 8 before it and 8 behind, of lengths of the run's class and of others.
+void runs_of_strings_hash_alike() {
+  std::mt19937_64 random(3);
+  for (const uint64_t longest : {3, 7, 16, 17, 80}) {
+    for (const int64_t count : {1, 7, 64}) {
+      std::vector<int64_t> offsets{8};
+      for (int64_t i = 0; i < count; ++i) offsets.push_back(offsets.back() + static_cast<int64_t>(random() % (longest + 1)));
+      const auto bytes = std::make_unique<uint8_t[]>(offsets.back() + 8);
+      for (int64_t i = 0; i < offsets.back() + 8; ++i) bytes[i] = static_cast<uint8_t>(random());
+      auto hash = std::make_unique<int64_t[]>(count);
+      farm::fingerprint_run(bytes.get(), offsets.data(), count, hash.get());
+      auto again = std::make_unique<int64_t[]>(count);
+      farm::fingerprints(bytes.get(), offsets.back() + 8, offsets.data(), count, again.get());
+      for (int64_t i = 0; i < count; ++i) {
+        const auto expected = static_cast<int64_t>(farm::fingerprint(bytes.get() + offsets[i], offsets[i + 1] - offsets[i]));
+        expect(hash[i] == expected && again[i] == expected, "a string of a run");
+      }
+    }
+  }
 }
 
 void remainders_are_those_of_division() {
@@ -132,6 +154,7 @@ void buckets_are_counts(const std::vector<double>& boundaries, bool is_linear, c
 int main() {
   hashes_are_those_published();
   hashes_read_their_bytes_alone();
+  runs_of_strings_hash_alike();
   remainders_are_those_of_division();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const std::vector<double> values{0.0, -0.0, NAN, kInfinity, -kInfinity, 0.25, -1.5, 1e300, -1e300,

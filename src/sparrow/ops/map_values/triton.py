@@ -281,19 +281,15 @@ def map_kernel(words, first_chain, first_step, counts, firsts, BLOCK_N: tl.const
             b_numbers, state = as_numbers(b_numbers, b_ids, state)
             b_numbers = (b_numbers - number_1) / tl.where(code == Z_SCORE, number_2, number_2 - number_1)
         elif code == CLIP:
-            if state == IDS:
-                b_ids = tl.minimum(tl.maximum(b_ids, one), two)
-            else:
-                b_numbers = tl.where(b_numbers < number_1, number_1, b_numbers)
-                b_numbers = tl.where(b_numbers > number_2, number_2, b_numbers)
+            b_ids = tl.minimum(tl.maximum(b_ids, one), two)  # only those of the column's state count
+            b_numbers = tl.where(b_numbers < number_1, number_1, b_numbers)
+            b_numbers = tl.where(b_numbers > number_2, number_2, b_numbers)
         elif code == FINITE:
             b_numbers, state = as_numbers(b_numbers, b_ids, state)
             wrong = ~is_finite(b_numbers) & m_n
             num_not_finite += tl.sum(wrong.to(tl.int64))
-            if one == 1:
-                b_refused_by = tl.where(wrong & (b_refused_by < 0), place, b_refused_by)
-            elif one == 2:
-                b_numbers = tl.where(wrong, number_2, b_numbers)
+            b_refused_by = tl.where((one == 1) & wrong & (b_refused_by < 0), place, b_refused_by)
+            b_numbers = tl.where((one == 2) & wrong, number_2, b_numbers)
         elif code == BUCKETIZE:
             are_ids = state == IDS
             b_keys = tl.where(are_ids, b_ids, order_key(b_numbers))
@@ -329,8 +325,7 @@ def map_kernel(words, first_chain, first_step, counts, firsts, BLOCK_N: tl.const
                 b_hash = tl.where(b_found < 0, b_other, b_found)
             b_ids = b_hash
         # Numbers of a float32 column are rounded to float32 after every step.
-        if state == SINGLE:
-            b_numbers = b_numbers.to(tl.float32).to(tl.float64)
+        b_numbers = tl.where(state == SINGLE, b_numbers.to(tl.float32).to(tl.float64), b_numbers)
 
     if state == IDS:
         tl.store(output.to(tl.pointer_type(tl.int64)) + o_n, b_ids, mask=m_n)
@@ -356,6 +351,10 @@ def map_values(
     Offsets are not checked here: that they rise and end with the values is up to the caller.
     """
     device = values[0].device if values else chains.device
+    for name, tensors in (("values", values), ("offsets", offsets), ("tables", tables)):
+        for number, tensor in enumerate(tensors):
+            if tensor.device != device or not tensor.is_contiguous():
+                raise RuntimeError(f"{name}: tensor {number} must be contiguous and on {device}, like the first of values")
     rows = chains.tolist()
     outputs: list[Tensor] = []
     blocks: list[int] = []
