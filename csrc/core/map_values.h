@@ -12,10 +12,10 @@
 
 #include "core/bucketize.h"
 #include "core/farm_hash.h"
-#include "core/farm_strings.h"
 #include "core/half.h"
 #include "core/log.h"
 #include "core/murmur_hash.h"
+#include "core/short_strings.h"
 #include "core/unsigned_mod.h"
 #include "core/vocabulary.h"
 #include "core/xx_hash.h"
@@ -90,14 +90,6 @@ constexpr ColumnType entered_as() {
 }
 
 constexpr int64_t kMapBlock = 1024;
-
-inline uint64_t hash_bytes(HashCode code, const uint8_t* bytes, uint64_t num_bytes) {
-  switch (code) {
-    case HashCode::kMurmur: return murmur::hash(bytes, num_bytes);
-    case HashCode::kXx: return xx::hash(bytes, num_bytes);
-    default: return farm::fingerprint(bytes, num_bytes);
-  }
-}
 
 // One block of a column on its way through a chain, as numbers of the column's dtype held as float64, or as ids.
 class Block {
@@ -288,12 +280,17 @@ class Block {
     type_ = ColumnType::kInt64;
   }
 
-  void hash_strings(HashCode code) {
-    if (code == HashCode::kFarm)
-      farm::fingerprints(bytes_.bytes, bytes_.num_bytes, bytes_.offsets, size_, ids_);
-    else
-      for (int64_t i = 0; i < size_; ++i) ids_[i] = static_cast<int64_t>(hash_bytes(code, string(i), string_size(i)));
+  template <typename Hash>
+  void hash_strings() {
+    sparrow::hash_strings<Hash>(bytes_.bytes, bytes_.num_bytes, bytes_.offsets, size_, ids_);
     type_ = ColumnType::kInt64;
+  }
+  void hash_strings(HashCode code) {
+    switch (code) {
+      case HashCode::kFarm: return hash_strings<FarmHash>();
+      case HashCode::kMurmur: return hash_strings<MurmurHash>();
+      case HashCode::kXx: return hash_strings<XxHash>();
+    }
   }
 
   void hash_ints(HashCode code) {
@@ -315,7 +312,7 @@ class Block {
 
   void find_strings(const Step& step) {
     const BytesVocabulary vocabulary(step.table);
-    farm::fingerprints(bytes_.bytes, bytes_.num_bytes, bytes_.offsets, size_, ids_);
+    hash_strings<FarmHash>();
     for (int64_t i = 0; i < size_; ++i) {
       const auto hash = static_cast<uint64_t>(ids_[i]);
       ids_[i] = known_or_not(step, vocabulary.find(hash, string(i), static_cast<int64_t>(string_size(i))), hash, vocabulary.num_keys(), i);

@@ -13,7 +13,7 @@
 
 #include "core/bucketize.h"
 #include "core/farm_hash.h"
-#include "core/farm_strings.h"
+#include "core/short_strings.h"
 #include "core/unsigned_mod.h"
 
 namespace {
@@ -61,6 +61,7 @@ void hashes_read_their_bytes_alone() {
 }
 
 // A run in the middle of its bytes, 8 before it and 8 behind, of lengths of the run's class and of others.
+template <typename Hash>
 void runs_of_strings_hash_alike() {
   std::mt19937_64 random(3);
   for (const uint64_t longest : {3, 7, 16, 17, 80}) {
@@ -70,11 +71,11 @@ void runs_of_strings_hash_alike() {
       const auto bytes = std::make_unique<uint8_t[]>(offsets.back() + 8);
       for (int64_t i = 0; i < offsets.back() + 8; ++i) bytes[i] = static_cast<uint8_t>(random());
       auto hash = std::make_unique<int64_t[]>(count);
-      farm::fingerprint_run(bytes.get(), offsets.data(), count, hash.get());
+      hash_run<Hash>(bytes.get(), offsets.data(), count, hash.get());
       auto again = std::make_unique<int64_t[]>(count);
-      farm::fingerprints(bytes.get(), offsets.back() + 8, offsets.data(), count, again.get());
+      hash_strings<Hash>(bytes.get(), offsets.back() + 8, offsets.data(), count, again.get());
       for (int64_t i = 0; i < count; ++i) {
-        const auto expected = static_cast<int64_t>(farm::fingerprint(bytes.get() + offsets[i], offsets[i + 1] - offsets[i]));
+        const auto expected = static_cast<int64_t>(Hash::of(bytes.get() + offsets[i], offsets[i + 1] - offsets[i]));
         expect(hash[i] == expected && again[i] == expected, "a string of a run");
       }
     }
@@ -154,7 +155,9 @@ void buckets_are_counts(const std::vector<double>& boundaries, bool is_linear, c
 int main() {
   hashes_are_those_published();
   hashes_read_their_bytes_alone();
-  runs_of_strings_hash_alike();
+  runs_of_strings_hash_alike<FarmHash>();
+  runs_of_strings_hash_alike<MurmurHash>();
+  runs_of_strings_hash_alike<XxHash>();
   remainders_are_those_of_division();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const std::vector<double> values{0.0, -0.0, NAN, kInfinity, -kInfinity, 0.25, -1.5, 1e300, -1e300,
