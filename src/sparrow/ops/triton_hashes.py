@@ -251,3 +251,28 @@ def xx(p, n, m):
 @triton.jit
 def xx_of_word(word):
     return xx_finish(xx_absorb_word(word * 0 + XX_5_8, word))
+
+
+@triton.jit
+def hash_bytes(algorithm, p, n, m):
+    """0: farm, 1: murmur, else xxh64, as `HASHES` of map_values has them."""
+    b_hash = n * 0
+    if algorithm == 0:
+        b_hash = farm(p, n, m)
+    elif algorithm == 1:
+        b_hash = murmur(p, n, m)
+    else:
+        b_hash = xx(p, n, m)
+    return b_hash
+
+
+@triton.jit
+def hash_ints(algorithm, ids):
+    b_hash = ids * 0
+    if algorithm == 0:
+        b_hash = farm_of_word(ids)
+    elif algorithm == 1:
+        b_hash = murmur_of_word(ids)
+    else:
+        b_hash = xx_of_word(ids)
+    return b_hash

@@ -12,7 +12,7 @@ from torch import Tensor
 from sparrow.ops.map_values import log_number as plain_log
 from sparrow.ops.map_values.packed import OUTPUT_DTYPES, VALUE_DTYPES, Source
 from sparrow.ops.map_values.steps import STEPS
-from sparrow.ops.triton_hashes import farm, farm_of_word, murmur, murmur_of_word, shift_right, xx, xx_of_word
+from sparrow.ops.triton_hashes import hash_bytes, hash_ints, shift_right
 
 BLOCK, NUM_WARPS = 256, 8
 # Words of a chain's row, and of a step's: code, three parameters, address of its table.
@@ -127,30 +127,6 @@ def unsigned_divided(ids, divisor):
 
 
 @triton.jit
-def hash_bytes(algorithm, p, n, m):
-    b_hash = n * 0
-    if algorithm == 0:
-        b_hash = farm(p, n, m)
-    elif algorithm == 1:
-        b_hash = murmur(p, n, m)
-    else:
-        b_hash = xx(p, n, m)
-    return b_hash
-
-
-@triton.jit
-def hash_ints(algorithm, ids):
-    b_hash = ids * 0
-    if algorithm == 0:
-        b_hash = farm_of_word(ids)
-    elif algorithm == 1:
-        b_hash = murmur_of_word(ids)
-    else:
-        b_hash = xx_of_word(ids)
-    return b_hash
-
-
-@triton.jit
 def find_ints(ids, table, m):
     """Return the places of ids in a vocabulary, -1 where they are not in it."""
     mask = tl.load(table + 1) - 1
@@ -230,6 +206,81 @@ def as_numbers(b_numbers, b_ids, state):
 
 
 @triton.jit
+def number_step(code, one, two, place, b_numbers, b_ids, b_refused_by, num_not_finite, state, m_n):
+    number_1, number_2 = one.to(tl.float64, bitcast=True), two.to(tl.float64, bitcast=True)
+    if code == FILL:
+        b_numbers = tl.where(b_numbers == b_numbers, b_numbers, number_1)
+    elif code == CAST:
+        were_ids = state == IDS
+        b_single = tl.where(were_ids, b_ids.to(tl.float32), b_numbers.to(tl.float32)).to(tl.float64)  # ids with one rounding
+        fits = (b_numbers >= -9223372036854775808.0) & (b_numbers < 9223372036854775808.0) & (b_numbers == tl.floor(b_numbers))
+        too_large = is_finite(b_numbers) & ~is_finite(b_single)
+        wrong = ((one == IDS) & ~fits) | ((one == SINGLE) & too_large)
+        b_refused_by = tl.where(wrong & ~were_ids & (b_refused_by < 0), place, b_refused_by)
+        b_ids = tl.where(were_ids, b_ids, tl.where(fits, b_numbers, 0.0).to(tl.int64))
+        b_numbers = tl.where(one == SINGLE, b_single, tl.where(were_ids, b_ids.to(tl.float64), b_numbers))
+        state = one
+    elif (code == LOG1P) | (code == LOG):
+        b_numbers, state = as_numbers(b_numbers, b_ids, state)
+        b_numbers = logarithm(b_numbers, code == LOG1P)
+    elif (code == Z_SCORE) | (code == MIN_MAX):
+        b_numbers, state = as_numbers(b_numbers, b_ids, state)
+        b_numbers = (b_numbers - number_1) / tl.where(code == Z_SCORE, number_2, number_2 - number_1)
+    elif code == CLIP:
+        b_ids = tl.minimum(tl.maximum(b_ids, one), two)  # only those of the column's state count
+        b_numbers = tl.where(b_numbers < number_1, number_1, b_numbers)
+        b_numbers = tl.where(b_numbers > number_2, number_2, b_numbers)
+    elif code == FINITE:
+        b_numbers, state = as_numbers(b_numbers, b_ids, state)
+        wrong = ~is_finite(b_numbers) & m_n
+        num_not_finite += tl.sum(wrong.to(tl.int64))
+        b_refused_by = tl.where((one == 1) & wrong & (b_refused_by < 0), place, b_refused_by)
+        b_numbers = tl.where((one == 2) & wrong, number_2, b_numbers)
+    # Numbers of a float32 column are rounded to float32 after every step.
+    b_numbers = tl.where(state == SINGLE, b_numbers.to(tl.float32).to(tl.float64), b_numbers)
+    return b_numbers, b_ids, b_refused_by, num_not_finite, state
+
+
+@triton.jit
+def id_step(code, one, two, three, place, table, p_string, b_length, b_numbers, b_ids, b_refused_by, state, m_n):
+    if code == BUCKETIZE:
+        are_ids = state == IDS
+        b_keys = tl.where(are_ids, b_ids, order_key(b_numbers))
+        b_ids = count_reached(b_keys, tl.where(are_ids, b_ids.to(tl.float64), b_numbers), table, m_n)
+        state = state * 0 + IDS
+    elif code == NON_NEGATIVE:
+        b_ids = b_ids & LARGEST
+    elif (code == MOD) | (code == QUOTIENT):
+        b_quotient, b_rest = unsigned_divided(b_ids, one)
+        b_ids = tl.where(code == MOD, b_rest, b_quotient)
+    elif code == MULTI_HASH:
+        b_ids = multi_hash(b_ids, one, two, three)
+    else:  # a hash, or a vocabulary, whose `two` and `three` say what becomes of a key that is not there
+        b_hash = b_ids
+        is_hash = (code == HASH_BYTES) | (code == HASH_INTS)
+        algorithm = tl.where(is_hash, one, 0)  # a vocabulary's is farm
+        if (code == HASH_BYTES) | (code == VOCABULARY_OF_BYTES):
+            b_hash = hash_bytes(algorithm, p_string, b_length, m_n)
+        else:
+            b_hash = hash_ints(algorithm, b_ids)
+        if ~is_hash:
+            b_found = b_ids
+            if code == VOCABULARY_OF_BYTES:
+                b_found = find_strings(b_hash, p_string, b_length, table, m_n)
+            elif code == VOCABULARY_OF_INTS:
+                b_found = find_ints(b_ids, table, m_n)
+            b_other = b_ids * 0 + three
+            if two == 1:
+                b_quotient, b_rest = unsigned_divided(b_hash, three)
+                b_other = tl.load(table) + b_rest
+            elif two == 2:
+                b_refused_by = tl.where((b_found < 0) & (b_refused_by < 0), place, b_refused_by)
+            b_hash = tl.where(b_found < 0, b_other, b_found)
+        b_ids = b_hash
+    return b_ids, b_refused_by, state
+
+
+@triton.jit
 def map_kernel(words, first_chain, first_step, counts, firsts, BLOCK_N: tl.constexpr):
     chain = tl.load(words + 2 * tl.program_id(0))
     o_n = tl.load(words + 2 * tl.program_id(0) + 1) + tl.arange(0, BLOCK_N)  # [BLOCK_N]
@@ -261,71 +312,14 @@ def map_kernel(words, first_chain, first_step, counts, firsts, BLOCK_N: tl.const
         p_step = p_steps + place * STEP_WORDS
         code, one, two, three = tl.load(p_step), tl.load(p_step + 1), tl.load(p_step + 2), tl.load(p_step + 3)
         table = tl.load(p_step + 4).to(tl.pointer_type(tl.int64))
-        number_1, number_2 = one.to(tl.float64, bitcast=True), two.to(tl.float64, bitcast=True)
-        if code == FILL:
-            b_numbers = tl.where(b_numbers == b_numbers, b_numbers, number_1)
-        elif code == CAST:
-            were_ids = state == IDS
-            b_single = tl.where(were_ids, b_ids.to(tl.float32), b_numbers.to(tl.float32)).to(tl.float64)  # ids with one rounding
-            fits = (b_numbers >= -9223372036854775808.0) & (b_numbers < 9223372036854775808.0) & (b_numbers == tl.floor(b_numbers))
-            too_large = is_finite(b_numbers) & ~is_finite(b_single)
-            wrong = ((one == IDS) & ~fits) | ((one == SINGLE) & too_large)
-            b_refused_by = tl.where(wrong & ~were_ids & (b_refused_by < 0), place, b_refused_by)
-            b_ids = tl.where(were_ids, b_ids, tl.where(fits, b_numbers, 0.0).to(tl.int64))
-            b_numbers = tl.where(one == SINGLE, b_single, tl.where(were_ids, b_ids.to(tl.float64), b_numbers))
-            state = one
-        elif (code == LOG1P) | (code == LOG):
-            b_numbers, state = as_numbers(b_numbers, b_ids, state)
-            b_numbers = logarithm(b_numbers, code == LOG1P)
-        elif (code == Z_SCORE) | (code == MIN_MAX):
-            b_numbers, state = as_numbers(b_numbers, b_ids, state)
-            b_numbers = (b_numbers - number_1) / tl.where(code == Z_SCORE, number_2, number_2 - number_1)
-        elif code == CLIP:
-            b_ids = tl.minimum(tl.maximum(b_ids, one), two)  # only those of the column's state count
-            b_numbers = tl.where(b_numbers < number_1, number_1, b_numbers)
-            b_numbers = tl.where(b_numbers > number_2, number_2, b_numbers)
-        elif code == FINITE:
-            b_numbers, state = as_numbers(b_numbers, b_ids, state)
-            wrong = ~is_finite(b_numbers) & m_n
-            num_not_finite += tl.sum(wrong.to(tl.int64))
-            b_refused_by = tl.where((one == 1) & wrong & (b_refused_by < 0), place, b_refused_by)
-            b_numbers = tl.where((one == 2) & wrong, number_2, b_numbers)
-        elif code == BUCKETIZE:
-            are_ids = state == IDS
-            b_keys = tl.where(are_ids, b_ids, order_key(b_numbers))
-            b_ids = count_reached(b_keys, tl.where(are_ids, b_ids.to(tl.float64), b_numbers), table, m_n)
-            state = state * 0 + IDS
-        elif code == NON_NEGATIVE:
-            b_ids = b_ids & LARGEST
-        elif (code == MOD) | (code == QUOTIENT):
-            b_quotient, b_rest = unsigned_divided(b_ids, one)
-            b_ids = tl.where(code == MOD, b_rest, b_quotient)
-        elif code == MULTI_HASH:
-            b_ids = multi_hash(b_ids, one, two, three)
-        else:  # a hash, or a vocabulary, whose `two` and `three` say what becomes of a key that is not there
-            b_hash = b_ids
-            is_hash = (code == HASH_BYTES) | (code == HASH_INTS)
-            algorithm = tl.where(is_hash, one, 0)  # a vocabulary's is farm
-            if (code == HASH_BYTES) | (code == VOCABULARY_OF_BYTES):
-                b_hash = hash_bytes(algorithm, p_string, b_length, m_n)
-            else:
-                b_hash = hash_ints(algorithm, b_ids)
-            if ~is_hash:
-                b_found = b_ids
-                if code == VOCABULARY_OF_BYTES:
-                    b_found = find_strings(b_hash, p_string, b_length, table, m_n)
-                else:
-                    b_found = find_ints(b_ids, table, m_n)
-                b_other = b_ids * 0 + three
-                if two == 1:
-                    b_quotient, b_rest = unsigned_divided(b_hash, three)
-                    b_other = tl.load(table) + b_rest
-                elif two == 2:
-                    b_refused_by = tl.where((b_found < 0) & (b_refused_by < 0), place, b_refused_by)
-                b_hash = tl.where(b_found < 0, b_other, b_found)
-            b_ids = b_hash
-        # Numbers of a float32 column are rounded to float32 after every step.
-        b_numbers = tl.where(state == SINGLE, b_numbers.to(tl.float32).to(tl.float64), b_numbers)
+        if code <= FINITE:
+            b_numbers, b_ids, b_refused_by, num_not_finite, state = number_step(
+                code, one, two, place, b_numbers, b_ids, b_refused_by, num_not_finite, state, m_n
+            )
+        else:
+            b_ids, b_refused_by, state = id_step(
+                code, one, two, three, place, table, p_string, b_length, b_numbers, b_ids, b_refused_by, state, m_n
+            )
 
     if state == IDS:
         tl.store(output.to(tl.pointer_type(tl.int64)) + o_n, b_ids, mask=m_n)
