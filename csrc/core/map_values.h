@@ -54,6 +54,7 @@ struct Step {
   int64_t parameter[3];
   const int64_t* table;  // of steps that look up
   UnsignedMod mod;       // by the parameter that is a divisor
+  UnsignedMod prime;     // of a multi-hash
   double number(int i) const { return std::bit_cast<double>(parameter[i]); }
 };
 
@@ -183,6 +184,11 @@ class Block {
     for (int64_t i = 0; i < size; ++i) ids[i] = f(ids[i]);
   }
 
+  template <typename F>
+  void each_unsigned(F f) {
+    each_id([f](int64_t id) { return static_cast<int64_t>(f(static_cast<uint64_t>(id))); });
+  }
+
   // Numbers of a float32 column are rounded to float32 after every step.
   template <typename F>
   void each_number(F f) {
@@ -216,8 +222,8 @@ class Block {
       case StepCode::kVocabularyOfBytes: return find_strings(step);
       case StepCode::kHashInts: return hash_ints(static_cast<HashCode>(step.parameter[0]));
       case StepCode::kNonNegative: return each_id([](int64_t id) { return id & INT64_MAX; });
-      case StepCode::kMod: return step.mod.to_remainders(ids_, size_);
-      case StepCode::kQuotient: return step.mod.to_quotients(ids_, size_);
+      case StepCode::kMod: return each_unsigned([mod = step.mod](uint64_t id) { return mod.vector_remainder(id); });
+      case StepCode::kQuotient: return each_unsigned([mod = step.mod](uint64_t id) { return mod.vector_quotient(id); });
       case StepCode::kMultiHash: return multi_hash(step);
       case StepCode::kVocabularyOfInts: return find_ints(step);
       case StepCode::kNumSteps: break;
@@ -301,12 +307,15 @@ class Block {
     }
   }
 
-  // The product wraps; % has the sign of the dividend, which adding the prime once takes away.
+  // The product wraps. (x % prime + prime) % prime is the remainder of the division that rounds down, also of numbers below 0.
   void multi_hash(const Step& step) {
-    const int64_t multiplier = step.parameter[0], prime = step.parameter[1], num_buckets = step.parameter[2];
-    each_id([=](int64_t id) {
-      const auto product = static_cast<int64_t>(static_cast<uint64_t>(id) * static_cast<uint64_t>(multiplier));
-      return (product % prime + prime) % prime % num_buckets;
+    const auto multiplier = static_cast<uint64_t>(step.parameter[0]), prime = static_cast<uint64_t>(step.parameter[1]);
+    each_unsigned([=, by_prime = step.prime, by_buckets = step.mod](uint64_t id) {
+      const uint64_t product = id * multiplier;
+      const uint64_t sign = 0 - (product >> 63);  // all bits of a number below 0: choices made of bits, which stay choices
+      const uint64_t rest = by_prime.vector_remainder((product ^ sign) - sign);
+      const uint64_t up = (rest ^ sign) - sign + (prime & sign);  // prime - rest below 0; the prime itself is 0
+      return by_buckets.vector_remainder(up < up - prime ? up : up - prime);
     });
   }
 

@@ -97,11 +97,8 @@ void remainders_are_those_of_division() {
       const uint64_t number = random() >> (random() % 64);
       expect(mod(number) == number % divisor, "the remainder");
       expect(mod.quotient(number) == number / divisor, "the quotient");
-      auto remainder = static_cast<int64_t>(number), quotient = remainder;
-      mod.to_remainders(&remainder, 1);
-      mod.to_quotients(&quotient, 1);
-      expect(static_cast<uint64_t>(remainder) == number % divisor, "the remainder of an array");
-      expect(static_cast<uint64_t>(quotient) == number / divisor, "the quotient of an array");
+      expect(mod.vector_remainder(number) == number % divisor, "the remainder in a loop");
+      expect(mod.vector_quotient(number) == number / divisor, "the quotient in a loop");
     }
   }
 }
