@@ -105,6 +105,9 @@ def test_absent_data_is_said(example: ModuleType, tmp_path: Path) -> None:
         ([-0.01, -0.011, -0.009], "loses to mean pooling: -0.0100"),
         ([0.01, 0.011, -0.001], "does not differ clearly from mean pooling"),
         ([0.01, 0.0001, 0.0001], "does not differ clearly from mean pooling"),
+        ([0.01, 0.004, 0.007], "does not differ clearly from mean pooling"),  # the interval of three: 4.3 * 0.003 / sqrt(3) = 0.0074
+        ([0.01, 0.005, 0.0076], "beats mean pooling"),  # 4.3 * 0.0025 / sqrt(3) = 0.0062
+        ([0.01], "does not differ clearly from mean pooling"),
     ],
 )
 def test_a_difference_counts_where_it_exceeds_the_spread(example: ModuleType, differences: list[float], says: str) -> None:

@@ -47,7 +47,7 @@ class Pairs:
         return of_behaviours.index_select(0, self.behaviour) if self.is_shared else of_behaviours
 
 
-def take_apart(batch: Batch, sequences: Sequence[Sequence[str]]) -> tuple[Batch, list[Pairs]]:
+def split_behaviours(batch: Batch, sequences: Sequence[Sequence[str]]) -> tuple[Batch, list[Pairs]]:
     """Return the batch with a group of its own for each sequence, a row a behaviour, and the pairs of each sequence.
 
     So a column of lists becomes ids, one a row, and one of lists of lists (the categories of each item) becomes lists; both are looked

@@ -11,7 +11,7 @@ from torch.nn.functional import embedding_bag, linear
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, FeatureEngine
-from sparrow.models.behaviours import Pairs, take_apart
+from sparrow.models.behaviours import Pairs, split_behaviours
 from sparrow.models.dice import Dice
 from sparrow.models.inputs import check_inputs, dense_matrix, stack_samples
 from sparrow.tables import Initializer, Normal
@@ -102,7 +102,7 @@ class DIN(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast)."""
-        inputs, pairs = take_apart(self.features(batch), self.sequences)
+        inputs, pairs = split_behaviours(self.features(batch), self.sequences)
         dtype = next(self.mlp.parameters()).dtype  # tables keep theirs when the model is cast
         embedded = self.embedding(inputs)
         vectors = stack_samples(embedded, inputs, self.sparse).to(dtype)  # [B, F, D]

@@ -22,6 +22,7 @@ class TrainerOptions:
     progress:      whether to show progress: a bar on a terminal, lines otherwise.
     max_grad_norm: clip the one norm of all gradients, dense and sparse, to this; None does not clip.
     config:        text left as `config.yaml` in the run folder once the run has begun; None leaves the file alone.
+    features:      text left as `features.json` beside it: the model's features, as serving loads them.
     """
 
     label: str = "label"
@@ -34,6 +35,7 @@ class TrainerOptions:
     progress: bool = True
     max_grad_norm: float | None = None
     config: str | None = None
+    features: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("save_every", "keep", "log_every"):

@@ -11,6 +11,7 @@ from torch import nn
 
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, features_from_config
+from sparrow.features.plan_file import as_text as features_as_text
 from sparrow.features.plan_file import load as load_features
 from sparrow.io import Dataset, Shuffle
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
@@ -179,6 +180,7 @@ class RunConfig(Section):
         return TrainerOptions(
             label=self.data.label, group=self.data.group, run_folder=run.folder, seed=run.seed, save_every=run.save_every, keep=run.keep,
             log_every=run.log_every, progress=progress, max_grad_norm=run.max_grad_norm, config=self.to_yaml(),
+            features=features_as_text(self.build_features()),
         )  # fmt: skip
 
     def to_yaml(self) -> str:

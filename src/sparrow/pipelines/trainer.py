@@ -237,6 +237,8 @@ class Trainer:
         # Only now: a resume that is refused must leave the configuration its checkpoints were trained with.
         if self.options.config is not None:
             folder.write_config(self.options.config)
+        if self.options.features is not None:
+            folder.write_features(self.options.features)
         self._folder, self._saver = folder, saver
         return None
 
