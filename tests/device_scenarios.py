@@ -17,7 +17,7 @@ from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import DataError, SparrowError, TableError
 from sparrow.optim import SparseOptimizer
 from sparrow.saver import Saver
-from sparrow.tables import Initializer, Normal, TableGroup, TableOptions, Uniform, device_map, growth
+from sparrow.tables import Initializer, Normal, TableGroup, TableOptions, Uniform, device_map, growth, placement
 from sparrow.types import Batch, Ragged
 
 ON_GPU = torch.cuda.is_available()
@@ -258,6 +258,7 @@ def what_the_host_knows() -> None:
         assert group.num_rows == 64
         group.add_table(TableOptions(name="b", dim=2, rule="sgd", device=DEVICE))
         group.change_rule("momentum")
+        group.map.reserve(1, 300)
         with no_waiting():
             group.lookup(ids, torch.tensor([0, 0, 64]), insert=True)
         assert [group.num_ids(name) for name in "ab"] == [64, 64]
@@ -280,8 +281,9 @@ def what_the_host_knows() -> None:
         assert f"{num_lost} ids of tables ['b']" in message
 
         group = TableGroup("g", [TableOptions(name="a", dim=2, rule="sgd", device=DEVICE)], rows_per_block=32)
-        device_map.is_capturing = lambda device: True  # type: ignore[assignment]
-        assert "CUDA graph" in raises(TableError, lambda: group.lookup(ids, offsets, insert=True))
+        placement.is_capturing = lambda device: True
+        for insert in (True, False):
+            assert "CUDA graph" in raises(TableError, lambda: group.lookup(ids, offsets, insert=insert))  # noqa: B023
 
 
 def launches_of_a_step() -> None:

@@ -13,7 +13,7 @@ from sparrow.ops import id_map
 from sparrow.ops.find_or_insert.op import find_or_insert_
 from sparrow.ops.rehash.op import rehash_
 from sparrow.tables.growth import IdMap, capacity, share
-from sparrow.tables.placement import LateCopy, is_capturing, sent
+from sparrow.tables.placement import LateCopy, sent
 
 # Before anything grows, the host waits for counts that are more calls behind than this: else what it submitted ahead would take memory.
 MOST_CALLS_BEHIND = 2
@@ -73,11 +73,6 @@ class DeviceIdMap(IdMap):
         table_offsets: int64 [T + 1], on the host. num_rows: there is memory for so many.
         Raises `TableError` where an earlier call's ids found no room.
         """
-        if is_capturing(self._device):
-            raise TableError(
-                f"group {self._group!r}: a CUDA graph is being captured, whose replays would insert ids that the host makes no room for; "
-                f"leave the lookup out of the graph"
-            )
         num_ids, shares = int(table_offsets[-1]), self._shares(table_offsets)
         self._hear()
         if self._most_rows + num_ids > num_rows or bool((self.ranges[:, id_map.RANGE_NUM_KEYS] + shares > capacity(self.ranges)).any()):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sparrow.errors import ConfigError
+from sparrow.errors import ConfigError, TableError
 
 HOST = torch.device("cpu")
 # Kinds of devices that operators of tables have bodies for; torch calls AMD's "cuda" as well.
@@ -33,7 +33,15 @@ def device_of(device: torch.device | str, what: str) -> torch.device:
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """Return a small tensor of the host on `device`, which the current stream may read at once; the host does not wait for it."""
+    """Return a small tensor of the host on `device`, which the current stream may read at once; the host does not wait for it.
+
+    Raises `TableError` while a CUDA graph is captured: its replays would copy from memory that holds something else by then.
+    """
+    if is_capturing(device):
+        raise TableError(
+            "a CUDA graph is being captured: its replays would repeat what the host says of this step, and insert ids it makes no "
+            "room for; leave lookups and updates of tables out of the graph"
+        )
     if device.type != "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
