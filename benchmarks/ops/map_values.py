@@ -1,18 +1,137 @@
-"""map_values: buckets, remainders, hashes of strings and a chain of five over 30 columns of 8,192 rows, beside torch a column at a time."""
+"""map_values: one call over all columns, beside torch (and polars and tensorflow, where installed) called once a column.
+
+30 columns of 8,192 lists of twenty on average, and 200 columns of a tenth of that; a chain of five steps beside its slowest one alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate
+from benchmarks.harness import Options, Result, interleaved, rate, zipf_ranks
+from sparrow.ops.hashes import fingerprint
 from sparrow.ops.map_values.op import map_values
-from sparrow.ops.map_values.steps import Chain, Mod, pack
+from sparrow.ops.map_values.steps import Bucketize, Chain, Clip, Fill, HashBytes, Log1p, Mod, Source, Step, ZScore, pack
+
+NUM_COLUMNS, COLUMN_SIZE, MANY_COLUMNS = 30, 8192 * 20, 200
+DIVISOR = 1_000_003
+BOUNDARIES = tuple(torch.linspace(-6, 6, 100, dtype=torch.float64).exp().float().tolist())
+CHAIN = (Fill(0.0), Log1p(), ZScore(0.5, 2.0), Clip(-3.0, 3.0), Bucketize(tuple(torch.linspace(-1, 1, 100, dtype=torch.float64).tolist())))
 
 
 def run(options: Options) -> Iterable[Result]:
-    ids = [torch.randint(0, 2**63 - 1, (1 << 17,), generator=torch.Generator().manual_seed(c)) for c in range(30)]
-    packed = pack([Chain(c, steps=(Mod(1_000_003),)) for c in range(30)], [torch.int64] * 30)
-    functions = {"sparrow": lambda: map_values(ids, [], packed)[1], "torch.remainder": lambda: next(x.remainder(1_000_003) for x in ids)}
-    yield rate("mod", 30 << 17, interleaved(functions, options.runs), must_move_bytes=16 * 30 << 17)
+    generator = torch.Generator().manual_seed(4)
+    numbers = [torch.randn(COLUMN_SIZE, generator=generator).mul(2).exp() for _ in range(NUM_COLUMNS)]
+    ids = [torch.randint(0, 2**63 - 1, (COLUMN_SIZE,), generator=generator) for _ in range(NUM_COLUMNS)]
+    yield from _buckets(options, numbers)
+    yield from _remainders(options, ids)
+    yield from _strings(options)
+    yield from _chains(options, numbers)
+
+
+def _mapped(columns: list[Tensor], steps: tuple[Step, ...], offsets: list[Tensor] | None = None) -> Callable[[], list[Tensor]]:
+    """Return a call of the operator that runs `steps` over each column; what it returns is dropped, so that memory can be used again."""
+    source = Source.VALUES if offsets is None else Source.BYTES
+    chains = [Chain(number, None if offsets is None else number, source, steps) for number in range(len(columns))]
+    packed = pack(chains, [column.dtype for column in columns])
+    return lambda: map_values(columns, offsets or [], packed)[0]
+
+
+def _dropped(call: Callable[[], Any]) -> Callable[[], None]:
+    def run_once() -> None:
+        call()
+
+    return run_once
+
+
+def _small(columns: list[Tensor]) -> list[Tensor]:
+    return [columns[number % len(columns)][: COLUMN_SIZE // 10].clone() for number in range(MANY_COLUMNS)]
+
+
+def _buckets(options: Options, numbers: list[Tensor]) -> Iterable[Result]:
+    boundaries = torch.tensor(BOUNDARIES)
+    for columns in (numbers, _small(numbers)):
+        ours = _mapped(columns, (Bucketize(BOUNDARIES),))
+        assert all(torch.equal(got, torch.bucketize(column, boundaries, right=True)) for got, column in zip(ours(), columns, strict=True))
+
+        def by_torch(given: list[Tensor] = columns) -> None:
+            for column in given:
+                torch.bucketize(column, boundaries, right=True)
+
+        yield _result(options, f"{len(columns)} float32 columns, 100 boundaries", columns, ours, {"torch.bucketize": by_torch}, 12)
+
+
+def _remainders(options: Options, ids: list[Tensor]) -> Iterable[Result]:
+    for columns in (ids, _small(ids)):
+        ours = _mapped(columns, (Mod(DIVISOR),))
+        assert all(torch.equal(got, column.remainder(DIVISOR)) for got, column in zip(ours(), columns, strict=True))
+
+        def by_torch(given: list[Tensor] = columns) -> None:
+            for column in given:
+                column.remainder(DIVISOR)
+
+        yield _result(options, f"{len(columns)} id columns modulo a million", columns, ours, {"torch.remainder": by_torch}, 16)
+
+
+def _strings(options: Options) -> Iterable[Result]:
+    texts, cuts, strings = [], [], []
+    for number in range(NUM_COLUMNS // 3):  # making them takes longest
+        ranks = zipf_ranks(COLUMN_SIZE, 10**9, seed=number)
+        strings.append([b"feat%d_%d" % (number, rank) for rank in ranks.tolist()])
+        texts.append(torch.frombuffer(bytearray(b"".join(strings[-1])), dtype=torch.uint8))
+        cuts.append(torch.tensor([0, *map(len, strings[-1])]).cumsum(0))
+    ours = _mapped(texts, (HashBytes("farm"),), cuts)
+    assert ours()[0][:100].tolist() == [fingerprint(string) for string in strings[0][:100]]
+    num_bytes = sum(text.numel() for text in texts) // (len(texts) * COLUMN_SIZE) + 16
+    peers = {name: make(strings, options.threads) for name, make in _HASHES.items() if _installed(name.split(".")[0])}
+    for name in _HASHES.keys() - peers.keys():
+        print(f"{name} is not installed: left out")
+    columns = [cut[1:] for cut in cuts]
+    case = f"{len(texts)} columns of strings of 12 bytes"
+    for name, peer in peers.items():
+        yield _result(options, case, columns, ours, {name: peer}, num_bytes)
+    if not peers:
+        yield _result(options, case, columns, ours, {}, num_bytes)
+
+
+def _polars(strings: list[list[bytes]], threads: int) -> Callable[[], None]:
+    os.environ.setdefault("POLARS_MAX_THREADS", str(threads))  # read at the first import
+    polars = importlib.import_module("polars")
+    series = [polars.Series([string.decode() for string in column]) for column in strings]
+    return lambda: [column.hash(1) for column in series].clear()
+
+
+def _tensorflow(strings: list[list[bytes]], threads: int) -> Callable[[], None]:
+    tensorflow = importlib.import_module("tensorflow")
+    tensors = [tensorflow.constant(column) for column in strings]
+    return lambda: [tensorflow.strings.to_hash_bucket_fast(column, DIVISOR) for column in tensors].clear()
+
+
+_HASHES = {"polars.Series.hash": _polars, "tensorflow.strings.to_hash_bucket_fast": _tensorflow}
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _chains(options: Options, numbers: list[Tensor]) -> Iterable[Result]:
+    """A chain of five steps beside the slowest of them alone: below 1 where fusing cannot help, and never far below."""
+    alone = interleaved({step.name: _dropped(_mapped(numbers, (step,))) for step in CHAIN}, options.runs)
+    slowest = max(alone, key=lambda name: alone[name])
+    ours = _mapped(numbers, CHAIN)
+    step = next(step for step in CHAIN if step.name == slowest)
+    yield _result(options, "a chain of five steps", numbers, ours, {f"{slowest} alone": _dropped(_mapped(numbers, (step,)))}, 12)
+
+
+def _result(
+    options: Options, case: str, columns: list[Tensor], ours: Callable[[], Any], peers: dict[str, Callable[[], None]], bytes_a_value: int
+) -> Result:
+    num_values = sum(column.numel() for column in columns)
+    seconds = interleaved({"sparrow": _dropped(ours), **peers}, options.runs)
+    return rate(case, num_values, seconds, must_move_bytes=bytes_a_value * num_values)

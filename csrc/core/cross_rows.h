@@ -66,7 +66,12 @@ class RowCrosser {
     for (int64_t row = first; row < last;) {
       const int64_t begin = begins[row - first];
       int64_t stop = row + 1;
-      while (stop < last && begins[stop + 1 - first] - begin <= kIdsAtOnce) ++stop;
+      if (is_in_vain(inputs, num_inputs, row, begins + row - first)) {
+        row = stop;
+        continue;
+      }
+      while (stop < last && begins[stop + 1 - first] - begin <= kIdsAtOnce && !is_in_vain(inputs, num_inputs, stop, begins + stop - first))
+        ++stop;
       const int64_t count = begins[stop - first] - begin;
       if (count != 0) cross_block(inputs, num_inputs, row, stop, count, ids + begin, weights == nullptr ? nullptr : weights + begin);
       row = stop;
@@ -78,6 +83,17 @@ class RowCrosser {
   static constexpr int64_t kIdsAtOnce = 1024;
   // What a join reads and writes too much.
   static constexpr int64_t kPadding = 8;
+
+  // Whether a row makes no ids, but has many combinations of the lists before its first empty one: nothing must be made of these.
+  static bool is_in_vain(const CrossInput* inputs, int64_t num_inputs, int64_t row, const int64_t* begin) {
+    if (num_inputs == 2 || begin[0] != begin[1]) return false;
+    int64_t count = 1;
+    for (int64_t i = 0; count != 0; ++i) {
+      count *= inputs[i].lists[row + 1] - inputs[i].lists[row];
+      if (i > 0 && count > kIdsAtOnce) return true;
+    }
+    return false;
+  }
 
   void cross_block(const CrossInput* inputs, int64_t num_inputs, int64_t first, int64_t last, int64_t count, uint64_t* ids,
                    float* weights) {

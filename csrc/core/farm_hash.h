@@ -41,6 +41,15 @@ inline uint64_t hash_up_to_16(const uint8_t* s, uint64_t length) {
   return shift_mix(y * kPrime2 ^ z * kPrime0) * kPrime2;
 }
 
+// The fingerprint of a string of 4 to 16 bytes by the 8 bytes from its begin on and the 8 bytes before its end, of which the upper and
+// lower half may lie outside of a string of less than 8.
+inline uint64_t hash_4_to_16(uint64_t first, uint64_t last, uint64_t length) {
+  const uint64_t multiplier = kPrime2 + length * 2, a = first + kPrime2;
+  const uint64_t low = rotate(last, 37) * multiplier + a, high = (rotate(a, 25) + last) * multiplier;
+  const uint64_t low_of_few = length + ((first & 0xffffffff) << 3), high_of_few = last >> 32;
+  return combine(length < 8 ? low_of_few : low, length < 8 ? high_of_few : high, multiplier);
+}
+
 inline uint64_t hash_17_to_32(const uint8_t* s, uint64_t length) {
   const uint64_t multiplier = kPrime2 + length * 2;
   const uint64_t a = load64(s) * kPrime1, b = load64(s + 8), c = load64(s + length - 8) * multiplier, d = load64(s + length - 16) * kPrime2;

@@ -12,10 +12,10 @@
 
 #include "core/bucketize.h"
 #include "core/farm_hash.h"
-#include "core/farm_strings.h"
 #include "core/half.h"
 #include "core/log.h"
 #include "core/murmur_hash.h"
+#include "core/short_strings.h"
 #include "core/unsigned_mod.h"
 #include "core/vocabulary.h"
 #include "core/xx_hash.h"
@@ -54,6 +54,7 @@ struct Step {
   int64_t parameter[3];
   const int64_t* table;  // of steps that look up
   UnsignedMod mod;       // by the parameter that is a divisor
+  UnsignedMod prime;     // of a multi-hash
   double number(int i) const { return std::bit_cast<double>(parameter[i]); }
 };
 
@@ -90,14 +91,6 @@ constexpr ColumnType entered_as() {
 }
 
 constexpr int64_t kMapBlock = 1024;
-
-inline uint64_t hash_bytes(HashCode code, const uint8_t* bytes, uint64_t num_bytes) {
-  switch (code) {
-    case HashCode::kMurmur: return murmur::hash(bytes, num_bytes);
-    case HashCode::kXx: return xx::hash(bytes, num_bytes);
-    default: return farm::fingerprint(bytes, num_bytes);
-  }
-}
 
 // One block of a column on its way through a chain, as numbers of the column's dtype held as float64, or as ids.
 class Block {
@@ -191,6 +184,11 @@ class Block {
     for (int64_t i = 0; i < size; ++i) ids[i] = f(ids[i]);
   }
 
+  template <typename F>
+  void each_unsigned(F f) {
+    each_id([f](int64_t id) { return static_cast<int64_t>(f(static_cast<uint64_t>(id))); });
+  }
+
   // Numbers of a float32 column are rounded to float32 after every step.
   template <typename F>
   void each_number(F f) {
@@ -224,8 +222,8 @@ class Block {
       case StepCode::kVocabularyOfBytes: return find_strings(step);
       case StepCode::kHashInts: return hash_ints(static_cast<HashCode>(step.parameter[0]));
       case StepCode::kNonNegative: return each_id([](int64_t id) { return id & INT64_MAX; });
-      case StepCode::kMod: return step.mod.to_remainders(ids_, size_);
-      case StepCode::kQuotient: return step.mod.to_quotients(ids_, size_);
+      case StepCode::kMod: return each_unsigned([mod = step.mod](uint64_t id) { return mod.vector_remainder(id); });
+      case StepCode::kQuotient: return each_unsigned([mod = step.mod](uint64_t id) { return mod.vector_quotient(id); });
       case StepCode::kMultiHash: return multi_hash(step);
       case StepCode::kVocabularyOfInts: return find_ints(step);
       case StepCode::kNumSteps: break;
@@ -288,12 +286,17 @@ class Block {
     type_ = ColumnType::kInt64;
   }
 
-  void hash_strings(HashCode code) {
-    if (code == HashCode::kFarm)
-      farm::fingerprints(bytes_.bytes, bytes_.num_bytes, bytes_.offsets, size_, ids_);
-    else
-      for (int64_t i = 0; i < size_; ++i) ids_[i] = static_cast<int64_t>(hash_bytes(code, string(i), string_size(i)));
+  template <typename Hash>
+  void hash_strings() {
+    sparrow::hash_strings<Hash>(bytes_.bytes, bytes_.num_bytes, bytes_.offsets, size_, ids_);
     type_ = ColumnType::kInt64;
+  }
+  void hash_strings(HashCode code) {
+    switch (code) {
+      case HashCode::kFarm: return hash_strings<FarmHash>();
+      case HashCode::kMurmur: return hash_strings<MurmurHash>();
+      case HashCode::kXx: return hash_strings<XxHash>();
+    }
   }
 
   void hash_ints(HashCode code) {
@@ -304,18 +307,21 @@ class Block {
     }
   }
 
-  // The product wraps; % has the sign of the dividend, which adding the prime once takes away.
+  // The product wraps. (x % prime + prime) % prime is the remainder of the division that rounds down, also of numbers below 0.
   void multi_hash(const Step& step) {
-    const int64_t multiplier = step.parameter[0], prime = step.parameter[1], num_buckets = step.parameter[2];
-    each_id([=](int64_t id) {
-      const auto product = static_cast<int64_t>(static_cast<uint64_t>(id) * static_cast<uint64_t>(multiplier));
-      return (product % prime + prime) % prime % num_buckets;
+    const auto multiplier = static_cast<uint64_t>(step.parameter[0]), prime = static_cast<uint64_t>(step.parameter[1]);
+    each_unsigned([=, by_prime = step.prime, by_buckets = step.mod](uint64_t id) {
+      const uint64_t product = id * multiplier;
+      const uint64_t sign = 0 - (product >> 63);  // all bits of a number below 0: choices made of bits, which stay choices
+      const uint64_t rest = by_prime.vector_remainder((product ^ sign) - sign);
+      const uint64_t up = (rest ^ sign) - sign + (prime & sign);  // prime - rest below 0; the prime itself is 0
+      return by_buckets.vector_remainder(up < up - prime ? up : up - prime);
     });
   }
 
   void find_strings(const Step& step) {
     const BytesVocabulary vocabulary(step.table);
-    farm::fingerprints(bytes_.bytes, bytes_.num_bytes, bytes_.offsets, size_, ids_);
+    hash_strings<FarmHash>();
     for (int64_t i = 0; i < size_; ++i) {
       const auto hash = static_cast<uint64_t>(ids_[i]);
       ids_[i] = known_or_not(step, vocabulary.find(hash, string(i), static_cast<int64_t>(string_size(i))), hash, vocabulary.num_keys(), i);

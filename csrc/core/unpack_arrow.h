@@ -10,22 +10,9 @@
 #include <limits>
 #include <type_traits>
 
-namespace sparrow {
+#include "core/arrow_array.h"
 
-// The Arrow C data interface, whose layout is fixed for good.
-struct ArrowArray {
-  int64_t length;
-  int64_t null_count;
-  int64_t offset;
-  int64_t n_buffers;
-  int64_t n_children;
-  const void** buffers;
-  ArrowArray** children;
-  ArrowArray* dictionary;
-  void (*release)(ArrowArray*);
-  void* private_data;
-};
-static_assert(sizeof(ArrowArray) == 80);
+namespace sparrow {
 
 // An imported array, released with the last of those that share its memory.
 class SharedArray {

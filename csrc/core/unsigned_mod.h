@@ -27,34 +27,27 @@ class UnsignedMod {
     return divisor_ == 1 ? number : static_cast<uint64_t>(high >> 64);
   }
 
-  // number[i] becomes its remainder, or its quotient, for int64 words read as unsigned.
-  void to_remainders(int64_t* number, int64_t count) const {
-    for (int64_t i = 0; i < count; ++i) number[i] = static_cast<int64_t>(remainder_of(static_cast<uint64_t>(number[i])));
-  }
-  void to_quotients(int64_t* number, int64_t count) const {
-    for (int64_t i = 0; i < count; ++i) number[i] = static_cast<int64_t>(quotient_of(static_cast<uint64_t>(number[i])));
-  }
-
- private:
+  // The same for loops over many numbers.
 #if defined(__AVX512DQ__)
-  // There, products and conversions of 64 bits are one instruction for eight numbers, and one of 128 bits is none. `below_` is so far below
+  // Products and conversions of 64 bits are one instruction for eight numbers there, and one of 128 bits is none. `below_` is so far below
   // 1 / divisor (2^-50 of it, where each rounding is 2^-53) that a quotient by it never is too large. The first is too small by 2^15 at
   // most, so that of what it leaves is too small by 1 at most.
-  uint64_t remainder_of(uint64_t number) const {
+  uint64_t vector_remainder(uint64_t number) const {
     const uint64_t rest = number - static_cast<uint64_t>(static_cast<double>(number) * below_) * divisor_;
     const uint64_t last = rest - static_cast<uint64_t>(static_cast<double>(rest) * below_) * divisor_;
     return last < last - divisor_ ? last : last - divisor_;  // what is below 0 is large
   }
-  uint64_t quotient_of(uint64_t number) const {
+  uint64_t vector_quotient(uint64_t number) const {
     const uint64_t first = static_cast<uint64_t>(static_cast<double>(number) * below_), rest = number - first * divisor_;
     const uint64_t second = static_cast<uint64_t>(static_cast<double>(rest) * below_), last = rest - second * divisor_;
     return first + second + (last >= divisor_ ? 1 : 0);
   }
 #else
-  uint64_t remainder_of(uint64_t number) const { return (*this)(number); }
-  uint64_t quotient_of(uint64_t number) const { return quotient(number); }
+  uint64_t vector_remainder(uint64_t number) const { return (*this)(number); }
+  uint64_t vector_quotient(uint64_t number) const { return quotient(number); }
 #endif
 
+ private:
   using Wide = unsigned __int128;
   uint64_t divisor_;
   Wide reciprocal_;

@@ -57,7 +57,7 @@ ColumnType after(ColumnType type, const Step& step) {
 
 // Reads one row of `steps`, and checks what would make a kernel read or divide where it must not.
 Step step_of(const int64_t* row, const std::vector<Tensor>& tables, int64_t number) {
-  Step step{static_cast<StepCode>(row[0]), {row[1], row[2], row[3]}, nullptr, UnsignedMod(1)};
+  Step step{static_cast<StepCode>(row[0]), {row[1], row[2], row[3]}, nullptr, UnsignedMod(1), UnsignedMod(1)};
   STD_TORCH_CHECK(row[0] >= 0 && step.code < StepCode::kNumSteps, "steps: row ", number, " has the unknown code ", row[0]);
   const auto one_of = [&](int64_t parameter, int64_t count) {
     STD_TORCH_CHECK(parameter >= 0 && parameter < count, "steps: row ", number, " has the unknown parameter ", parameter);
@@ -80,8 +80,8 @@ Step step_of(const int64_t* row, const std::vector<Tensor>& tables, int64_t numb
     case StepCode::kMod:
     case StepCode::kQuotient: step.mod = at_least_1(row[1]); break;
     case StepCode::kMultiHash:
-      at_least_1(row[2]);
-      at_least_1(row[3]);
+      step.prime = at_least_1(row[2]);
+      step.mod = at_least_1(row[3]);
       break;
     case StepCode::kBucketize: look_up(Buckets::fits); break;
     case StepCode::kVocabularyOfBytes:

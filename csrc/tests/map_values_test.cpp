@@ -18,8 +18,13 @@ void expect(bool condition, const char* what) {
   std::exit(1);
 }
 
-Step step_of(StepCode code, int64_t a = 0, int64_t b = 0, int64_t c = 0, const int64_t* table = nullptr, uint64_t divisor = 1) {
-  return {code, {a, b, c}, table, UnsignedMod(divisor)};
+Step step_of(StepCode code, int64_t a = 0, int64_t b = 0, int64_t c = 0, const int64_t* table = nullptr, uint64_t divisor = 1,
+             uint64_t prime = 1) {
+  return {code, {a, b, c}, table, UnsignedMod(divisor), UnsignedMod(prime)};
+}
+uint64_t hash_of(HashCode code, const uint8_t* bytes, uint64_t num_bytes) {
+  if (code == HashCode::kFarm) return farm::fingerprint(bytes, num_bytes);
+  return code == HashCode::kMurmur ? murmur::hash(bytes, num_bytes) : xx::hash(bytes, num_bytes);
 }
 int64_t bits(double number) { return std::bit_cast<int64_t>(number); }
 
@@ -108,7 +113,7 @@ void strings_of_any_length() {
       const auto out = outputs_of<int64_t>(Source::kBytes, bytes, offsets, {step_of(StepCode::kHashBytes, static_cast<int64_t>(code))},
                                            ColumnType::kInt64, &counts);
       for (size_t i = 0; i + 1 < offsets.size(); ++i)
-        expect(static_cast<uint64_t>(out[i]) == hash_bytes(code, bytes.data() + offsets[i], offsets[i + 1] - offsets[i]), "a hash");
+        expect(static_cast<uint64_t>(out[i]) == hash_of(code, bytes.data() + offsets[i], offsets[i + 1] - offsets[i]), "a hash");
     }
     const auto out = outputs_of<int64_t>(Source::kBytes, bytes, offsets, {step_of(StepCode::kVocabularyOfBytes, 0, 1, 9, table.data(), 9)},
                                          ColumnType::kInt64, &counts);
@@ -126,7 +131,9 @@ void rows_and_ids() {
   expect(counts.refused == 1 && counts.first_refused == 2 && counts.refused_by == 0, "a row of two");
   const std::vector<int64_t> ends{INT64_MIN, -1, 0, 1, INT64_MAX};
   const auto hashed = outputs_of<int64_t>(
-      Source::kValues, ends, {}, {step_of(StepCode::kMultiHash, INT64_MIN, (int64_t{1} << 62) - 57, 1000)}, ColumnType::kInt64, &counts);
+      Source::kValues, ends, {},
+      {step_of(StepCode::kMultiHash, INT64_MIN, (int64_t{1} << 62) - 57, 1000, nullptr, 1000, (uint64_t{1} << 62) - 57)},
+      ColumnType::kInt64, &counts);
   for (const int64_t one : hashed) expect(one >= 0 && one < 1000, "a bucket");
   const std::vector<double> wild{NAN, 0x1p63, -0x1p63, 1e300, -HUGE_VAL, 0.5, -3};
   const auto whole = outputs_of<int64_t>(Source::kValues, wild, {}, {step_of(StepCode::kCast, 0)}, ColumnType::kInt64, &counts);

@@ -13,6 +13,7 @@
 
 #include "core/bucketize.h"
 #include "core/farm_hash.h"
+#include "core/short_strings.h"
 #include "core/unsigned_mod.h"
 
 namespace {
@@ -59,6 +60,28 @@ void hashes_read_their_bytes_alone() {
   expect(farm::fingerprint(nullptr, 0) == 0x9ae16a3b2f90404fULL, "the empty string");
 }
 
+// A run in the middle of its bytes, 8 before it and 8 behind, of lengths of the run's class and of others.
+template <typename Hash>
+void runs_of_strings_hash_alike() {
+  std::mt19937_64 random(3);
+  for (const uint64_t longest : {3, 7, 16, 17, 80}) {
+    for (const int64_t count : {1, 7, 64}) {
+      std::vector<int64_t> offsets{8};
+      for (int64_t i = 0; i < count; ++i) offsets.push_back(offsets.back() + static_cast<int64_t>(random() % (longest + 1)));
+      const auto bytes = std::make_unique<uint8_t[]>(offsets.back() + 8);
+      for (int64_t i = 0; i < offsets.back() + 8; ++i) bytes[i] = static_cast<uint8_t>(random());
+      auto hash = std::make_unique<int64_t[]>(count);
+      hash_run<Hash>(bytes.get(), offsets.data(), count, hash.get());
+      auto again = std::make_unique<int64_t[]>(count);
+      hash_strings<Hash>(bytes.get(), offsets.back() + 8, offsets.data(), count, again.get());
+      for (int64_t i = 0; i < count; ++i) {
+        const auto expected = static_cast<int64_t>(Hash::of(bytes.get() + offsets[i], offsets[i + 1] - offsets[i]));
+        expect(hash[i] == expected && again[i] == expected, "a string of a run");
+      }
+    }
+  }
+}
+
 void remainders_are_those_of_division() {
   std::mt19937_64 random(2);
   std::vector<uint64_t> ends{0, 1, 2, 3, 7, 8, 9, INT64_MAX, ~uint64_t{0}, ~uint64_t{0} - 1};
@@ -74,11 +97,8 @@ void remainders_are_those_of_division() {
       const uint64_t number = random() >> (random() % 64);
       expect(mod(number) == number % divisor, "the remainder");
       expect(mod.quotient(number) == number / divisor, "the quotient");
-      auto remainder = static_cast<int64_t>(number), quotient = remainder;
-      mod.to_remainders(&remainder, 1);
-      mod.to_quotients(&quotient, 1);
-      expect(static_cast<uint64_t>(remainder) == number % divisor, "the remainder of an array");
-      expect(static_cast<uint64_t>(quotient) == number / divisor, "the quotient of an array");
+      expect(mod.vector_remainder(number) == number % divisor, "the remainder in a loop");
+      expect(mod.vector_quotient(number) == number / divisor, "the quotient in a loop");
     }
   }
 }
@@ -132,6 +152,9 @@ void buckets_are_counts(const std::vector<double>& boundaries, bool is_linear, c
 int main() {
   hashes_are_those_published();
   hashes_read_their_bytes_alone();
+  runs_of_strings_hash_alike<FarmHash>();
+  runs_of_strings_hash_alike<MurmurHash>();
+  runs_of_strings_hash_alike<XxHash>();
   remainders_are_those_of_division();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const std::vector<double> values{0.0, -0.0, NAN, kInfinity, -kInfinity, 0.25, -1.5, 1e300, -1e300,

@@ -5,7 +5,7 @@ import inspect
 import pathlib
 import re
 import shutil
-from typing import Any
+from typing import Any, get_args
 
 import fsspec
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pytest
 from pyarrow import orc, parquet
 
 from sparrow.io import Dataset
+from sparrow.io.cutting import Tail
 from sparrow.io.formats import Csv, TFRecord
 from sparrow.io.formats.known import FORMATS
 from tfrecord_writer import write_examples
@@ -31,6 +32,9 @@ def folder(tmp_path, monkeypatch):
         orc.write_table(table, str(tmp_path / "clicks" / f"part-{part}.orc"))
     parquet.write_table(table, tmp_path / "by_content" / "data")
     (tmp_path / "logs" / "part-0").write_text("label,c1\n1,2\n")
+    with pa.ipc.new_stream(tmp_path / "rows.arrows", table.schema) as writer:
+        writer.write_table(table)
+    (tmp_path / "rows.tsv").write_text("label\tc1\n1\t2\n")
     (tmp_path / "criteo.txt").write_text("0\t5\t68fd\n1\t\\N\t\n")
     write_examples(tmp_path / "examples.tfrecord", [{"ids": ("int64", [1, 2]), "label": ("float", [1.0])}] * 5)
     for day, hour in (("20261101", "03"), ("20261102", "03"), ("20261102", "04")):
@@ -82,14 +86,17 @@ def test_the_first_example_says_what_comes(folder):
     assert names["dataset"].epoch == 1
 
 
-def test_the_page_names_every_format_and_option():
+def test_the_page_shows_every_format_and_option():
+    code = "".join(_BLOCKS)
     for name in FORMATS:
-        assert f'`"{name}"`' in _PAGE or f'"{name}"' in _PAGE, name
+        assert f'"{name}"' in code, name
     for suffix in {suffix for one in FORMATS.values() for suffix in one.suffixes}:
         assert f"`{suffix}`" in _PAGE, suffix
     options = [name for name in inspect.signature(Dataset.__init__).parameters if name not in ("self", "paths", "columns", "batch_size")]
     for option in options:
-        assert f"{option}=" in _PAGE or f"`{option}`" in _PAGE, option
+        assert f"{option}=" in code, option
+    for tail in get_args(Tail):
+        assert f'"{tail}"' in code, tail
     for one in (Csv, TFRecord):
         for field in dataclasses.fields(one):
             assert f"{field.name}=" in _PAGE or field.name == "features", field.name

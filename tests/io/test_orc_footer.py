@@ -1,6 +1,7 @@
 """The lengths of stripes: against pyarrow reading each, for every compression, and hostile footers."""
 
 import contextlib
+import itertools
 import random
 
 import pyarrow as pa
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from pyarrow import orc
 
 from sparrow.io import Dataset
-from sparrow.io.formats.orc_footer import FooterError, stripe_rows
+from sparrow.io.formats.orc import _OpenOrc
+from sparrow.io.formats.orc_footer import FooterError, stripes_of
 from sparrow.io.formats.protobuf import WireError, fields, varint
 
 _COMPRESSIONS = ["uncompressed", "zlib", "snappy", "lz4", "zstd"]
@@ -26,8 +28,8 @@ def _table(num_rows, num_columns=3):
     )
 
 
-def _stripe_rows(data):
-    return stripe_rows(pa.BufferReader(data))
+def _stripe_rows(data, num_stripes=None):
+    return tuple(stripe.num_rows for stripe in stripes_of(pa.BufferReader(data), num_stripes))
 
 
 @pytest.mark.parametrize("compression", _COMPRESSIONS)
@@ -38,6 +40,7 @@ def test_lengths_are_those_of_the_stripes(tmp_path, compression, num_rows, strip
     file = orc.ORCFile(path)
     expected = tuple(file.read_stripe(stripe).num_rows for stripe in range(file.nstripes))
     assert _stripe_rows(path.read_bytes()) == expected
+    assert _stripe_rows(path.read_bytes(), file.nstripes) == expected
     assert sum(expected) == num_rows
 
 
@@ -57,8 +60,8 @@ def test_continuing_in_the_last_stripe_reads_no_other(tmp_path, monkeypatch):
     next(iter(dataset))
     state = dataset.state_dict()
     asked = []
-    read_stripe = orc.ORCFile.read_stripe
-    monkeypatch.setattr(orc.ORCFile, "read_stripe", lambda self, n, columns=None: asked.append(n) or read_stripe(self, n, columns))
+    read = _OpenOrc.read
+    monkeypatch.setattr(_OpenOrc, "read", lambda self, piece, names: asked.append(piece) or read(self, piece, names))
     dataset = Dataset(path, ["x"], batch_size=100, prefetch=0)
     dataset.load_state_dict(state)
     assert [batch["x"].tolist() for batch in dataset] == [[95, 96, 97, 98, 99]]
@@ -87,7 +90,7 @@ def test_any_bytes_are_a_message_or_an_error(data):
                 assert end <= a <= b <= len(data)
                 end = b
     with pytest.raises(FooterError):
-        stripe_rows(pa.BufferReader(data[:1]))
+        stripes_of(pa.BufferReader(data[:1]))
 
 
 @pytest.mark.parametrize(
@@ -102,3 +105,15 @@ def test_numbers(number, data):
 def test_a_number_without_end():
     with pytest.raises(WireError, match="longer than 10 bytes"):
         varint(b"\x80" * 11, 0, 11)
+
+
+@pytest.mark.parametrize("compression", _COMPRESSIONS)
+def test_stripes_lie_where_the_footer_says(tmp_path, compression):
+    path = tmp_path / "a.orc"
+    numbers = [row * row * 2654435761 % 2**40 for row in range(80_000)]
+    orc.write_table(pa.table({"x": numbers}), path, batch_size=1000, stripe_size=512, compression=compression, compression_block_size=65536)
+    stripes = stripes_of(pa.BufferReader(path.read_bytes()))
+    assert len(stripes) > 1
+    for stripe, behind in itertools.pairwise(stripes):
+        assert stripe.offset + stripe.index_bytes + stripe.data_bytes + stripe.footer_bytes == behind.offset
+    assert stripes[0].offset == len(b"ORC")

@@ -134,6 +134,18 @@ def test_one_long_row():
         assert values[0][at] == murmur64a(b"".join(id.to_bytes(8, "little", signed=True) for id in pair))
 
 
+def test_what_an_empty_list_undoes_is_not_made():
+    """Both 2^36 combinations of two lists would not fit into memory; an empty third, or fourth, leaves none of them."""
+    many, one, none = torch.zeros(2**18, dtype=torch.int64), torch.tensor([7]), torch.zeros(0, dtype=torch.int64)
+    wide, first, last = torch.tensor([0, 0, 2**18, 2**18]), torch.tensor([0, 1, 1, 1]), torch.tensor([0, 1, 1, 2])
+    inputs = [(many, wide), (many, wide), (none, torch.zeros(4, dtype=torch.int64)), (one, first), (torch.tensor([7, 8]), last)]
+    for chosen in ([0, 1, 2], [0, 1, 2, 3], [0, 1, 4], [4, 0, 1], [3, 4, 4]):
+        values, offsets = zip(*(inputs[i] for i in chosen), strict=True)
+        arguments = [*values], [NO_WEIGHTS] * len(chosen), [*offsets], torch.tensor([0, len(chosen)])
+        for got, expected in zip(cross_rows(*arguments), reference.cross_rows(*arguments), strict=True):
+            assert_same(got, expected)
+
+
 def test_no_results():
     assert cross_rows([], [], [], torch.tensor([0])) == ([], [], [])
 

@@ -1,4 +1,4 @@
-"""Every instruction set and number of threads gives the same bits: one training run in a process each."""
+"""Every instruction set and number of threads gives the same bits: one training run, and columns combined by row, in a process each."""
 
 from sparrow.ops import library
 from tests_support import run_python
@@ -54,3 +54,87 @@ def test_every_instruction_set_and_number_of_threads_gives_the_same_bits() -> No
     for name in runs:
         for threads in ("1", "2", "4"):
             assert run_python(_RUN, stdin=threads, SPARROW_ISA=name) == expected, f"{name}, {threads} threads"
+
+
+# Lists around the lengths at which vectors and tables take over. Prints a digest of what every operator on rows of several columns makes.
+_ROWS = """
+import hashlib, sys, torch
+from sparrow.ops.concat_rows.op import concat_rows
+from sparrow.ops.cross_rows.op import cross_rows
+from sparrow.ops.lookup_rows.op import lookup_rows
+from sparrow.ops.overlap_rows.op import overlap_rows
+from sparrow.ops.subtract_rows.op import subtract_rows
+
+torch.set_num_threads(int(sys.stdin.read()))
+generator = torch.Generator().manual_seed(2)
+columns = []
+for longest in (3, 40, 40, 500):
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.randint(0, longest, (1500,), generator=generator).cumsum(0)])
+    columns.append((torch.randint(0, 2 * longest, (int(offsets[-1]),), generator=generator), offsets))
+columns += columns[::-1]
+values, offsets = map(list, zip(*columns))
+weights = [torch.rand(one.numel(), generator=generator) for one in values]
+a, b, pairs = (values[::2], offsets[::2]), (values[1::2], offsets[1::2]), torch.arange(0, 9, 2)
+made = [*cross_rows(values, weights, offsets, pairs), *concat_rows(values, weights, offsets, pairs)]
+made.append(lookup_rows(*a, *b, [values[0][:0]] * 4, torch.tensor([[1, 0], [2, 0]] * 2)))
+for kind in range(6):
+    made.append(overlap_rows(*a, *b, torch.full((4,), kind)))
+made.append(subtract_rows(*a, [torch.rand(1500, generator=generator)] * 4, [values[0][:0]] * 4, torch.ones(4, dtype=torch.int64)))
+digest = hashlib.sha256()
+for tensors in made:
+    for tensor in tensors:
+        digest.update(tensor.numpy().tobytes())
+print(digest.hexdigest(), made[0][0].numel())
+"""
+
+
+def test_every_instruction_set_combines_rows_alike() -> None:
+    names = ["baseline", "avx2", "avx512"]
+    expected = run_python(_ROWS, stdin="1", SPARROW_ISA="baseline")
+    assert int(expected.split()[1]) > 10_000
+    for name in names[: names.index(library.instruction_set()) + 1]:
+        for threads in ("1", "2"):
+            assert run_python(_ROWS, stdin=threads, SPARROW_ISA=name) == expected, f"{name}, {threads} threads"
+
+
+# Every step of map_values over special, tiny and huge values, and strings of every class of length; prints a digest of outputs and counts.
+_MAP = """
+import hashlib, math, sys, torch
+from sparrow.ops.map_values.op import map_values
+from sparrow.ops.map_values.steps import *
+
+torch.set_num_threads(int(sys.stdin.read()))
+generator = torch.Generator().manual_seed(2)
+single = torch.randint(-2**31, 2**31, (40_000,), generator=generator, dtype=torch.int32).view(torch.float32)
+double = torch.randint(-2**63, 2**63 - 1, (40_000,), generator=generator).view(torch.float64)
+ids = torch.randint(-2**63, 2**63 - 1, (40_000,), generator=generator)
+lengths = torch.cat([torch.randint(0, most, (10_000,), generator=generator) for most in (4, 17, 33, 90)])
+offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+text = torch.randint(0, 256, (int(offsets[-1]),), generator=generator, dtype=torch.uint8)
+boundaries = tuple(x / 9 for x in range(-40, 40))
+numbers = [(Log(),), (Log1p(), ZScore(0.3, 1.7), Clip(-2.0, 2.0)), (MinMax(-3.0, 11.0), Finite()), (Bucketize(boundaries),),
+           (Cast("float32"),), (Finite("replace", 0.25), Cast("int64")), (Fill(1.5), Log(), Bucketize(boundaries), Mod(7))]
+integers = [(Mod(divisor),) for divisor in (1, 3, 1_000_003, 2**40 + 5, 2**63 - 1)]
+integers += [(Quotient(divisor),) for divisor in (1, 3, 2**52 + 1)]
+integers += [(HashInts(name),) for name in ("farm", "murmur", "xxh64")] + [(MultiHash(-3, 46997, 1000),), (Log1p(),), (Cast("float32"),)]
+chains = [Chain(place, steps=steps) for place in (0, 1) for steps in numbers] + [Chain(2, steps=steps) for steps in integers]
+chains += [Chain(3, 0, Source.BYTES, (HashBytes(name),)) for name in ("farm", "murmur", "xxh64")]
+values = [single, double, ids, text]
+outputs, counts = map_values(values, [offsets], pack(chains, [value.dtype for value in values]))
+digest = hashlib.sha256(counts.numpy().tobytes())
+for output in outputs:
+    if output.is_floating_point():
+        digest.update(output.isnan().numpy().tobytes())
+        output = torch.where(output.isnan(), 0.0, output)  # the payload of NaN is nobody's promise
+    digest.update(output.numpy().tobytes())
+print(digest.hexdigest(), len(chains))
+"""
+
+
+def test_every_instruction_set_maps_values_to_the_same_bits() -> None:
+    names = ["baseline", "avx2", "avx512"]
+    expected = run_python(_MAP, stdin="1", SPARROW_ISA="baseline")
+    assert int(expected.split()[1]) > 25
+    for name in names[: names.index(library.instruction_set()) + 1]:
+        for threads in ("1", "2"):
+            assert run_python(_MAP, stdin=threads, SPARROW_ISA=name) == expected, f"{name}, {threads} threads"

@@ -19,14 +19,17 @@ from sparrow.ops.touch_rows.op import touch_rows_
 from tests_support import run_python
 from triton_support import needs_gpu
 
-BODIES = sorted(Path(sparrow.ops.__path__[0]).glob("*/triton.py"))
+# The operators of a training step. Those of the feature engine read sizes back: their outputs are as long as what they hold.
+LOOKUP = ["dedup_ids", "erase", "find", "find_or_insert", "rehash", "touch_rows"]
+ROWS = ["gather_pool", "init_rows", "pool_backward", "pool_update_rows", "update_rows"]
 # Methods of a tensor that bring its values to the host, or need them there for a shape.
 WAITS = {"item", "tolist", "cpu", "numpy", "nonzero", "masked_select", "unique", "unique_consecutive", "argwhere", "is_nonzero"}
 NUM_IDS = 3000
 
 
-@pytest.mark.parametrize("path", BODIES, ids=lambda path: path.parent.name)
-def test_no_body_asks_the_gpu_for_a_value(path: Path) -> None:
+@pytest.mark.parametrize("op", [*LOOKUP, *ROWS])
+def test_no_body_asks_the_gpu_for_a_value(op: str) -> None:
+    path = Path(sparrow.ops.__path__[0]) / op / "triton.py"
     called = {
         node.func.attr
         for node in ast.walk(ast.parse(path.read_text()))

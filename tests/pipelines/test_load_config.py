@@ -98,6 +98,29 @@ def test_a_mistake_is_named_by_file_key_and_nearest_name(tmp_path, path, value, 
     assert "\n" not in text
 
 
+DIN = {"name": "din", "sparse": ["c1", "title"], "sequences": [{"c2": "c1"}]}
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("sequences", [], "model.sequences is []: list should have at least 1 item"),
+        ("sequences", {"c2": "c1"}, "model.sequences is {'c2': 'c1'}, expected a list of {feature of the history: feature of the target"),
+        ("sequences", [{}], "model.sequences is [{}], expected a list"),
+        ("sequences", [{"c2": 1}], "model.sequences is [{'c2': 1}], expected a list"),
+        ("sequences", [{"c2": "c1"}, {"c3": None}], "model.sequences[1]: 'c3' is not a declared feature"),
+        ("pooling", "soft", "model.pooling is 'soft', expected one of attention, softmax, sum, mean; did you mean 'softmax'?"),
+        ("activation", "relu", "model.activation is 'relu', expected one of dice, prelu"),
+        ("attention_hidden", [], "model.attention_hidden is []: list should have at least 1 item"),
+    ],
+)
+def test_a_mistake_about_din_is_named(tmp_path, key, value, message):
+    load(tmp_path, {**CONFIG, "model": DIN})
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, {**CONFIG, "model": {**DIN, key: value}})
+    assert str(caught.value).startswith(f"{tmp_path / 'run.yaml'}: {message}")
+
+
 @pytest.mark.parametrize(
     "path, value, hint",
     [

@@ -51,22 +51,26 @@ def concatenate(plan: Plan, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor,
     """
     group = batch.groups[plan.batch_group]
     columns = [group.columns[feature] for feature in plan.features]
-    for feature, table, column in zip(plan.features, plan.tables, columns, strict=True):
-        _check_device(plan.group, feature, table, column)
-    plain = [column.contiguous() for column in columns if isinstance(column, Tensor) and column.dim() == 1 and column.dtype == torch.int64]
+    device = plan.group.device
+    plain = [
+        column.contiguous()
+        for column in columns
+        if isinstance(column, Tensor) and column.dim() == 1 and column.dtype == torch.int64 and column.device == device
+    ]
     if len(plain) == len(columns):
-        return plain, *_one_id_each(plan.tables, len(plan.group.tables), group.num_rows, plan.group.device), None
+        return plain, *_one_id_each(plan.tables, len(plan.group.tables), group.num_rows, device), None
     values, segments, weights = [], [], []
     ends_of_tables = [0] * len(plan.group.tables)
     base = 0
     for feature, table, column in zip(plan.features, plan.tables, columns, strict=True):
+        _check_device(plan.group, feature, table, column)
         ids, starts, position_weights = _ids_of(feature, column)
         values.append(ids)
         segments.append(starts + base)
         weights.append(position_weights)
         base += ids.numel()
         ends_of_tables[table] = base
-    segments.append(torch.full((1,), base, device=plan.group.device))
+    segments.append(torch.full((1,), base, device=device))
     all_weights = None
     if any(weight is not None for weight in weights):
         all_weights = torch.cat(

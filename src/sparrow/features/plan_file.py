@@ -53,9 +53,14 @@ def from_json(data: Any) -> list[Feature]:
         raise ConfigError(f"is damaged: {type(error).__name__} at {error}; save it anew") from None
 
 
+def as_text(features: Sequence[Feature]) -> str:
+    """Return what `save` writes."""
+    return json.dumps(to_json(features), indent=1, ensure_ascii=False)
+
+
 def save(features: Sequence[Feature], path: Path) -> None:
     """Write `features` to `path`, whole or not at all."""
-    text = json.dumps(to_json(features), indent=1, ensure_ascii=False)
+    text = as_text(features)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("w", encoding="utf-8") as file:

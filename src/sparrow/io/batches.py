@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparrow.io.pieces import Piece
 from sparrow.io.unpack import Blocks, columns_of_matrices
+from sparrow.ops.cut_rows.op import cut_rows
 from sparrow.ops.pack_lists.op import pack_lists
 from sparrow.ops.take_rows import take_rows
 from sparrow.types import Column, Ragged
@@ -65,17 +66,17 @@ def pack(parts: Sequence[tuple[Piece, int, int]]) -> dict[str, Column]:
     if blocks is None:
         return _joined([(piece.columns, begin, end) for piece, begin, end in parts])
     layout = blocks[0].layout
-    cut = [[matrix[:, begin:end] for matrix in one.dense] for one, (_, begin, end) in zip(blocks, parts, strict=True)]
-    dense = cut[0] if len(cut) == 1 else [torch.cat(matrices, 1) for matrices in zip(*cut, strict=True)]
-    found = columns_of_matrices(layout, dense)
     if len(parts) == 1:
-        found.update(_lists_between(blocks[0], *parts[0][1:]))
-    elif layout.lists:
-        rows, first = [], 0
-        for piece, begin, end in parts:
-            rows.append((first + begin, first + end))
-            first += piece.num_rows
-        found.update(_packed(blocks, torch.tensor(rows)))
+        found = _cut(blocks[0], *parts[0][1:])
+    else:
+        cut = [[matrix[:, begin:end] for matrix in one.dense] for one, (_, begin, end) in zip(blocks, parts, strict=True)]
+        found = columns_of_matrices(layout, [torch.cat(matrices, 1) for matrices in zip(*cut, strict=True)])
+        if layout.lists:
+            rows, first = [], 0
+            for piece, begin, end in parts:
+                rows.append((first + begin, first + end))
+                first += piece.num_rows
+            found.update(_packed(blocks, torch.tensor(rows)))
     if layout.others:
         found.update(_joined([(one.others, begin, end) for one, (_, begin, end) in zip(blocks, parts, strict=True)]))
     return {name: found[name] for name in layout.order}
@@ -93,15 +94,17 @@ def pack_rows(pieces: Rows, index: Tensor) -> dict[str, Column]:
     return {name: taken[name] for name in layout.order}
 
 
-def _lists_between(blocks: Blocks, begin: int, end: int) -> Iterator[tuple[str, Column]]:
-    """Yield the lists of rows begin..end of a piece; their values are its."""
-    offsets = blocks.offsets[:, begin : end + 1]
-    # NumPy picks a column of a few numbers in a fifth of the time that torch takes.
-    numbers = blocks.offsets.numpy()
-    starts, ends = numbers[:, begin].tolist(), numbers[:, end].tolist()
-    bounds = (offsets - offsets[:, :1]).unbind() if starts else ()
-    for name, values, of, low, high in zip(blocks.layout.lists, blocks.values, bounds, starts, ends, strict=True):
-        yield name, Ragged(values[low:high], (of,))
+def _cut(blocks: Blocks, begin: int, end: int) -> dict[str, Column]:
+    """Return the rows begin..end of the columns in blocks, which share the memory of these."""
+    layout = blocks.layout
+    tensors = cut_rows(blocks.offsets, blocks.values, blocks.dense, begin, end)
+    num_dense, num_lists = len(tensors) - 2 * len(layout.lists), len(layout.lists)
+    columns: dict[str, Column] = dict(zip((name for names in layout.dense for name in names), tensors, strict=False))
+    for name, values, bounds in zip(
+        layout.lists, tensors[num_dense : num_dense + num_lists], tensors[num_dense + num_lists :], strict=True
+    ):
+        columns[name] = Ragged(values, (bounds,))
+    return columns
 
 
 def _packed(blocks: Sequence[Blocks], rows: Tensor) -> Iterator[tuple[str, Column]]:

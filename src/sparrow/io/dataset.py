@@ -18,7 +18,7 @@ from sparrow.io.files import Paths, find_files
 from sparrow.io.fingerprint import difference, fingerprint
 from sparrow.io.formats.format import Format
 from sparrow.io.formats.known import as_format
-from sparrow.io.grouping import Requests, Sharing, check_sharing, share_rows
+from sparrow.io.grouping import Sharing, share_rows, specs_to_read
 from sparrow.io.order import Shuffle
 from sparrow.io.plan import as_specs
 from sparrow.io.position import SavedRank, resume
@@ -107,11 +107,7 @@ class Dataset:
         _check_kinds(shuffle=(shuffle, Shuffle), cost=(cost, Cost), agree=(agree, Agreement), queue=(queue, WorkQueue))
         if pin_memory and not torch.cuda.is_available():
             raise ConfigError("pin_memory=True is for a CUDA device, and torch sees none: leave it out")
-        specs, wanted = as_specs(columns), as_format(format)
-        if isinstance(groups, Requests):
-            specs = (*specs, *map(ColumnSpec, groups.indicators([spec.name for spec in specs])))
-        if groups is not None:
-            check_sharing(groups, [spec.name for spec in specs])
+        specs, wanted = specs_to_read(as_specs(columns), groups), as_format(format)
         _require_choice("on_error", on_error, get_args(OnError))
         _require_choice("tail", tail, get_args(Tail))
         self._work = RowWork.of(where, transform, also_read)

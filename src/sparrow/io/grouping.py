@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.ops.take_rows import take_rows
-from sparrow.types import SAMPLE_GROUP, Batch, Column, Group, Ragged, RowSpan
+from sparrow.types import SAMPLE_GROUP, Batch, Column, ColumnSpec, Group, Ragged, RowSpan
 
 _INDICATOR = "_indicator_"
 
@@ -73,10 +73,18 @@ class Requests:
 Sharing = Sequence[SharedRows] | Requests
 
 
-def check_sharing(sharing: Sharing, columns: Sequence[str]) -> None:
-    """Raise `ConfigError` where groups name columns that are not read, or one twice."""
+def specs_to_read(specs: tuple[ColumnSpec, ...], sharing: Sharing | None) -> tuple[ColumnSpec, ...]:
+    """Return the columns asked for, and those that say which samples share what. Raises `ConfigError` for groups that cannot be."""
+    columns = [spec.name for spec in specs]
     if isinstance(sharing, Requests):
-        return
+        return (*specs, *map(ColumnSpec, sharing.indicators(columns)))
+    if sharing is not None:
+        _check_shared(sharing, columns)
+    return specs
+
+
+def _check_shared(sharing: Sequence[SharedRows], columns: Sequence[str]) -> None:
+    """Raise `ConfigError` where groups name columns that are not read, or one twice."""
     taken: dict[str, str] = {}
     for shared in sharing:
         if not isinstance(shared, SharedRows):

@@ -27,8 +27,10 @@ class _Shared(Generic[S, T]):
     The condition's lock is re-entrant: the garbage collector may call `close` in a thread that holds it.
     """
 
-    def __init__(self, tasks: Callable[[], Generator[S, None, None]], depth: int, num_threads: int) -> None:
-        self._make_tasks, self._depth, self._num_running = tasks, depth, num_threads
+    def __init__(
+        self, tasks: Callable[[], Generator[S, None, None]], depth: int, num_threads: int, on_close: Callable[[], object] | None
+    ) -> None:
+        self._make_tasks, self._depth, self._num_running, self._on_close = tasks, depth, num_threads, on_close
         self._taking = threading.Lock()  # held while the next task is made, which may take long
         self._changed = threading.Condition()
         self._tasks: Generator[S, None, None] | None = None
@@ -93,6 +95,8 @@ class _Shared(Generic[S, T]):
             self._is_closed = True
             self._results.clear()
             self._changed.notify_all()
+        if self._on_close is not None:
+            self._on_close()
 
     def leave(self) -> None:
         """Note the end of a thread. The last one ends the tasks."""
@@ -110,12 +114,19 @@ class Prefetcher(Generic[S, T]):
     With depth 0 each is made when it is asked for, in the caller's thread. An exception reaches the caller after the items before it.
     The threads start with the first item asked for and end, having closed workers and tasks, with the last item, an error, `close()`, when
     this object is dropped, and when the interpreter exits.
+
+    on_close: called before threads are waited for, perhaps more than once: what tells tasks that wait for something to end.
     """
 
     def __init__(
-        self, tasks: Callable[[], Generator[S, None, None]], worker: Callable[[], Worker[S, T]], depth: int, num_threads: int = 1
+        self,
+        tasks: Callable[[], Generator[S, None, None]],
+        worker: Callable[[], Worker[S, T]],
+        depth: int,
+        num_threads: int = 1,
+        on_close: Callable[[], object] | None = None,
     ) -> None:
-        self._tasks, self._worker, self._depth = tasks, worker, depth
+        self._tasks, self._worker, self._depth, self._on_close = tasks, worker, depth, on_close
         self._num_threads = min(num_threads, depth)
         self._shared: _Shared[S, T] | None = None
         self._items: Generator[T, None, None] | None = None
@@ -132,6 +143,11 @@ class Prefetcher(Generic[S, T]):
         assert self._shared is not None
         return self._shared.get()
 
+    def stop(self) -> None:
+        """End the iteration, without waiting for the threads. May be called from any thread and from a signal handler."""
+        if self._shared is not None:
+            self._shared.close()
+
     def close(self) -> None:
         """End the threads and wait for them: at most until the items being made are made. What follows is the end of the iteration."""
         if self._end is None:
@@ -146,7 +162,7 @@ class Prefetcher(Generic[S, T]):
             self._end = self._items.close
             return
         # The threads must not know this object, or dropping it would not drop it.
-        shared = self._shared = _Shared[S, T](self._tasks, self._depth, self._num_threads)
+        shared = self._shared = _Shared[S, T](self._tasks, self._depth, self._num_threads, self._on_close)
         threads = [
             threading.Thread(target=_work, args=(shared, self._worker), name="sparrow-reader", daemon=True)
             for _ in range(self._num_threads)

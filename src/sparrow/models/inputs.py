@@ -13,15 +13,15 @@ from sparrow.features import Feature
 from sparrow.types import Batch, Ragged
 
 
-def check_inputs(features: Sequence[Feature], dense: Sequence[str], sparse: Sequence[str]) -> None:
-    """Raise `ConfigError` where an input names no feature or is named twice, or there is no sparse input."""
+def check_inputs(features: Sequence[Feature], dense: Sequence[str], sparse: Sequence[str], past: Sequence[str] = ()) -> None:
+    """Raise `ConfigError` where an input names no feature or is named twice, or there is no sparse input. past: those of sequences."""
     names = {feature.name for feature in features}
-    inputs = [*dense, *sparse]
+    inputs = [*dense, *sparse, *past]
     for name in inputs:
         if name not in names:
             raise ConfigError(f"the model's input {name!r} is not a declared feature{did_you_mean(name, names)}")
         if inputs.count(name) > 1:
-            raise ConfigError(f"the model's input {name!r} is named twice in dense and sparse; name it once")
+            raise ConfigError(f"the model's input {name!r} is named twice; name it once among all inputs")
     if not sparse:
         raise ConfigError("the model needs at least one sparse feature")
 
@@ -37,7 +37,7 @@ def dense_matrix(batch: Batch, names: Sequence[str]) -> Tensor:
             raise DataError(
                 f"feature {name!r}: a dense input needs one number a row, got rows of different lengths; add .fill(value) to the Feature"
             )
-        column = column.reshape(column.shape[0], -1)
+        column = column.unsqueeze(1) if column.dim() == 1 else column.flatten(1)
         if column.shape[1] != 1:
             raise DataError(f"feature {name!r}: a dense input needs one number a row, got {column.shape[1]}")
         sample_to_row = batch.group_of(name).sample_to_row

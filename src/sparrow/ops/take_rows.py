@@ -18,8 +18,8 @@ def take_rows(column: Column, index: Tensor) -> Column:
     runs = torch.stack([index, index + 1], 1)
     levels: list[Tensor] = []
     for offsets, inner in itertools.pairwise(column.offsets):
-        # Of an outer level the elements are lists, of which the lengths stand for now.
-        levels.append(pack_lists([offsets[None]], [inner.diff()], runs)[0][0])
+        # Only the bounds of an outer level are wanted: a value for each of its elements, as they lie in memory, will do.
+        levels.append(pack_lists([offsets[None]], [inner[:-1]], runs)[0][0])
         runs = offsets[runs]
     innermost = [column.offsets[-1][None]]
     bounds, values, _ = pack_lists(innermost, [column.values.contiguous()], runs)

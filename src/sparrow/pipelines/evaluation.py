@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparrow.errors import ConfigError
+from sparrow.metrics import GAUC
 from sparrow.pipelines.classification import BinaryMetrics
 from sparrow.pipelines.dataset import Dataset
-from sparrow.pipelines.labels import labels_of
+from sparrow.pipelines.labels import groups_of, labels_of
 from sparrow.pipelines.stopping import StopRequest
 from sparrow.types import Batch
 
@@ -28,12 +30,15 @@ def logits_and_labels(model: nn.Module, batch: Batch, label: str) -> tuple[Tenso
     return logits[:num_samples], labels[:num_samples]
 
 
-def evaluate_model(model: nn.Module, dataset: Dataset, label: str, stop: StopRequest | None = None) -> dict[str, Any] | None:
+def evaluate_model(
+    model: nn.Module, dataset: Dataset, label: str, stop: StopRequest | None = None, group: str | None = None
+) -> dict[str, Any] | None:
     """Return AUC, log loss and click rates over the rest of an epoch of `dataset`, or None where a stop was requested meanwhile.
 
+    group: column of the users whose own AUCs are averaged to GAUC; None leaves it out.
     The model is in eval mode meanwhile, so tables are only read; then in the mode it was in. After a stop the dataset is where it was.
     """
-    metrics = BinaryMetrics()
+    metrics, grouped = BinaryMetrics(), None if group is None else GAUC()
     began_at = dataset.state_dict()
     was_training = model.training
     model.eval()
@@ -43,7 +48,21 @@ def evaluate_model(model: nn.Module, dataset: Dataset, label: str, stop: StopReq
                 if stop is not None and stop.requested:
                     dataset.load_state_dict(began_at)
                     return None
-                metrics.update(*logits_and_labels(model, batch, label))
+                logits, labels = logits_and_labels(model, batch, label)
+                metrics.update(logits, labels)
+                if grouped is not None and group is not None:
+                    grouped.update(torch.sigmoid(logits.double()), labels, groups_of(batch, group)[: labels.numel()])
     finally:
         model.train(was_training)
-    return metrics.compute()
+    return {**metrics.compute(), **({} if grouped is None else _gauc_of(grouped))}
+
+
+def _gauc_of(grouped: GAUC) -> dict[str, Any]:
+    mean = grouped.compute()
+    exists = not math.isnan(mean)
+    return {
+        "gauc": mean if exists else None,
+        "gauc_error_bound": grouped.error_bound() if exists else None,
+        "num_groups": grouped.num_groups,
+        "num_groups_left_out": grouped.num_groups_left_out,
+    }

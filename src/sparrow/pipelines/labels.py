@@ -1,4 +1,4 @@
-"""Labels of a batch, checked."""
+"""Labels of a batch, and the groups its samples are of, checked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import DataError
+from sparrow.features import Feature, FeatureEngine
 from sparrow.types import Batch, Ragged
 
 
@@ -35,6 +36,32 @@ def labels_of(batch: Batch, column: str) -> Tensor:
         found = f"{batch.locate(row)}: label column {column!r} is {labels[row].item()}"
         raise DataError(f"{found}; expected 0 or 1 for a binary loss; clean the file or drop the row")
     return labels.to(torch.float32)
+
+
+def groups_of(batch: Batch, column: str) -> Tensor:
+    """Return the group (a user) of every sample, int64 [samples]. Raises `DataError` naming file, row and column.
+
+    The column holds one integer or string a sample or, in a batch group that samples share, a row; strings become their FarmHash.
+    """
+    stored, sample_to_row = batch[column], batch.group_of(column).sample_to_row
+    if isinstance(stored, Ragged) and stored.is_bytes:
+        stored = FeatureEngine([Feature(column).select(column).hash("farm")])(batch)[column]
+    if isinstance(stored, Ragged):
+        lengths = stored.lengths()
+        wrong = lengths != 1
+        if len(stored.offsets) != 1:
+            raise DataError(f"{batch.locate(0)}: group column {column!r} holds lists of lists; expected one integer or string a row")
+        if bool(wrong.any()):
+            row = _first(wrong)
+            readers = [row] if sample_to_row is None else (sample_to_row == row).nonzero()[:1, 0].tolist()
+            where = batch.locate(readers[0]) if readers else f"row {row} of its batch group"
+            raise DataError(f"{where}: group column {column!r} holds {int(lengths[row])} values; expected one integer or string a row")
+        stored = stored.values
+    if stored.is_floating_point() or (stored.dim() > 1 and stored.shape[1:].numel() != 1):
+        found = f"{stored.dtype}, {list(stored.shape)}"
+        raise DataError(f"{batch.locate(0)}: group column {column!r} holds {found}; expected one integer or string a row")
+    groups = stored.reshape(-1).to(torch.int64)
+    return groups if sample_to_row is None else groups[sample_to_row]
 
 
 def _first(wrong: Tensor) -> int:

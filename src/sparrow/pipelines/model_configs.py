@@ -12,7 +12,8 @@ from torch import nn
 from sparrow.embedding import COMBINERS
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, expand_names
-from sparrow.models import DeepFM, LogisticRegression
+from sparrow.models import DIN, DeepFM, LogisticRegression
+from sparrow.models.din import ACTIVATIONS, POOLINGS
 from sparrow.tables import initializer_from_config
 
 
@@ -38,6 +39,25 @@ def _initializer(value: Any) -> Any:
     return value
 
 
+def _sequences(value: Any) -> Any:
+    is_right = isinstance(value, list) and all(
+        isinstance(entry, dict) and entry and all(isinstance(k, str) and (v is None or isinstance(v, str)) for k, v in entry.items())
+        for entry in value
+    )
+    if not is_right:
+        raise ConfigError(f"is {value!r}, expected a list of {{feature of the history: feature of the target, or null}}")
+    return value
+
+
+def _one_of(known: Sequence[str]) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if value not in known:
+            raise ConfigError(f"is {value!r}, expected one of {', '.join(known)}{did_you_mean(str(value), known)}")
+        return value
+
+    return BeforeValidator(check)
+
+
 class ModelSection(Section):
     """What every model is told. A model's own section adds `name`, the `Literal` that chooses it, its keys, and `build`."""
 
@@ -53,6 +73,10 @@ class ModelSection(Section):
         """Return the keys of every model as its constructor takes them, patterns of names expanded."""
         names = {key: [name for pattern in getattr(self, key) for name in expand_names(pattern)] for key in ("dense", "sparse")}
         return {**names, "combiner": self.combiner}
+
+    def feature_names(self) -> dict[str, list[str]]:
+        """Return the features the model reads, by the path of the key below `model` that names them."""
+        return {f"{key}[{index}]": expand_names(pattern) for key in ("dense", "sparse") for index, pattern in enumerate(getattr(self, key))}
 
 
 class DeepFMConfig(ModelSection):
@@ -70,6 +94,27 @@ class DeepFMConfig(ModelSection):
         return DeepFM(features, **self.inputs(), **own, rule=rule, seed=seed)
 
 
+class DINConfig(ModelSection):
+    """`sparrow.models.DIN`."""
+
+    name: Literal["din"]
+    sequences: Annotated[list[dict[str, str | None]], BeforeValidator(_sequences)] = Field(min_length=1)
+    dim: int = Field(16, ge=1)
+    hidden: list[Annotated[int, Field(ge=1)]] = [200, 80]
+    attention_hidden: list[Annotated[int, Field(ge=1)]] = Field([36], min_length=1)
+    pooling: Annotated[str, _one_of(POOLINGS)] = "attention"
+    activation: Annotated[str, _one_of(ACTIVATIONS)] = "dice"
+    dropout: float = Field(0.0, ge=0, lt=1)
+    initializer: Annotated[str | dict[str, dict[str, float]], BeforeValidator(_initializer)] = {"normal": {"std": 0.01}}
+
+    def build(self, features: Sequence[Feature], *, rule: str, seed: int) -> DIN:
+        own = self.model_dump(include={"sequences", "dim", "hidden", "attention_hidden", "pooling", "activation", "dropout"})
+        return DIN(features, **self.inputs(), **own, initializer=initializer_from_config(self.initializer), rule=rule, seed=seed)
+
+    def feature_names(self) -> dict[str, list[str]]:
+        return super().feature_names() | {f"sequences[{index}]": list(sequence) for index, sequence in enumerate(self.sequences)}
+
+
 class LogisticRegressionConfig(ModelSection):
     """`sparrow.models.LogisticRegression`."""
 
@@ -80,7 +125,7 @@ class LogisticRegressionConfig(ModelSection):
 
 
 # One row a model; everything else follows from it.
-MODELS: tuple[type[ModelSection], ...] = (DeepFMConfig, LogisticRegressionConfig)
+MODELS: tuple[type[ModelSection], ...] = (DeepFMConfig, DINConfig, LogisticRegressionConfig)
 
 
 def model_sections() -> dict[str, type[ModelSection]]:

@@ -13,6 +13,7 @@ class TrainerOptions:
     """Settings of a `Trainer`.
 
     label:         column of labels, one a sample.
+    group:         column of the users whose own AUCs an evaluation averages to GAUC; its data set must read it. None: no GAUC.
     run_folder:    where metrics, summary and checkpoints go; None writes nothing.
     seed:          recorded in the summary; give the same to `seed_everything` before the model is built.
     save_every:    steps between checkpoints; None saves at the end (and at a stop) only.
@@ -21,9 +22,11 @@ class TrainerOptions:
     progress:      whether to show progress: a bar on a terminal, lines otherwise.
     max_grad_norm: clip the one norm of all gradients, dense and sparse, to this; None does not clip.
     config:        text left as `config.yaml` in the run folder once the run has begun; None leaves the file alone.
+    features:      text left as `features.json` beside it: the model's features, as serving loads them.
     """
 
     label: str = "label"
+    group: str | None = None
     run_folder: str | os.PathLike[str] | None = None
     seed: int = 0
     save_every: int | None = None
@@ -32,6 +35,7 @@ class TrainerOptions:
     progress: bool = True
     max_grad_norm: float | None = None
     config: str | None = None
+    features: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("save_every", "keep", "log_every"):

@@ -92,6 +92,8 @@ def describe(fields: dict[str, Any]) -> str:
         parts.append(f"loss {fields['log_loss']:.4f}")
     if fields.get("auc") is not None:
         parts.append(f"AUC {fields['auc']:.4f}")
+    if fields.get("gauc") is not None:
+        parts.append(f"GAUC {fields['gauc']:.4f}")
     if fields.get("table_rows") is not None:
         parts.append(f"{fields['table_rows']:,} rows")
     parts += [f"{value:,g} {name.replace('_', ' ')}" for name, value in fields.get("reader", {}).items()]

@@ -9,17 +9,14 @@ from typing import Any
 import torch
 
 from sparrow.errors import CheckpointError, ConfigError
-from sparrow.features.plan_file import save as save_features
 from sparrow.pipelines import snapshot
 from sparrow.pipelines.evaluation import evaluate_model
 from sparrow.pipelines.load_config import load_run_config, refuse_changes
 from sparrow.pipelines.run_config import RunConfig
-from sparrow.pipelines.run_folder import holds_run
+from sparrow.pipelines.run_folder import FEATURES_FILE, holds_run
 from sparrow.pipelines.trainer import Trainer
 from sparrow.pipelines.yaml_text import parse_yaml
 from sparrow.saver import Saver
-
-FEATURES_FILE = "features.json"
 
 
 def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True) -> dict[str, Any]:
@@ -39,10 +36,8 @@ def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True)
         torch.set_num_threads(config.run.threads)
     model = config.build_model()
     optimizer = config.build_optimizer(model)
-    train = config.build_dataset(config.data.train, model, config.data.batch_size, shuffled=True)
+    train = config.build_dataset(config.data.train, model, config.data.batch_size, training=True)
     test = None if config.data.eval is None else config.build_dataset(config.data.eval, model, config.data.eval_batch_size)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_features(config.build_features(), folder / FEATURES_FILE)
     trainer = Trainer(model, optimizer, config.trainer_options(progress=progress))
     return trainer.fit(train, epochs=config.run.epochs, max_steps=config.run.max_steps, evaluate_on=test, resume=resume)
 
@@ -59,7 +54,7 @@ def evaluate_run(path: str | Path, files: list[str] | None = None) -> dict[str, 
     model = config.build_model()
     dataset = config.build_dataset(paths, model, config.data.eval_batch_size)
     snapshot.load_model(Saver(checkpoint.parent), checkpoint, model)
-    return {"checkpoint": str(checkpoint), **(evaluate_model(model, dataset, config.data.label) or {})}
+    return {"checkpoint": str(checkpoint), **(evaluate_model(model, dataset, config.data.label, group=config.data.group) or {})}
 
 
 def _recorded_config(folder: Path) -> RunConfig:

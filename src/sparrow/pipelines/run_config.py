@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from torch import nn
 
 from sparrow.errors import ConfigError, did_you_mean
-from sparrow.features import Feature, expand_names, features_from_config
+from sparrow.features import Feature, features_from_config
+from sparrow.features.plan_file import as_text as features_as_text
 from sparrow.features.plan_file import load as load_features
 from sparrow.io import Dataset, Shuffle
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
@@ -64,6 +65,7 @@ class DataConfig(Section):
     train: _Paths
     eval: _Paths | None = None
     label: str = "label"
+    group: str | None = Field(None, min_length=1)
     batch_size: int = Field(1024, ge=1)
     eval_batch_size: int = Field(4096, ge=1)
     prefetch: int = Field(2, ge=0)
@@ -131,11 +133,10 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _model_reads_declared_features(self) -> RunConfig:
         names = [feature.name for feature in self.build_features()]
-        for key in ("dense", "sparse"):
-            for index, pattern in enumerate(getattr(self.model, key)):
-                for name in expand_names(pattern):
-                    if name not in names:
-                        raise ConfigError(f"model.{key}[{index}]: {name!r} is not a declared feature{did_you_mean(name, names)}")
+        for key, wanted in self.model.feature_names().items():
+            for name in wanted:
+                if name not in names:
+                    raise ConfigError(f"model.{key}: {name!r} is not a declared feature{did_you_mean(name, names)}")
         return self
 
     def build_features(self) -> list[Feature]:
@@ -155,14 +156,19 @@ class RunConfig(Section):
         dense_half = _DENSE_OPTIMIZERS[dense.name](model.parameters(), lr=dense.lr, weight_decay=dense.weight_decay)
         return CombinedOptimizer(dense_half, SparseOptimizer(model, lr=sparse.lr, **sparse.hyper))
 
-    def build_dataset(self, paths: str | list[str], model: nn.Module, batch_size: int, *, shuffled: bool = False) -> Dataset:
-        """Return the batches of `paths`, of the columns that model and loss read. Raises `ConfigError` where the model reads the label."""
+    def build_dataset(self, paths: str | list[str], model: nn.Module, batch_size: int, *, training: bool = False) -> Dataset:
+        """Return the batches of `paths`, of the columns that model and loss read, and those of an evaluation where it is not `training`.
+
+        Raises `ConfigError` where the model reads the label.
+        """
         data = self.data
         read = cast(list[ColumnSpec], model.columns)
         if any(column.name == self.data.label for column in read):
             raise ConfigError(f"data.label is {self.data.label!r}, a column the model's features read; name the column of labels")
         columns: list[str | ColumnSpec] = [self.data.label, *read]
-        shuffle = Shuffle(**data.shuffle.model_dump()) if shuffled and data.shuffle is not None else None
+        if not training and data.group is not None and all(column.name != data.group for column in read):
+            columns.append(data.group)
+        shuffle = Shuffle(**data.shuffle.model_dump()) if training and data.shuffle is not None else None
         return Dataset(
             paths, columns, batch_size=batch_size, prefetch=data.prefetch, num_threads=data.num_threads, format=data.format,
             on_error=data.on_error, shuffle=shuffle,
@@ -172,8 +178,9 @@ class RunConfig(Section):
         """Return the trainer's settings; it leaves this configuration in the run folder."""
         run = self.run
         return TrainerOptions(
-            label=self.data.label, run_folder=run.folder, seed=run.seed, save_every=run.save_every, keep=run.keep, log_every=run.log_every,
-            progress=progress, max_grad_norm=run.max_grad_norm, config=self.to_yaml(),
+            label=self.data.label, group=self.data.group, run_folder=run.folder, seed=run.seed, save_every=run.save_every, keep=run.keep,
+            log_every=run.log_every, progress=progress, max_grad_norm=run.max_grad_norm, config=self.to_yaml(),
+            features=features_as_text(self.build_features()),
         )  # fmt: skip
 
     def to_yaml(self) -> str:

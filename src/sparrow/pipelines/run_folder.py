@@ -20,6 +20,9 @@ def holds_run(path: Path) -> bool:
     return any((path / name).exists() for name in ("config.yaml", *_FILES))
 
 
+FEATURES_FILE = "features.json"
+
+
 class RunFolder:
     """Writes what a run leaves behind. Every failure to write names the folder.
 
@@ -87,6 +90,10 @@ class RunFolder:
     def write_config(self, text: str) -> None:
         """Write `config.yaml`."""
         self._replace("config.yaml", text)
+
+    def write_features(self, text: str) -> None:
+        """Write `features.json`."""
+        self._replace(FEATURES_FILE, text)
 
     def _replace(self, name: str, text: str) -> None:
         temporary = self.path / f".{name}.tmp"

@@ -127,7 +127,7 @@ class Trainer:
         return summary
 
     def evaluate(self, dataset: Dataset) -> dict[str, Any]:
-        """Return AUC, log loss and click rates of the model over one epoch of `dataset`; tables are only read."""
+        """Return AUC, log loss, click rates (and GAUC, see `TrainerOptions.group`) over one epoch of `dataset`; tables are only read."""
         metrics = self._evaluate(dataset, None)
         assert metrics is not None, "nothing requests a stop outside fit"
         return metrics
@@ -202,7 +202,7 @@ class Trainer:
 
     def _evaluate(self, dataset: Dataset, stop: StopRequest | None) -> dict[str, Any] | None:
         with self._watch.stage("evaluate"):
-            metrics = evaluate_model(self.model, dataset, self.options.label, stop)
+            metrics = evaluate_model(self.model, dataset, self.options.label, stop, self.options.group)
         if metrics is not None:
             for hook in self.hooks:
                 hook.on_evaluation(self, metrics)
@@ -237,6 +237,8 @@ class Trainer:
         # Only now: a resume that is refused must leave the configuration its checkpoints were trained with.
         if self.options.config is not None:
             folder.write_config(self.options.config)
+        if self.options.features is not None:
+            folder.write_features(self.options.features)
         self._folder, self._saver = folder, saver
         return None
 

@@ -136,11 +136,11 @@ class TableGroup:
         return Lookup(rows, inverse, taking_part, self.step, Lease(self._end_lease), unique_offsets, stamps)
 
     def _check_devices(self, columns: list[Tensor], table_offsets: Tensor) -> None:
-        for column in columns:
-            if column.device != self.device:
-                raise TableError(
-                    f"group {self.name!r} lives on {self.device}, ids on {column.device}; move them with .to({str(self.device)!r})"
-                )
+        # The operator refuses columns that are not all in one place.
+        if columns and columns[0].device != self.device:
+            raise TableError(
+                f"group {self.name!r} lives on {self.device}, ids on {columns[0].device}; move them with .to({str(self.device)!r})"
+            )
         if table_offsets.device != HOST:
             raise TableError(
                 f"group {self.name!r}: table_offsets are on {table_offsets.device}, expected on the CPU, which makes room by them"

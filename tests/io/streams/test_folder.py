@@ -13,12 +13,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import orc
+from pyarrow import orc, parquet
 from torch import Tensor
 
 from sparrow.errors import CheckpointError, ConfigError, DataError
 from sparrow.io.streams import WatchedFolder
-from sparrow.types import Batch, ColumnSpec
+from sparrow.types import Batch, ColumnSpec, Ragged
 from streams_support import wait_until
 
 
@@ -64,6 +64,23 @@ def test_files_come_by_folder_and_name_in_batches_across_them(tmp_path: Path, se
     assert [ids_of(batch) for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     path = tmp_path / "ds=1" / "hour=01" / "b.orc"
     assert batches[1].locate(1) == f"{path}, row 2"
+
+
+def test_weights_stay_with_their_values_across_files_and_batches(tmp_path: Path) -> None:
+    rows = [[(number, number / 2), (-number, 1.0)][: number % 3] for number in range(20)]
+    for begin in range(0, 20, 5):
+        table = pa.table({"tags": pa.array(rows[begin : begin + 5], pa.map_(pa.int64(), pa.float32()))})
+        parquet.write_table(table, tmp_path / f".{begin:02}", row_group_size=3)
+        (tmp_path / f".{begin:02}").rename(tmp_path / f"{begin:02}.parquet")
+    seen = []
+    for batch in WatchedFolder(tmp_path, ["tags"], batch_size=4, pattern="*.parquet", end="now"):
+        tags = batch["tags"]
+        assert isinstance(tags, Ragged)
+        assert tags.weights is not None
+        tags.check("tags")
+        pairs = list(zip(tags.values.tolist(), tags.weights.tolist(), strict=True))
+        seen += [pairs[begin:end] for begin, end in itertools.pairwise(tags.offsets[0].tolist())]
+    assert seen == rows
 
 
 def test_what_is_not_there_yet_is_passed_over(tmp_path: Path) -> None:
@@ -122,7 +139,7 @@ def test_each_row_once_whatever_lands_and_stops(
     `slack_ns`: with 20 ms, files soon count as long landed.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparrow.io.streams.ledger.CLOCK_SLACK_NS", slack_ns)
+        patch.setattr("sparrow.io.streams.backlog.CLOCK_SLACK_NS", slack_ns)
         each_row_once(tmp_path_factory.mktemp("landing"), order, phases, batch_size, sizes, settle)
 
 
@@ -152,11 +169,10 @@ def each_row_once(
                 seen += ids_of(batch)
         state = json.loads(json.dumps(stream.state_dict()))
         assert len(json.dumps(state)) < 100_000
-        if deletes and state is not None and state["part"] is None:
+        if deletes and state is not None:
             for folder, names in state["done"].items():
                 for name in names:
-                    target = root / folder / (name or f"{folder.rpartition('-')[2]}.orc")
-                    target.unlink(missing_ok=True)
+                    (root / folder / name).unlink(missing_ok=True)
     assert Counter(seen) == Counter(expected)
 
 
@@ -289,7 +305,7 @@ def test_threads_end_and_a_wait_can_be_interrupted(tmp_path: Path) -> None:
     seen: list[Batch] = []
     reading = threading.Thread(target=lambda: seen.extend(stream))
     reading.start()
-    wait_until(lambda: any(thread.name == "sparrow-stream" for thread in set(threading.enumerate()) - before))
+    wait_until(lambda: any(thread.name == "sparrow-reader" for thread in set(threading.enumerate()) - before))
     stream.interrupt()
     reading.join(30)
     assert set(threading.enumerate()) == before
@@ -297,7 +313,7 @@ def test_threads_end_and_a_wait_can_be_interrupted(tmp_path: Path) -> None:
 
 
 def test_doubt_is_an_error_or_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparrow.io.streams.ledger.CLOCK_SLACK_NS", -60 * 10**9)  # all that is there counts as long seen
+    monkeypatch.setattr("sparrow.io.streams.backlog.CLOCK_SLACK_NS", -60 * 10**9)  # all that is there counts as long seen
     land(tmp_path / "a.orc", [1])
     stream = watch(tmp_path)
     assert all_ids(stream) == [1]

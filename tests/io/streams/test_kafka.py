@@ -21,7 +21,7 @@ from torch import Tensor
 from sparrow.errors import BackendError, CheckpointError, ConfigError, DataError
 from sparrow.io.streams import KafkaDataset
 from sparrow.io.streams.broker import connect_confluent
-from sparrow.types import Batch, ColumnSpec
+from sparrow.types import Batch, ColumnSpec, Ragged
 from streams_support import MockKafka, arrow_message, ids_message, json_message, wait_until
 from tests_support import run_python
 
@@ -87,6 +87,20 @@ def test_batches_are_cut_by_rows_and_name_where_rows_came_from(kafka: MockKafka,
         (f"{topic}[2] offset 1", 0, 3),
     ]
     assert batches[1].locate(1) == f"{topic}[2] offset 1, row 4"
+
+
+def test_weights_stay_with_their_values_across_messages_and_batches(kafka: MockKafka, topic: str) -> None:
+    rows = [[(number, number / 2), (-number, 1.0)][: number % 3] for number in range(20)]
+    tags = [pa.array(rows[begin : begin + 5], pa.map_(pa.int64(), pa.float32())) for begin in range(0, 20, 5)]
+    kafka.produce(topic, [(0, arrow_message(pa.table({"tags": one}))) for one in tags])
+    seen = []
+    for batch in KafkaDataset(topic, ["tags"], batch_size=4, servers=kafka.servers, config=FAST, end="now"):
+        column = batch["tags"]
+        assert isinstance(column, Ragged)
+        assert column.weights is not None
+        pairs = list(zip(column.values.tolist(), column.weights.tolist(), strict=True))
+        seen += [pairs[begin:end] for begin, end in itertools.pairwise(column.offsets[0].tolist())]
+    assert seen == rows
 
 
 def test_json_objects_and_arrays(kafka: MockKafka, topic: str) -> None:
@@ -336,6 +350,25 @@ def test_poison(kafka: MockKafka, topic: str, name: str) -> None:
     assert resumed.skipped == 1
 
 
+def test_the_first_message_decides_of_those_that_come_with_it_too(kafka: MockKafka, topic: str) -> None:
+    """Nothing is known of types before the first poll, and all of these arrive by it."""
+    messages = [arrow_message(pa.table({"id": pa.array([one], kind)})) for one, kind in enumerate([pa.int32(), pa.int64(), pa.int32()])]
+    kafka.produce(topic, [(0, message) for message in messages])
+
+    def stream(**options: Any) -> KafkaDataset:
+        return KafkaDataset(topic, ["id"], **{"batch_size": 8, "servers": kafka.servers, "config": FAST, "end": "now", **options})
+
+    with pytest.raises(DataError, match=r"offset 1: column 'id' has type int64 and would be .*, but the messages before gave"):
+        list(stream())
+    lenient = stream(on_error="skip")
+    (batch,) = lenient
+    assert ids_of(batch) == [0, 2]
+    assert lenient.skipped == 1
+    column = batch["id"]
+    assert isinstance(column, Tensor)
+    assert column.dtype == torch.int32
+
+
 def test_only_poison(kafka: MockKafka, topic: str) -> None:
     kafka.produce(topic, [(0, b"poison")] * 50)
     stream = dataset(kafka, topic, on_error="skip")
@@ -408,7 +441,7 @@ def test_an_unknown_topic(kafka: MockKafka) -> None:
 
 
 def live_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "sparrow-stream"}
+    return {thread for thread in threading.enumerate() if thread.name == "sparrow-reader"}
 
 
 def test_threads_end_however_an_iteration_ends(kafka: MockKafka, topic: str) -> None:

@@ -1,41 +1,32 @@
 """Cutting and joining against plain lists."""
 
 import itertools
+from typing import Any
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sparrow.io.streams.rows import Batcher, Mark, Place, between, concatenate
-from sparrow.types import Column, Ragged
-
-nested = st.lists(st.lists(st.lists(st.integers(-9, 9), max_size=3), max_size=3), max_size=12)
-
-
-def ragged(rows: list[list[list[int]]]) -> Ragged:
-    outer = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
-    inner = torch.tensor([0, *(len(inner) for row in rows for inner in row)]).cumsum(0)
-    return Ragged(torch.tensor([value for row in rows for inner in row for value in inner], dtype=torch.int64), (outer, inner))
+from sparrow.io.pieces import Piece
+from sparrow.io.streams.rows import Batcher, Mark, Place
+from sparrow.types import Batch, Ragged
 
 
-def lists(column: Column) -> list[list[list[int]]]:
-    assert isinstance(column, Ragged)
-    column.check("column")
-    outer, inner, values = (tensor.tolist() for tensor in (*column.offsets, column.values))
-    elements = [values[begin:end] for begin, end in itertools.pairwise(inner)]
-    return [elements[begin:end] for begin, end in itertools.pairwise(outer)]
+def columns_of(numbers: list[int]) -> dict[str, Any]:
+    """Of each number, itself, and it as often as its last digit says, weighed by half of it."""
+    values = torch.tensor([number for number in numbers for _ in range(number % 10)], dtype=torch.int64)
+    offsets = torch.tensor([0, *itertools.accumulate(number % 10 for number in numbers)])
+    return {"x": torch.tensor(numbers), "l": Ragged(values, (offsets,), values / 2)}
 
 
-@given(nested, st.integers(0, 12), st.integers(0, 12))
-def test_rows_between(rows: list[list[list[int]]], first: int, second: int) -> None:
-    begin, end = sorted((min(first, len(rows)), min(second, len(rows))))
-    assert lists(between(ragged(rows), begin, end)) == rows[begin:end]
-
-
-@given(st.lists(nested, min_size=1, max_size=4))
-def test_concatenated_rows(parts: list[list[list[list[int]]]]) -> None:
-    assert lists(concatenate([ragged(part) for part in parts])) == [row for part in parts for row in part]
+def require_columns_of(numbers: list[int], batch: Batch) -> None:
+    expected, lists = columns_of(numbers)["l"], batch["l"]
+    assert isinstance(lists, Ragged)
+    lists.check("l")
+    assert lists.weights is not None
+    for mine, wanted in ((lists.values, expected.values), (lists.offsets[0], expected.offsets[0]), (lists.weights, expected.weights)):
+        assert torch.equal(mine, wanted)
 
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), max_size=8), st.integers(1, 7))
@@ -52,13 +43,15 @@ def test_batches_are_the_rows_in_order_with_their_places(pieces: list[list[int]]
             expected += [(part, row) for row in range(count)]
             part += 1
         total = sum(counts)
-        batcher.add({"x": torch.arange(len(expected) - total, len(expected))} if total else {}, marks)
+        numbers = list(range(len(expected) - total, len(expected)))
+        batcher.add(Piece("", 0, 0, total, columns_of(numbers)) if total else None, marks)
     while batcher.num_rows:
         batch, after, _ = batcher.take(min(batch_size, batcher.num_rows))
         assert batch is not None
         values = batch["x"]
         assert isinstance(values, Tensor)
         assert values.tolist() == list(range(len(consumed), len(consumed) + batch.num_samples))
+        require_columns_of(values.tolist(), batch)
         for sample in range(batch.num_samples):
             its_part, row = expected[len(consumed) + sample]
             assert batch.locate(sample) == f"part {its_part}, row {row}"

@@ -150,4 +150,4 @@ def test_a_stream_that_is_evaluated_ends_now(kafka: MockKafka, topic: str, tmp_p
     running, _ = trainer(tmp_path / "run")
     with KafkaDataset(topic, COLUMNS, batch_size=8, servers=kafka.servers, end="now", config={"log_level": 2}) as dataset:
         assert running.evaluate(dataset)["num_samples"] == 20
-    wait_until(lambda: all(thread.name != "sparrow-stream" for thread in threading.enumerate()))
+    wait_until(lambda: all(thread.name != "sparrow-reader" for thread in threading.enumerate()))

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pytest
 from pyarrow import orc
@@ -18,6 +19,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
 
 def test_the_page_runs(kafka: MockKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    fsspec.filesystem("memory").store.clear()
     rows = [{"label": float(number % 2), "ids": [number, 7], "title": f"title {number}", "tags": ["a", "b"]} for number in range(40)]
     kafka.produce("clicks", [(number % 4, json_message(row)) for number, row in enumerate(rows)])
     for folder in ("landing/ds=1/hour=05", "hourly/ds=1/hour=05"):

@@ -3,55 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import pyarrow as pa
 from pyarrow import orc
 
 from sparrow.io.formats.format import FileTypes
-from sparrow.io.formats.orc_footer import stripe_rows
+from sparrow.io.formats.orc_columns import DirectColumns
+from sparrow.io.formats.orc_footer import Stripe, stripes_of
 
 _MAGIC = b"ORC"
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenOrc:
-    reader: Any
+class _Schema:
+    """What is known of the files of a schema.
+
+    direct: names of columns -> which of them are decoded without pyarrow.
+    """
+
+    arrow: Any
     types: FileTypes
-    rows: tuple[int, ...]
+    direct: dict[tuple[str, ...], DirectColumns] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenOrc:
+    source: Any
+    reader: Any
+    schema: _Schema
+    stripes: tuple[Stripe, ...]
+
+    @property
+    def types(self) -> FileTypes:
+        return self.schema.types
 
     @property
     def num_pieces(self) -> int:
-        return len(self.rows)
+        return len(self.stripes)
 
     def rows_of(self, piece: int) -> int:
-        return self.rows[piece]
+        return self.stripes[piece].num_rows
 
     def read(self, piece: int, names: Sequence[str]) -> Any | None:
-        return self.reader.read_stripe(piece, columns=list(names)) if piece < len(self.rows) else None
+        if piece >= len(self.stripes):
+            return None
+        wanted = tuple(names)
+        direct = self.schema.direct.get(wanted)
+        if direct is None:
+            direct = self.schema.direct[wanted] = DirectColumns.of(self.schema.arrow, wanted)
+        batch = None
+        if len(direct.schema):
+            batch = direct.read(self.source, self.stripes[piece], self.reader.compression, self.reader.compression_size)
+        if batch is None:
+            return self.reader.read_stripe(piece, columns=list(names))
+        if not direct.others:
+            return batch
+        others = self.reader.read_stripe(piece, columns=list(direct.others))
+        if set(others.schema.names) != set(direct.others):
+            return others  # which says what is wrong
+        columns = [(others if name in direct.others else batch).column(name) for name in names]
+        return pa.RecordBatch.from_arrays(columns, names=list(names))
 
     def count_rows(self) -> int:
-        return sum(self.rows)
+        return sum(stripe.num_rows for stripe in self.stripes)
 
 
 @dataclass(frozen=True, slots=True)
 class Orc:
-    """ORC files. A piece is a stripe; its rows are known from the footer, so skipping to a row decodes nothing before its stripe."""
+    """ORC files. A piece is a stripe; its rows are known from the footer, so skipping to a row decodes nothing before its stripe.
+
+    recent: the schema that came last, most files being alike.
+    """
 
     name: ClassVar[str] = "ORC"
     piece: ClassVar[str] = "stripe"
     suffixes: ClassVar[tuple[str, ...]] = (".orc",)
     reads_compressed: ClassVar[bool] = False
+    recent: list[_Schema] = field(default_factory=list, repr=False, compare=False)
 
     def matches(self, head: bytes) -> bool:
         return head.startswith(_MAGIC)
 
     def open(self, source: Any, known: FileTypes | None) -> _OpenOrc:
         reader = orc.ORCFile(source)
-        rows = stripe_rows(source)
-        if len(rows) != reader.nstripes or sum(rows) != reader.nrows:
-            raise ValueError(f"its footer counts {sum(rows)} rows in {len(rows)} stripes, the reader {reader.nrows} in {reader.nstripes}")
-        return _OpenOrc(reader, FileTypes.of(reader.schema), rows)
+        stripes = stripes_of(source, reader.nstripes)
+        num_rows = sum(stripe.num_rows for stripe in stripes)
+        if len(stripes) != reader.nstripes or num_rows != reader.nrows:
+            raise ValueError(f"its footer counts {num_rows} rows in {len(stripes)} stripes, the reader {reader.nrows} in {reader.nstripes}")
+        return _OpenOrc(source, reader, self._schema_of(reader.schema), stripes)
+
+    def _schema_of(self, arrow: Any) -> _Schema:
+        recent = self.recent[0] if self.recent else None
+        if recent is not None and recent.arrow.equals(arrow):
+            return recent
+        schema = _Schema(arrow, FileTypes.of(arrow))
+        self.recent[:] = [schema]
+        return schema
 
     def diagnose(self, head: bytes, tail: bytes) -> str | None:
         if head.startswith(_MAGIC) and tail[-4:-1] != _MAGIC:

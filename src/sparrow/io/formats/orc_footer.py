@@ -1,4 +1,4 @@
-"""The rows of each stripe of an ORC file, from its footer: pyarrow's reader does not tell them.
+"""Where each stripe of an ORC file lies and its rows, from the file's footer: pyarrow's reader does not tell them.
 
 Source: the ORC specification (version 1), "File Tail" and "Compression". A file ends with footer, postscript, one byte: the postscript's
 length. A compressed footer is a run of chunks, each behind a 3-byte little-endian header: twice its length, plus 1 where it is stored as
@@ -8,16 +8,17 @@ it is.
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from sparrow.io.formats.protobuf import BYTES, VARINT, WireError, fields, varint
 
-# Field numbers of the specification's PostScript, Footer and StripeInformation.
+# Field numbers of the specification's PostScript and Footer.
 _FOOTER_LENGTH, _COMPRESSION, _BLOCK_BYTES = 1, 2, 3
 _STRIPES, _FILE_ROWS = 3, 6
-_STRIPE_ROWS = 5
+# StripeInformation's are those of `Stripe`, in its order.
+_FIRST_OF_STRIPE = 1
 _NONE, _ZLIB, _SNAPPY, _LZO, _LZ4, _ZSTD = range(6)
 # A chunk's header has 23 bits for its length, and no chunk is longer after decompression than before compression.
 _MAX_BLOCK_BYTES = 2**23
@@ -27,15 +28,29 @@ class FooterError(Exception):
     """The file's end is no ORC footer; the text says why."""
 
 
-def stripe_rows(source: Any) -> tuple[int, ...]:
-    """Return the number of rows of each stripe of an open ORC file. Raises `FooterError`. Cost: reads and decompresses the footer."""
+class Stripe(NamedTuple):
+    """A stripe of a file: `index_bytes` of indexes from `offset` on, `data_bytes` of columns behind them, then `footer_bytes`."""
+
+    offset: int
+    index_bytes: int
+    data_bytes: int
+    footer_bytes: int
+    num_rows: int
+
+
+def stripes_of(source: Any, num_stripes: int | None = None) -> tuple[Stripe, ...]:
+    """Return the stripes of an open ORC file. Raises `FooterError`. Cost: reads and decompresses the footer.
+
+    num_stripes: how many there are, where that is known: what stands behind them is not looked at then. None: the footer must count their
+    rows right.
+    """
     try:
-        return _stripe_rows(source)
+        return _stripes_of(source, num_stripes)
     except (WireError, zlib.error, pa.ArrowException, OSError, ValueError) as error:
         raise FooterError(f"its footer cannot be read: {error}") from None
 
 
-def _stripe_rows(source: Any) -> tuple[int, ...]:
+def _stripes_of(source: Any, num_stripes: int | None) -> tuple[Stripe, ...]:
     num_bytes = source.size()
     tail = _read_at(source, max(0, num_bytes - 256), num_bytes)
     length = tail[-1] if tail else 0
@@ -49,15 +64,19 @@ def _stripe_rows(source: Any) -> tuple[int, ...]:
         raise FooterError(f"its footer would be {footer_bytes} bytes, the file has {end} before it")
     packed = _read_at(source, end - footer_bytes, end)
     footer = _decompress(packed, numbers.get(_COMPRESSION, _NONE), numbers.get(_BLOCK_BYTES, 256 * 1024))
-    rows, file_rows = [], 0
+    stripes: list[Stripe] = []
+    file_rows = 0
     for field, wire, a, b in fields(footer, 0, len(footer)):
         if field == _STRIPES and wire == BYTES:
-            rows.append(sum(value for inner, kind, value, _ in fields(footer, a, b) if inner == _STRIPE_ROWS and kind == VARINT))
+            inner = {of: value for of, kind, value, _ in fields(footer, a, b) if kind == VARINT}
+            stripes.append(Stripe(*(inner.get(of, 0) for of in range(_FIRST_OF_STRIPE, _FIRST_OF_STRIPE + len(Stripe._fields)))))
+            if len(stripes) == num_stripes:
+                return tuple(stripes)
         elif field == _FILE_ROWS and wire == VARINT:
             file_rows = a
-    if sum(rows) != file_rows:
-        raise FooterError(f"its footer counts {file_rows} rows, its stripes {sum(rows)}")
-    return tuple(rows)
+    if sum(stripe.num_rows for stripe in stripes) != file_rows:
+        raise FooterError(f"its footer counts {file_rows} rows, its stripes {sum(stripe.num_rows for stripe in stripes)}")
+    return tuple(stripes)
 
 
 def _read_at(source: Any, begin: int, end: int) -> bytes:

@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import pyarrow as pa
 from pyarrow import parquet
 
 from sparrow.io.formats.format import FileTypes
+from sparrow.io.formats.parquet_chunks import DirectColumns
 
 _MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenParquet:
-    reader: Any
+class _Schema:
+    """What is known of the files of a schema.
+
+    leaves, notes: the Parquet schema and the key-value metadata: files with the same have the same `types`.
+    direct: names of columns -> which of them are decoded without pyarrow.
+    """
+
+    leaves: Any
+    notes: Any
+    arrow: Any
     types: FileTypes
+    direct: dict[tuple[str, ...], DirectColumns] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenParquet:
+    source: Any
+    reader: Any
+    schema: _Schema
     rows: tuple[int, ...]
+
+    @property
+    def types(self) -> FileTypes:
+        return self.schema.types
 
     @property
     def num_pieces(self) -> int:
@@ -30,6 +52,19 @@ class _OpenParquet:
     def read(self, piece: int, names: Sequence[str]) -> Any | None:
         if piece >= len(self.rows):
             return None
+        wanted = tuple(names)
+        direct = self.schema.direct.get(wanted)
+        if direct is None:
+            direct = self.schema.direct[wanted] = DirectColumns.of(self.schema.leaves, self.schema.arrow, wanted)
+        batch = direct.read(self.source, self.reader.metadata.row_group(piece)) if direct.leaves else None
+        if batch is None:
+            return self._by_pyarrow(piece, wanted)
+        if not direct.others:
+            return batch
+        others = self._by_pyarrow(piece, direct.others)
+        return pa.Table.from_arrays([(others if name in direct.others else batch).column(name) for name in names], names=list(names))
+
+    def _by_pyarrow(self, piece: int, names: tuple[str, ...]) -> Any:
         # pyarrow selects by the part of a name before a dot too, so more columns may come than were asked for.
         return self.reader.read_row_group(piece, columns=list(names), use_threads=False).select(list(names))
 
@@ -39,12 +74,16 @@ class _OpenParquet:
 
 @dataclass(frozen=True, slots=True)
 class Parquet:
-    """Parquet files. A piece is a row group. Checksums of pages are checked where the file has them."""
+    """Parquet files. A piece is a row group. Checksums of pages are checked where the file has them.
+
+    recent: the schema that came last, most files being alike.
+    """
 
     name: ClassVar[str] = "Parquet"
     piece: ClassVar[str] = "row group"
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".parq", ".pq")
     reads_compressed: ClassVar[bool] = False
+    recent: list[_Schema] = field(default_factory=list, repr=False, compare=False)
 
     def matches(self, head: bytes) -> bool:
         return head.startswith((_MAGIC, _ENCRYPTED))
@@ -55,7 +94,17 @@ class Parquet:
         rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
         if min(rows, default=0) < 0 or sum(rows) != metadata.num_rows:
             raise ValueError(f"its footer counts {metadata.num_rows} rows, its row groups {sum(rows)}")
-        return _OpenParquet(reader, FileTypes.of(reader.schema_arrow), rows)
+        return _OpenParquet(source, reader, self._schema_of(reader), rows)
+
+    def _schema_of(self, reader: Any) -> _Schema:
+        leaves, notes = reader.metadata.schema, reader.metadata.metadata
+        recent = self.recent[0] if self.recent else None
+        if recent is not None and recent.notes == notes and recent.leaves.equals(leaves):
+            return recent
+        arrow = reader.schema_arrow
+        schema = _Schema(leaves, notes, arrow, FileTypes.of(arrow))
+        self.recent[:] = [schema]
+        return schema
 
     def diagnose(self, head: bytes, tail: bytes) -> str | None:
         if head.startswith(_ENCRYPTED) or tail.endswith(_ENCRYPTED):

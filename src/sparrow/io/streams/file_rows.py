@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pyarrow import fs
+
 from sparrow.errors import DataError
-from sparrow.io.files import SourceFile, find_files
+from sparrow.io.files import SourceFile
+from sparrow.io.filesystems import Place
 from sparrow.io.opening import StaleError, open_file
+from sparrow.io.pieces import Piece
 from sparrow.io.read import read_rows
 from sparrow.io.source import Source
-from sparrow.types import Column, ColumnSpec
+from sparrow.types import ColumnSpec
 
 
 class FileRows(NamedTuple):
-    """Some rows of a file: `num_rows` from `first_row` on. is_last: it ends with them."""
+    """Some rows of a file. is_last: it ends with them."""
 
-    first_row: int
-    num_rows: int
-    columns: dict[str, Column]
+    piece: Piece
     is_last: bool
 
 
-def read_file(path: str, num_bytes: int, specs: Sequence[ColumnSpec], first_row: int) -> tuple[dict[str, str], Iterator[FileRows]]:
+def read_file(place: Place, num_bytes: int, specs: Sequence[ColumnSpec], first_row: int) -> tuple[dict[str, str], Iterator[FileRows]]:
     """Return the shapes of the columns, in words, and an iterator over the rows from `first_row` on; ({}, none) for a file without rows.
 
     Raises `DataError` naming file, column and row for anything wrong, now or while iterating.
     """
-    file = _found(path, num_bytes)
+    file = _found(place, num_bytes)
     with open_file(file, None) as opened:
         if opened.file.count_rows() == 0:
             return {}, iter(())
@@ -35,14 +37,13 @@ def read_file(path: str, num_bytes: int, specs: Sequence[ColumnSpec], first_row:
     return {plan.name: plan.shape for plan in source.plans}, _rows(source, first_row)
 
 
-def _found(path: str, num_bytes: int) -> SourceFile:
-    try:
-        (file,) = find_files(path)
-    except DataError:
-        raise DataError(f"{path}: the file is gone since it was found; put it back, or leave files alone once they have landed") from None
-    if file.num_bytes != num_bytes:
-        raise StaleError(f"{path}: changed while in use, {num_bytes} bytes before, {file.num_bytes} now; files must land whole")
-    return file
+def _found(place: Place, num_bytes: int) -> SourceFile:
+    info = place.info()
+    if info.type == fs.FileType.NotFound:
+        raise DataError(f"{place.shown}: the file is gone since it was found; put it back, or leave files alone once they have landed")
+    if info.size != num_bytes:
+        raise StaleError(f"{place.shown}: changed while in use, {num_bytes} bytes before, {info.size} now; files must land whole")
+    return SourceFile(place, place.path.rpartition("/")[2], info.size, info.mtime_ns)
 
 
 def _rows(source: Source, first_row: int) -> Iterator[FileRows]:
@@ -51,7 +52,7 @@ def _rows(source: Source, first_row: int) -> Iterator[FileRows]:
     for piece in read_rows(source, first_row):
         if held is not None:
             yield held
-        held = FileRows(piece.first_row, piece.num_rows, piece.columns, False)
+        held = FileRows(piece, False)
         del piece
     if held is not None:
         yield held._replace(is_last=True)

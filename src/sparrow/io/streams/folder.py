@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, final
 
-from sparrow.errors import ConfigError, DataError
+from sparrow.errors import CheckpointError, ConfigError, DataError
+from sparrow.io.filesystems import Locator
+from sparrow.io.grouping import Sharing, specs_to_read
+from sparrow.io.opening import first_line
+from sparrow.io.pieces import Piece
 from sparrow.io.plan import as_specs
+from sparrow.io.streams.backlog import Backlog, Found
 from sparrow.io.streams.file_rows import FileRows, read_file
-from sparrow.io.streams.landing import LandedFile, Settle, Unit, find_units, require_same
-from sparrow.io.streams.ledger import STATE_VERSION, Backlog, Found, Ledger, Look, PartRead, unknown
+from sparrow.io.streams.folder_state import SavedRank, merged_shapes, resume
+from sparrow.io.streams.landing import RULES, Settle, Settling, Unit, find_units, require_same
+from sparrow.io.streams.ledger import Key, Ledger, Look, PartRead, owner
+from sparrow.io.streams.listing import is_away, is_there
 from sparrow.io.streams.liveness import Liveness
 from sparrow.io.streams.rows import Batcher, Handout, Mark, Place
-from sparrow.io.streams.shapes import pack, unpack
-from sparrow.io.streams.stream import AbstractStream, End, OnError, require_one_of, require_seconds
-from sparrow.types import Column, ColumnSpec
+from sparrow.io.streams.stream import AbstractStream, End, OnError, require_one_of, require_ranks, require_seconds
+from sparrow.types import ColumnSpec
 
-MAX_STATE_BYTES = 100_000
+_LOG = logging.getLogger(__name__)
 
 
 @final
@@ -28,11 +34,13 @@ class WatchedFolder(AbstractStream):
     """Batches of the rows of files as they land in a folder or below it, each file once.
 
     Args:
-        path: the folder; it must exist. Hourly folders below it (`ds=20261101/hour=05/`) are looked into.
+        path: the folder, or its URL; it must exist. Hourly folders below it (`ds=20261101/hour=05/`) are looked into.
         columns: names, or `ColumnSpec`s that say what a column becomes.
         batch_size: rows a batch, cut across files.
         settle: when a file is whole: `"rename"`, as soon as it has its name (written as `.x`, `_x`, `x.tmp` or `x.inprogress`, or in a
-            folder of such a name, then renamed); `"success"`, once its folder holds `_SUCCESS`.
+            folder of such a name, then renamed), for local folders; `"success"`, once its folder holds `_SUCCESS`; `"stable"`, once it was
+            left alone for `stable_seconds`.
+        stable_seconds: longer than a writer ever pauses, and than an upload takes, where its time is that of its beginning (S3).
         pattern: names of files to read.
         poll_seconds: between looks at the folder.
         flush_seconds: a part-filled batch is handed out this long after its first row was read, once no file waits.
@@ -41,10 +49,13 @@ class WatchedFolder(AbstractStream):
             (`"error"`), or the rest of it is left out and counted (`"skip"`).
         late_seconds: after a restart, a file that landed since but was written longer before is in doubt: it may be new, or consumed and
             touched since.
+        groups: columns that many samples share, once in a batch, as of a `Dataset`; with `Requests` a row is a request of several samples.
+        rank, world_size: this reads the files that a hash of folder and name gives to `rank`.
+        filesystem: of `pyarrow.fs` or fsspec. Default: the local disk, or what the URL says.
         prefetch: batches made ahead by a thread. Memory: these, a stripe, and the names of the files there.
 
-    Files are read by folder and name among those there at a look. Consumed files may be deleted, never changed. One process reads all:
-    ranks are not supported. While the folder cannot be listed the iteration waits and `stalled_seconds` grows.
+    Files are read by folder and name among those there at a look. Consumed files may be deleted, never changed. While the folder cannot be
+    listed the iteration waits and `stalled_seconds` grows.
 
     Raises `ConfigError` for arguments that can never be right, `DataError` where the folder does not exist, and naming the file when a
     bad one is reached.
@@ -57,26 +68,40 @@ class WatchedFolder(AbstractStream):
         *,
         batch_size: int,
         settle: Settle = "rename",
+        stable_seconds: float = 60.0,
         pattern: str = "*.orc",
         poll_seconds: float = 5.0,
         flush_seconds: float = 5.0,
         end: End = "never",
         on_error: OnError = "error",
         late_seconds: float = 86_400.0,
+        groups: Sharing | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        filesystem: Any = None,
         prefetch: int = 2,
     ) -> None:
-        super().__init__(batch_size=batch_size, prefetch=prefetch)
+        super().__init__(batch_size=batch_size, prefetch=prefetch, groups=groups)
+        require_ranks(rank, world_size)
         require_seconds("poll_seconds", poll_seconds)
         require_seconds("flush_seconds", flush_seconds)
         require_seconds("late_seconds", late_seconds)
-        require_one_of("settle", settle, ("rename", "success"))
+        require_seconds("stable_seconds", stable_seconds)
+        require_one_of("settle", settle, RULES)
         require_one_of("end", end, ("never", "now"))
         require_one_of("on_error", on_error, ("error", "skip"))
-        self._path = os.fspath(path)
-        if not os.path.isdir(self._path):
-            raise DataError(f"{self._path}: no such folder; make it before it is watched, or check the path")
-        self._specs = as_specs(columns)
-        self._settle, self._pattern, self._late_seconds = settle, pattern, late_seconds
+        self._root = root = Locator(filesystem).place(os.fspath(path))
+        if settle == "rename" and not root.is_local:
+            raise ConfigError(
+                f'{root.shown}: settle="rename" needs a local folder, since elsewhere no time tells when a file got its name; take '
+                '"success" or "stable"'
+            )
+        if not is_there(root):
+            raise DataError(f"{root.shown}: no such folder; make it before it is watched, or check the path")
+        self._rank, self._world_size = rank, world_size
+        self._specs = specs_to_read(as_specs(columns), groups)
+        self._settling = Settling(settle, round(stable_seconds * 1e9) if settle == "stable" else 0)
+        self._pattern, self._late_seconds = pattern, late_seconds
         self._poll_seconds, self._flush_seconds = poll_seconds, flush_seconds
         self._end, self._on_error = end, on_error
         self._ledger = Ledger()
@@ -101,20 +126,22 @@ class WatchedFolder(AbstractStream):
     # Reading, in the reader's thread.
 
     def _read(self, stopping: threading.Event) -> Generator[Handout, None, None]:
-        backlog = Backlog(self._ledger, self._late_seconds)
+        backlog = Backlog(self._ledger, self._late_seconds, self._world_size)
         batcher = Batcher()
-        part = self._ledger.part
+        parts = dict(self._ledger.parts)
         self._liveness.answered()
         try:
             began_ns, units = self._look(stopping)
             found = backlog.first(units)
-            if part is not None and part.key not in {unit.key for unit in found.units} and not stopping.is_set():
-                self._refuse(DataError(f"{self._where(part.key)}: is gone, and only a part of it was read; put it back"))
-                batcher.add({}, [_end_of(part, num_skipped=1)])
-            yield from self._consume(found, part, batcher, stopping)
+            keys = {unit.key for unit in units}
+            for part in parts.values():
+                if part.key not in keys and not stopping.is_set():
+                    self._refuse(DataError(f"{self._where(part.key)}: is gone, and only a part of it was read; put it back"))
+                    batcher.add(None, [_end_of(part, num_skipped=1)])
+            yield from self._consume(found, parts, batcher, stopping)
             while not stopping.is_set():
                 found = backlog.next(units, began_ns)
-                yield from self._consume(found, None, batcher, stopping)
+                yield from self._consume(found, {}, batcher, stopping)
                 if self._end == "now" and not found.num_postponed:
                     yield from _flush(batcher)
                     return
@@ -128,13 +155,15 @@ class WatchedFolder(AbstractStream):
         while not stopping.is_set():
             began_ns = time.time_ns()
             try:
-                units = find_units(self._path, self._settle, self._pattern)
-            except OSError:
+                units = find_units(self._root, self._settling, self._pattern, began_ns)
+            except OSError as error:
+                if not self._liveness.is_lost:
+                    _LOG.warning("%s cannot be listed (%s); waiting until it can", self._root.shown, error)
                 self._liveness.lost()
                 stopping.wait(self._poll_seconds)
             else:
                 self._liveness.answered()
-                return began_ns, units
+                return began_ns, [unit for unit in units if owner(unit.key, self._world_size) == self._rank]
         return 0, []
 
     def _wait(self, batcher: Batcher, stopping: threading.Event) -> Iterator[Handout]:
@@ -146,9 +175,9 @@ class WatchedFolder(AbstractStream):
             yield from _flush(batcher)
         stopping.wait(max(0.0, until - time.monotonic()))
 
-    def _consume(self, found: Found, part: PartRead | None, batcher: Batcher, stopping: threading.Event) -> Iterator[Handout]:
+    def _consume(self, found: Found, parts: dict[Key, PartRead], batcher: Batcher, stopping: threading.Event) -> Iterator[Handout]:
         for unit in found.doubtful:
-            batcher.add({}, [_end_of(None, num_skipped=1)])
+            batcher.add(None, [_end_of(None, num_skipped=1)])
             self._refuse(
                 DataError(
                     f"{self._where(unit.key)}: landed since the state was saved, but was written over {self._late_seconds:g} s before: "
@@ -156,48 +185,68 @@ class WatchedFolder(AbstractStream):
                 )
             )
         if found.look is not None and found.units:
-            batcher.add({}, [_end_of(found.look)])
+            batcher.add(None, [_end_of(found.look)])
         for unit in found.units:
-            for mark, columns in self._rows_of(unit, part if part is not None and part.key == unit.key else None):
+            for mark, piece in self._rows_of(unit, parts.get(unit.key), stopping):
                 if stopping.is_set():
                     return
-                batcher.add(columns, [mark])
-                del columns
+                batcher.add(piece, [mark])
+                del piece
                 while batcher.num_rows >= self._batch_size:
                     yield batcher.take(self._batch_size)
 
-    def _rows_of(self, unit: Unit, part: PartRead | None) -> Iterator[tuple[Mark, dict[str, Column]]]:
-        """Yield the rows of a unit that are not consumed, and at its end a mark that says so."""
-        is_ended = False
-        num_skipped = 0
-        if part is not None and part.digest != unit.digest:
-            num_skipped += 1
-            self._refuse(DataError(f"{self._where(unit.key)}: changed since a part of it was read; files must not change once they landed"))
-        else:
-            for file in unit.files:
-                first_row = part.row if part is not None and file.name == part.file else 0
-                if part is None or file.name >= part.file:
-                    try:
-                        for rows in self._rows_of_file(file, first_row):
-                            is_ended = rows.is_last and file is unit.files[-1]
-                            mark = Mark(unit, file.name, file.path, rows.first_row, rows.num_rows, is_ended, time.monotonic(), num_skipped)
-                            num_skipped = 0
-                            yield mark, rows.columns
-                            del rows
-                    except DataError as error:
-                        self._refuse(error)
-                        num_skipped += 1
-        if not is_ended:
-            yield _end_of(unit, num_skipped), {}
+    def _rows_of(self, unit: Unit, part: PartRead | None, stopping: threading.Event) -> Iterator[tuple[Mark, Piece | None]]:
+        """Yield the rows of a file that are not consumed, and at its end a mark that says so."""
+        is_ended, num_skipped = False, 0
+        path, row, failed_at = unit.place.shown, 0 if part is None else part.row, -1
+        while not stopping.is_set():
+            try:
+                if part is not None and part.num_bytes != unit.identity.num_bytes:
+                    raise DataError(f"{path}: changed since a part of it was read; files must not change once they landed")
+                for piece, is_ended in self._rows_of_file(unit, row):
+                    row = piece.first_row + piece.num_rows
+                    yield Mark(unit, None, path, piece.first_row, piece.num_rows, is_ended, time.monotonic()), piece
+                    del piece
+                break
+            except DataError as error:
+                # A file is bad only where its filesystem answers, and elsewhere than on a local disk twice at the same row.
+                if not self._waited_for(unit, stopping) and (unit.place.is_local or failed_at == row):
+                    self._refuse(error)
+                    num_skipped = 1
+                    break
+                failed_at = row
+        if not is_ended and not stopping.is_set():
+            yield _end_of(unit, num_skipped), None
 
-    def _rows_of_file(self, file: LandedFile, first_row: int) -> Iterator[FileRows]:
-        require_same(file)
-        shapes, pieces = read_file(file.path, file.identity.num_bytes, self._specs, first_row)
-        self._require_shapes(shapes, file.path)
-        for rows in pieces:
-            require_same(file)
-            yield rows
-            del rows
+    def _waited_for(self, unit: Unit, stopping: threading.Event) -> bool:
+        """Return whether the filesystem of a file was away; if so, wait until it answers."""
+        was_away = is_away(unit.place)
+        if was_away:
+            _LOG.warning("%s cannot be read, nobody answers; waiting", unit.place.shown)
+        while is_away(unit.place) and not stopping.is_set():
+            self._liveness.lost()
+            stopping.wait(self._poll_seconds)
+        self._liveness.answered()
+        return was_away
+
+    def _rows_of_file(self, unit: Unit, first_row: int) -> Iterator[FileRows]:
+        path = unit.place.shown
+        try:
+            require_same(unit)
+            shapes, pieces = read_file(unit.place, unit.identity.num_bytes, self._specs, first_row)
+            self._require_shapes(shapes, path)
+            for rows in pieces:
+                if unit.place.is_local or rows.is_last:  # elsewhere each question is a round trip
+                    require_same(unit)
+                yield rows
+                del rows
+        except (DataError, ConfigError):
+            raise
+        except Exception as error:
+            if unit.place.is_local:
+                raise
+            # What a client of fsspec raises, who knows.
+            raise DataError(f"{path}: cannot be read ({first_line(error)}); look whether its filesystem answers") from error
 
     def _require_shapes(self, shapes: dict[str, str], path: str) -> None:
         for name, shape in shapes.items():
@@ -214,70 +263,69 @@ class WatchedFolder(AbstractStream):
             raise DataError(f'{error}; or leave the rest of such files out with on_error="skip"') from error.__cause__
 
     def _where(self, key: tuple[str, str]) -> str:
-        return os.path.join(self._path, *filter(None, key))
+        return "/".join(filter(None, (self._root.shown.rstrip("/"), *key)))
 
     # State, in the caller's thread.
 
     def _advance(self, after: dict[Any, Place]) -> None:
-        for source, (file, row) in after.items():
+        for source, (_, row) in after.items():
             if source is None:
                 continue
             if isinstance(source, Look):
                 self._ledger.begin(source)
             elif isinstance(source, PartRead):
-                self._ledger.give_up_part()
+                self._ledger.give_up(source)
             elif row is None:
                 self._ledger.finish(source)
             else:
-                self._ledger.part = PartRead(source.key, source.digest, file, row)
+                self._ledger.read(source, row)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which files are consumed as of the last batch handed out. JSON-able, under 100 kB however many there are.
+        """Return which files of this rank are consumed as of the last batch handed out. JSON-able, under 100 kB however many there are.
 
         Of files that landed within seconds of the last look the names are kept; of all others, up to what time and name they are consumed.
         """
-        names = [spec.name for spec in self._specs]
-        shapes = pack(dict(self._shapes), names)
-        state = {"version": STATE_VERSION, "epoch": self._epoch, "columns": names, "shapes": shapes, **self._ledger.to_json()}
-        num_bytes = len(json.dumps(state))
-        if num_bytes > MAX_STATE_BYTES:
-            raise ConfigError(
-                f"the state of {len(names)} columns takes {num_bytes} bytes, at most {MAX_STATE_BYTES}; read fewer, or shorten names"
-            )
-        return state
+        names = tuple(spec.name for spec in self._specs)
+        return SavedRank(
+            self._settling, self._pattern, self._rank, self._world_size, self._epoch, names, dict(self._shapes), self._ledger
+        ).to_json()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the next row the saved stream had not handed out. The folder may have been moved, its files may not have been.
+    def load_state_dict(self, state: dict[str, Any] | Sequence[dict[str, Any]]) -> None:
+        """Continue with the next row the saved ranks had not handed out. The folder may have been moved, its files may not have been.
 
-        Raises, and changes nothing: `CheckpointError` where `state` is none of this class, `ConfigError` where it belongs to other columns.
+        state: one state, or a list of those of all ranks, in any order; the list is needed where the number of ranks changed.
+
+        Raises, and changes nothing: `CheckpointError` where `state` is none of this class, `ConfigError` where it belongs to other columns
+        or another rank, files were found by other rules, the states are not of one run, or one is missing.
         """
-        if not isinstance(state, dict):
-            raise unknown(f"is a {type(state).__name__}, expected a dict")
-        if state.get("version") != STATE_VERSION:
-            raise unknown(f"has version {state.get('version')!r}, expected {STATE_VERSION}")
-        epoch, columns = state.get("epoch"), state.get("columns")
-        if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
-            raise unknown(f"has epoch={epoch!r}, expected a whole number of at least 0")
-        if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-            raise unknown(f"has columns={columns!r}, expected a list of names")
+        saved = [SavedRank.of_json(one) for one in (state if isinstance(state, list | tuple) else [state])]
+        if not saved:
+            raise CheckpointError("the list of states is empty; load what WatchedFolder.state_dict returned")
         names = {spec.name for spec in self._specs}
-        if set(columns) != names:
-            raise ConfigError(f"the state belongs to columns {sorted(columns)}, not {sorted(names)}; read what it was saved with")
-        try:
-            shapes = unpack(state.get("shapes"), columns)
-        except ValueError as error:
-            raise unknown(str(error)) from None
-        ledger = Ledger.of_json(state)
+        for one in saved:
+            if set(one.columns) != names:
+                raise ConfigError(f"the state belongs to columns {sorted(one.columns)}, not {sorted(names)}; read what it was saved with")
+            if (one.settling, one.pattern) != (self._settling, self._pattern):
+                raise ConfigError(
+                    f"the state was saved with {_words(one.settling, one.pattern)}, but this reads with "
+                    f"{_words(self._settling, self._pattern)}: other files would pass for consumed; read as before, or start anew"
+                )
+        ledger, shapes = resume(saved, self._rank, self._world_size), merged_shapes(saved)
         self._forget_iteration()
-        self._epoch, self._ledger, self._shapes = epoch, ledger, shapes
+        self._epoch, self._ledger, self._shapes = max(one.epoch for one in saved), ledger, shapes
 
 
 def _end_of(source: Look | Unit | PartRead | None, num_skipped: int = 0) -> Mark:
     """Return a mark without rows that says a source is consumed; None moves nothing."""
-    return Mark(source, "", "", 0, 0, True, time.monotonic(), num_skipped)
+    return Mark(source, None, "", 0, 0, True, time.monotonic(), num_skipped)
 
 
 def _flush(batcher: Batcher) -> Iterator[Handout]:
     handout = batcher.take(batcher.num_rows)
     if handout.after:
         yield handout
+
+
+def _words(settling: Settling, pattern: str) -> str:
+    stable = f", stable_seconds={settling.stable_ns / 1e9:g}" if settling.rule == "stable" else ""
+    return f"settle={settling.rule!r}{stable}, pattern={pattern!r}"

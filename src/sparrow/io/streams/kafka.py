@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Literal, final
 
 from sparrow.errors import BackendError, CheckpointError, ConfigError
+from sparrow.io.grouping import Sharing, specs_to_read
 from sparrow.io.plan import as_specs
 from sparrow.io.streams.broker import AwayError, Broker, Connect, connect_confluent, settings_of
 from sparrow.io.streams.liveness import Liveness
@@ -15,7 +16,7 @@ from sparrow.io.streams.payloads import AbstractPayloads, ArrowPayloads, JsonPay
 from sparrow.io.streams.poll import Poller
 from sparrow.io.streams.rows import Handout, Place
 from sparrow.io.streams.start import Start, parse_start
-from sparrow.io.streams.stream import AbstractStream, End, OnError, require_int, require_one_of, require_seconds
+from sparrow.io.streams.stream import AbstractStream, End, OnError, require_one_of, require_ranks, require_seconds
 from sparrow.types import ColumnSpec
 
 
@@ -34,6 +35,7 @@ class KafkaDataset(AbstractStream):
             message of that time or later, the end where there is none), `{partition: offset}` (`{("topic", partition): offset}` for
             several topics), or `"checkpoint"` (iterating before `load_state_dict` is an error; partitions added since it begin at their
             first message).
+        groups: columns that many samples share, once in a batch, as of a `Dataset`; with `Requests` a row is a request of several samples.
         rank, world_size: this rank reads every `world_size`-th partition of all, sorted by topic and number, from the `rank`-th on.
         flush_seconds: a part-filled batch is handed out this long after its first row arrived.
         end: `"never"`, or `"now"`: the iteration ends with the last message there was when it began; the next reads what came since.
@@ -61,6 +63,7 @@ class KafkaDataset(AbstractStream):
         format: Literal["arrow", "json"] = "arrow",
         types: Mapping[str, Any] | None = None,
         start: Start = "earliest",
+        groups: Sharing | None = None,
         rank: int = 0,
         world_size: int = 1,
         flush_seconds: float = 0.5,
@@ -70,17 +73,14 @@ class KafkaDataset(AbstractStream):
         connect_seconds: float = 30.0,
         connect: Connect = connect_confluent,
     ) -> None:
-        super().__init__(batch_size=batch_size, prefetch=prefetch)
+        super().__init__(batch_size=batch_size, prefetch=prefetch, groups=groups)
         self._topics = _names(topics)
-        require_int("world_size", world_size, 1)
-        require_int("rank", rank, 0)
-        if rank >= world_size:
-            raise ConfigError(f"rank is {rank}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
+        require_ranks(rank, world_size)
         require_seconds("flush_seconds", flush_seconds)
         require_seconds("connect_seconds", connect_seconds)
         for name, value, known in (("end", end, ("never", "now")), ("on_error", on_error, ("error", "skip"))):
             require_one_of(name, value, known)
-        self._payloads = _payloads(format, as_specs(columns), types)
+        self._payloads = _payloads(format, specs_to_read(as_specs(columns), groups), types)
         self._start = parse_start(start, self._topics)
         self._rank, self._world_size = rank, world_size
         self._flush_seconds, self._end, self._on_error = flush_seconds, end, on_error

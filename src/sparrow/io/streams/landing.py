@@ -3,126 +3,92 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, get_args
 
 from sparrow.errors import DataError
+from sparrow.io.filesystems import Place
+from sparrow.io.streams.listing import Entry, Identity, files_below, identity_of
 
-Settle = Literal["rename", "success"]
+Settle = Literal["rename", "success", "stable"]
+RULES: tuple[Settle, ...] = get_args(Settle)
 SUCCESS = "_SUCCESS"
 _UNFINISHED = (".tmp", ".inprogress")
 
 
-class Identity(NamedTuple):
-    """What tells whether a file is still the one that was listed."""
-
-    num_bytes: int
-    mtime_ns: int
-    inode: int
-
-
 @dataclass(frozen=True, slots=True)
-class LandedFile:
-    """A file that is whole. name: within the folder of its unit."""
+class Settling:
+    """When a file is whole, as `WatchedFolder` says. stable_ns: how long a file must have stayed as it is, 0 where that does not tell."""
 
-    name: str
-    path: str
-    identity: Identity
+    rule: Settle
+    stable_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unit:
-    """What is read as one: a file, or with `settle="success"` the files of a folder that has its marker.
+    """A file that is whole. Units are read in the order of their keys.
 
-    folder, name: below the watched folder, "/" between; `name` is "" for a folder. Units are read in the order of this pair.
-    landed_ns:    when it became whole, by the file system's clock: the change time of the file, or of the marker.
-    written_ns:   when that was written, which renaming does not change.
+    folder, name: below the watched folder, "/" between.
+    landed_ns:    when it became whole, by the file system's clock: its time of change, or that of the folder's marker where it is later, or
+                  `stable_ns` after it.
+    written_ns:   the same by times of writing, which renaming and changes of permissions leave alone.
     """
 
     folder: str
     name: str
     landed_ns: int
     written_ns: int
-    files: tuple[LandedFile, ...]
+    place: Place
+    identity: Identity
 
     @property
     def key(self) -> tuple[str, str]:
         return self.folder, self.name
 
-    @property
-    def digest(self) -> str:
-        """What tells this unit from another of its name: names and sizes of its files."""
-        text = "".join(f"{file.name}\0{file.identity.num_bytes}\n" for file in self.files)
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
-
-def find_units(root: str, settle: Settle, pattern: str) -> list[Unit]:
-    """Return the units that are whole now, sorted. Raises `OSError` where the watched folder itself cannot be listed.
-
-    Cost: one listing of every folder below `root`, and one `stat` a file.
-    """
+def find_units(root: Place, settling: Settling, pattern: str, now_ns: int) -> list[Unit]:
+    """Return the files that are whole at `now_ns`, sorted. Raises `OSError` where the watched folder itself cannot be listed."""
     units: list[Unit] = []
-    with os.scandir(root):
-        pass  # a folder that is away must not look like one that is empty
-    for folder, names in _walk(root, ""):
-        files = [(name, status) for name, status in names if _is_whole(name) and fnmatch.fnmatch(name, pattern)]
-        landed = [LandedFile(name, os.path.join(root, folder, name), identity_of(status)) for name, status in files]
-        if settle == "rename":
-            units += [Unit(folder, file.name, *_times(status), (file,)) for file, (_, status) in zip(landed, files, strict=True)]
-        else:
-            units += [Unit(folder, "", *_times(status), tuple(landed)) for name, status in names if name == SUCCESS]
+    for folder, entries in files_below(root, _is_whole):
+        marker = next((entry for entry in entries if entry.name == SUCCESS), None)
+        if settling.rule == "success" and marker is None:
+            continue
+        for entry in entries:
+            if _is_whole(entry.name) and fnmatch.fnmatch(entry.name, pattern):
+                units += _unit_of(root, folder, entry, settling, marker, now_ns)
     return sorted(units, key=lambda unit: unit.key)
 
 
-def _walk(root: str, folder: str) -> Iterator[tuple[str, list[tuple[str, os.stat_result]]]]:
-    """Yield every folder below `root`, as a path within it, and its files sorted by name. Links to folders are not followed."""
-    files: list[tuple[str, os.stat_result]] = []
-    folders: list[str] = []
-    try:
-        with os.scandir(os.path.join(root, folder)) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
-                elif entry.is_file():
-                    files += _stat(entry)
-    except FileNotFoundError:
-        return  # deleted since its parent was listed
-    yield folder, sorted(files, key=lambda file: file[0])
-    for name in sorted(folders):
-        if _is_whole(name):
-            yield from _walk(root, f"{folder}/{name}" if folder else name)
-
-
-def _stat(entry: os.DirEntry[str]) -> list[tuple[str, os.stat_result]]:
-    try:
-        return [(entry.name, entry.stat())]
-    except FileNotFoundError:
-        return []
-
-
-def _times(status: os.stat_result) -> tuple[int, int]:
-    return status.st_ctime_ns, status.st_mtime_ns
+def _unit_of(root: Place, folder: str, entry: Entry, settling: Settling, marker: Entry | None, now_ns: int) -> Iterator[Unit]:
+    landed_ns, written_ns = entry.changed_ns, entry.identity.mtime_ns
+    if settling.rule == "success" and marker is not None:
+        # A file that comes after the marker is as late as it is, or it would pass for consumed.
+        landed_ns, written_ns = max(landed_ns, marker.changed_ns), max(written_ns, marker.identity.mtime_ns)
+    elif settling.rule == "stable":
+        landed_ns, written_ns = landed_ns + settling.stable_ns, written_ns + settling.stable_ns
+        if landed_ns > now_ns:
+            return
+    within = f"{folder}/{entry.name}" if folder else entry.name
+    place = root.at(f"{root.path.rstrip('/')}/{within}" if root.path else within)
+    yield Unit(folder, entry.name, landed_ns, written_ns, place, entry.identity)
 
 
 def _is_whole(name: str) -> bool:
     return name[0] not in "._" and not name.endswith(_UNFINISHED)
 
 
-def identity_of(status: os.stat_result) -> Identity:
-    return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def require_same(file: LandedFile) -> None:
+def require_same(unit: Unit) -> None:
     """Raise `DataError` where a file is no longer the one that was listed."""
+    path = unit.place.shown
     try:
-        now = identity_of(os.stat(file.path))
+        now = identity_of(unit.place)
     except FileNotFoundError:
-        raise DataError(f"{file.path}: is gone before all of it was read; delete files only once they are consumed") from None
-    if now != file.identity:
+        raise DataError(f"{path}: is gone before all of it was read; delete files only once they are consumed") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read now ({error}); look whether its filesystem answers, and go on from the state") from None
+    if now != unit.identity:
         raise DataError(
-            f"{file.path}: changed while it was read ({file.identity.num_bytes} bytes before, {now.num_bytes} now); "
+            f"{path}: changed while it was read ({unit.identity.num_bytes} bytes before, {now.num_bytes} now); "
             "write files under another name and rename them when they are whole, and never replace one"
         )

@@ -1,27 +1,31 @@
-"""Which units of a folder are consumed, in bounded space although their number is not.
+"""Which files of a folder are consumed, in bounded space although their number is not, whoever consumed them.
 
 A look at the folder that begins at time s sees all that landed up to s less the clock's error, its `until`. What it finds is read in the
 order of names before the next look. So everything that landed up to the `until` of the look before is consumed; of what landed between
 the two, everything up to one name, `low`; and of what landed later, as young as the look itself, the few names in `done`.
+
+Each file is one rank's, by a hash of its name. After a change of the number of ranks, what those of before had consumed are claims, each of
+the files that were one rank's; looks that follow find what no claim covers, and make the claims superfluous one after the other.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+import hashlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sparrow.errors import CheckpointError
 from sparrow.io.streams.landing import Unit
 
-STATE_VERSION = 1
-# How far the file system's clock may be off this machine's.
-CLOCK_SLACK_NS = 10 * 10**9
-# Of JSON for the names of young units. Those beyond wait for a later look, when they are no longer young: the state cannot overflow.
-YOUNG_BYTES = 60_000
-
 Key = tuple[str, str]
+
+
+def owner(key: Key, world_size: int) -> int:
+    """Return the rank that reads a file: a function of its folder and name."""
+    path = "/".join(key).encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "little") % world_size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,172 +37,152 @@ class Look:
 
 
 class PartRead(NamedTuple):
-    """The unit that is consumed in part: the next row is `row` of `file`. digest: of the unit, as `Unit.digest`."""
+    """A file that is consumed in part: `row` is the next. num_bytes: its size."""
 
     key: Key
-    digest: str
-    file: str
+    num_bytes: int
     row: int
 
 
 @dataclass(slots=True)
-class Ledger:
-    """What is consumed: units that landed up to `look.since_ns`; those up to `look.until_ns` whose key is at most `low`; those of `done`.
-
-    done: key -> when it landed.
-    """
+class Progress:
+    """What a reader consumed: files that landed up to `look.since_ns`; those up to `look.until_ns` whose key is at most `low`; those of
+    `done`, key -> when it landed."""
 
     look: Look = Look(0, 0)
     low: Key | None = None
     done: dict[Key, int] = field(default_factory=dict)
-    part: PartRead | None = None
 
-    def begin(self, look: Look) -> None:
-        """Note that a new look's units follow: those of the look before are consumed."""
-        self.look, self.low = look, None
-        self.done = {key: landed for key, landed in self.done.items() if landed > look.since_ns}
-
-    def finish(self, unit: Unit) -> None:
-        """Note that a unit is consumed, the next in order."""
-        if unit.landed_ns > self.look.until_ns:
-            self.done[unit.key] = unit.landed_ns
-        else:
-            self.low = unit.key
-        if self.part is not None and self.part.key == unit.key:
-            self.part = None
-
-    def give_up_part(self) -> None:
-        """Note that the rest of the unit consumed in part will not be read."""
-        if self.part is not None:
-            self.done[self.part.key] = self.look.until_ns + 1
-            self.part = None
-
-    def is_consumed(self, unit: Unit) -> bool:
-        """Return whether a unit was consumed, to the best of what is known without having watched."""
+    def covers(self, unit: Unit) -> bool:
+        """Return whether a file was consumed, to the best of what is known without having watched."""
         if unit.key in self.done or unit.landed_ns <= self.look.since_ns:
             return True
         return unit.landed_ns <= self.look.until_ns and self.low is not None and unit.key <= self.low
 
+    def copy(self) -> Progress:
+        return Progress(self.look, self.low, dict(self.done))
+
+    def forget(self, since_ns: int) -> None:
+        """Drop the names of files that landed up to `since_ns`."""
+        self.done = {key: landed for key, landed in self.done.items() if landed > since_ns}
+
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values, under 100 kB."""
         by_folder: dict[str, dict[str, int]] = {}
         for (folder, name), landed in sorted(self.done.items()):
             by_folder.setdefault(folder, {})[name] = landed
-        return {
-            "since_ns": self.look.since_ns,
-            "until_ns": self.look.until_ns,
-            "low": None if self.low is None else list(self.low),
-            "done": by_folder,
-            "part": None if self.part is None else [*self.part.key, self.part.digest, self.part.file, self.part.row],
-        }
+        low = None if self.low is None else list(self.low)
+        return {"since_ns": self.look.since_ns, "until_ns": self.look.until_ns, "low": low, "done": by_folder}
 
     @staticmethod
-    def of_json(state: Mapping[str, Any]) -> Ledger:
-        """Return a ledger that `to_json` made. Raises `CheckpointError` for anything else."""
+    def of_json(state: Mapping[str, Any]) -> Progress:
+        """Return what `to_json` was made of. Raises `CheckpointError` for anything else."""
         since_ns: Any = state.get("since_ns")
         until_ns: Any = state.get("until_ns")
-        low, by_folder, part = state.get("low"), state.get("done"), state.get("part")
-        if not _are([since_ns, until_ns], int, int) or not 0 <= since_ns <= until_ns:
+        low, by_folder = state.get("low"), state.get("done")
+        if not are([since_ns, until_ns], int, int) or not 0 <= since_ns <= until_ns:
             raise unknown(f"has since_ns={since_ns!r}, until_ns={until_ns!r}, expected whole numbers, the second no less than the first")
-        if low is not None and not _are(low, str, str):
+        if low is not None and not are(low, str, str):
             raise unknown(f"has low={low!r}, expected [folder, name] or null")
         if not isinstance(by_folder, dict) or not all(isinstance(names, dict) for names in by_folder.values()):
             raise unknown("has no names by folder")
         done = {(folder, name): landed for folder, names in by_folder.items() for name, landed in names.items()}
-        if not all(_are([*key, landed], str, str, int) for key, landed in done.items()):
+        if not all(are([*key, landed], str, str, int) for key, landed in done.items()):
             raise unknown("has something else than times of names by folder")
-        if part is not None and (not _are(part, str, str, str, str, int) or part[4] < 0):
-            raise unknown(f"has part={part!r}, expected [folder, name, digest, file, row] or null")
-        part_read = None if part is None else PartRead((part[0], part[1]), part[2], part[3], part[4])
-        return Ledger(Look(since_ns, until_ns), None if low is None else (low[0], low[1]), done, part_read)
-
-
-def unknown(what: str) -> CheckpointError:
-    return CheckpointError(f"the stream's state {what}; load what WatchedFolder.state_dict returned")
-
-
-def _are(values: Any, *kinds: type) -> bool:
-    return (
-        isinstance(values, list) and len(values) == len(kinds) and all(type(one) is kind for one, kind in zip(values, kinds, strict=True))
-    )
+        return Progress(Look(since_ns, until_ns), None if low is None else (low[0], low[1]), done)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a look found to be read: `units` in order, and `doubtful` ones. look: to begin before them, None where they end the one before.
-    num_postponed: young units that wait for a later look, there being many."""
+class Claim:
+    """What rank `rank` of `world_size` consumed of the files that were its."""
 
-    look: Look | None
-    units: list[Unit]
-    doubtful: list[Unit]
-    num_postponed: int = 0
+    rank: int
+    world_size: int
+    progress: Progress
 
+    def owns(self, key: Key) -> bool:
+        return owner(key, self.world_size) == self.rank
 
-class Backlog:
-    """What is still to be read. It knows what it saw, so that a process that watches is never in doubt, whatever lands when.
+    def covers(self, unit: Unit) -> bool:
+        return self.owns(unit.key) and self.progress.covers(unit)
 
-    Memory: the names of all units that are there, or were since it was made.
-    """
-
-    def __init__(self, ledger: Ledger, late_seconds: float) -> None:
-        self._ledger = Ledger(ledger.look, ledger.low, dict(ledger.done), ledger.part)
-        self._late_ns = late_seconds * 1e9
-        self._known: set[Key] = set(ledger.done)
-        self._young = dict(ledger.done)
-        self._until_ns = ledger.look.until_ns
-        self._is_first = True
-
-    def first(self, units: Iterable[Unit]) -> Found:
-        """Return the units that end the ledger's look, its part-read one first; call it once, with what `find_units` returns now.
-
-        Doubtful are units that landed since by the file system's clock, but were written more than `late_seconds` before: they may be new,
-        or consumed ones whose permissions or links were changed since.
-        """
-        ledger, rest, doubtful = self._ledger, [], []
-        part = None if ledger.part is None else ledger.part.key
-        first: list[Unit] = []
-        for unit in units:
-            if unit.key == part:
-                first.append(unit)
-            elif ledger.is_consumed(unit):
-                pass
-            elif unit.landed_ns <= ledger.look.until_ns:
-                rest.append(unit)
-            elif ledger.look.until_ns and unit.landed_ns - unit.written_ns > self._late_ns:
-                doubtful.append(unit)
-            else:
-                continue  # the next look's
-            self._known.add(unit.key)
-        for unit in first:
-            self._note_young(unit, ledger.look)
-        return Found(None, first + rest, doubtful)
-
-    def next(self, units: Iterable[Unit], began_ns: int) -> Found:
-        """Return the units that were not there at any look before. began_ns: when the look that found `units` began."""
-        look = Look(self._until_ns, max(self._until_ns, began_ns - CLOCK_SLACK_NS))
-        self._until_ns = look.until_ns
-        self._young = {key: landed for key, landed in self._young.items() if landed > look.since_ns}
-        num_bytes = sum(map(_bytes_of, self._young))
-        fresh: list[Unit] = []
-        num_postponed = 0
-        for unit in units:
-            if unit.key in self._known:
-                continue
-            if unit.landed_ns > look.until_ns:
-                num_bytes += _bytes_of(unit.key)
-                if num_bytes > YOUNG_BYTES:
-                    num_postponed += 1
-                    continue
-            self._known.add(unit.key)
-            self._note_young(unit, look)
-            fresh.append(unit)
-        return Found(look, fresh, [], num_postponed)
-
-    def _note_young(self, unit: Unit, look: Look) -> None:
-        if unit.landed_ns > look.until_ns:
-            self._young[unit.key] = unit.landed_ns
+    def meets(self, rank: int, world_size: int) -> bool:
+        """Whether a file can be this rank's and that of `rank` of `world_size`."""
+        return (self.rank - rank) % math.gcd(self.world_size, world_size) == 0
 
 
-def _bytes_of(key: Key) -> int:
-    # An upper bound: as if every name brought its folder, and 20 digits of time.
-    return len(json.dumps(key)) + 30
+@dataclass(slots=True)
+class Ledger:
+    """What is consumed of the files of one rank: by it (`own`), by ranks of before (`claims`), and in part (`parts`, by key)."""
+
+    own: Progress = field(default_factory=Progress)
+    parts: dict[Key, PartRead] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+
+    def copy(self) -> Ledger:
+        claims = tuple(Claim(claim.rank, claim.world_size, claim.progress.copy()) for claim in self.claims)
+        return Ledger(self.own.copy(), dict(self.parts), claims)
+
+    def begin(self, look: Look) -> None:
+        """Note that a new look's files follow: those of the look before are consumed."""
+        self.own.look, self.own.low = look, None
+        self.own.forget(look.since_ns)
+        for claim in self.claims:
+            claim.progress.forget(look.since_ns)
+        self.claims = tuple(claim for claim in self.claims if claim.progress.done or claim.progress.look.until_ns > look.since_ns)
+
+    def read(self, unit: Unit, row: int) -> None:
+        """Note that `row` of a file is the next."""
+        self.parts[unit.key] = PartRead(unit.key, unit.identity.num_bytes, row)
+
+    def finish(self, unit: Unit) -> None:
+        """Note that a file is consumed, the next in order."""
+        if unit.landed_ns > self.own.look.until_ns:
+            self.own.done[unit.key] = unit.landed_ns
+        else:
+            self.own.low = unit.key
+        self.parts.pop(unit.key, None)
+
+    def give_up(self, part: PartRead) -> None:
+        """Note that the rest of a file consumed in part will not be read."""
+        self.own.done[part.key] = self.own.look.until_ns + 1
+        self.parts.pop(part.key, None)
+
+    def is_consumed(self, unit: Unit) -> bool:
+        return self.own.covers(unit) or any(claim.covers(unit) for claim in self.claims)
+
+    def seen_until_ns(self, key: Key) -> int:
+        """Return up to when what landed under such a name has been seen; 0 where nobody has looked."""
+        return max([self.own.look.until_ns, *(claim.progress.look.until_ns for claim in self.claims if claim.owns(key))])
+
+    @property
+    def names(self) -> dict[Key, int]:
+        """The consumed files that are kept by name -> when they landed."""
+        return {key: landed for one in (self.own, *(claim.progress for claim in self.claims)) for key, landed in one.done.items()}
+
+
+def merge(ledgers: Mapping[int, Ledger], of_world: int, rank: int, world_size: int) -> Ledger:
+    """Return the ledger with which `rank` of `world_size` goes on, those of all ranks of a run with `of_world` being given."""
+    claims: dict[tuple[Any, ...], Claim] = {}
+    parts: dict[Key, PartRead] = {}
+    for old, ledger in ledgers.items():
+        parts.update({key: part for key, part in ledger.parts.items() if owner(key, world_size) == rank})
+        for claim in (*ledger.claims, Claim(old, of_world, ledger.own)):
+            if claim.meets(rank, world_size):
+                progress = claim.progress
+                # Each rank keeps, of what a rank of before claimed, the names that are its own.
+                same = (claim.rank, claim.world_size, progress.look.since_ns, progress.look.until_ns, progress.low)
+                kept = claims.setdefault(same, Claim(claim.rank, claim.world_size, Progress(progress.look, progress.low)))
+                kept.progress.done.update({key: at for key, at in progress.done.items() if owner(key, world_size) == rank})
+    began = [claim for claim in claims.values() if claim.progress.done or claim.progress.look.until_ns]
+    return Ledger(Progress(), parts, tuple(began))
+
+
+def unknown(what: str) -> CheckpointError:
+    return CheckpointError(f"the stream's state {what}; load what WatchedFolder.state_dict returned, or a list of these")
+
+
+def are(values: Any, *kinds: type) -> bool:
+    """Whether `values` is a list of values of exactly these types."""
+    return (
+        isinstance(values, list) and len(values) == len(kinds) and all(type(one) is kind for one, kind in zip(values, kinds, strict=True))
+    )

@@ -55,20 +55,30 @@ class AbstractPayloads(ABC):
         """Return the rows of a message. Raises `PoisonError`."""
 
     @abstractmethod
-    def _array(self, plan: ColumnPlan, index: int, messages: Sequence[Parsed]) -> Any:
-        """Return one Arrow array of column `index` of `messages`."""
+    def _joined(self, messages: Sequence[Parsed]) -> Any:
+        """Return the content of messages of the same plans, end to end. May raise what pyarrow raises."""
+
+    @abstractmethod
+    def _array(self, plan: ColumnPlan, index: int, joined: Any) -> Any:
+        """Return column `index` of joined content as one Arrow array."""
 
     def columns(self, messages: Sequence[Parsed], path: str) -> dict[str, Column]:
         """Return the columns of messages of the same plans, end to end. Raises `PoisonError` where one of them is wrong."""
         plans = messages[0].plans
-        columns = {plan.name: self._column(plan, index, messages, path) for index, plan in enumerate(plans)}
+        # Of messages that arrive together some may differ from the first, which decides when it is decoded.
+        self.require_shapes(plans)
+        try:
+            joined = self._joined(messages)
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            raise PoisonError(f"cannot be joined with others of its columns and types ({first_line(error)})") from None
+        columns = {plan.name: self._column(plan, index, joined, path) for index, plan in enumerate(plans)}
         for plan in plans:
             self.shapes.setdefault(plan.name, plan.shape)
         return columns
 
-    def _column(self, plan: ColumnPlan, index: int, messages: Sequence[Parsed], path: str) -> Column:
+    def _column(self, plan: ColumnPlan, index: int, joined: Any, path: str) -> Column:
         try:
-            return decode(self._array(plan, index, messages), plan, Where(path, plan.name, "message", 0))
+            return decode(self._array(plan, index, joined), plan, Where(path, plan.name, "message", 0))
         except DataError as error:
             raise PoisonError(str(error).removeprefix(f"{path}: ")) from None
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
@@ -94,17 +104,13 @@ class ArrowPayloads(AbstractPayloads):
         self._last: tuple[Any, tuple[ColumnPlan, ...]] | None = None
 
     def parse(self, value: bytes) -> Parsed:
-        table = self._read(value)
-        return Parsed(self._plans_for(table.schema), table.num_rows, table)
-
-    def _read(self, value: bytes) -> Any:
         if not value:
             raise PoisonError("the message is empty; expected an Arrow IPC stream")
         names = [spec.name for spec in self.specs]
         try:
             source = pa.BufferReader(value)
             reader = pa.ipc.open_stream(source)
-            self._plans_for(reader.schema)
+            plans = self._plans_for(reader.schema)
             batches, end_of_rows = [], source.tell()
             for batch in _batches_of(reader):
                 chosen = batch.select(names)
@@ -121,7 +127,7 @@ class ArrowPayloads(AbstractPayloads):
             raise PoisonError("the Arrow IPC stream has no end marker, so it may be cut short; close the writer before taking its bytes")
         if end != len(value):
             raise PoisonError(f"{len(value) - end} bytes follow the end of the Arrow IPC stream; produce one stream a message")
-        return table
+        return Parsed(plans, table.num_rows, table)
 
     def _plans_for(self, schema: Any) -> tuple[ColumnPlan, ...]:
         if self._last is None or not self._last[0].equals(schema):
@@ -129,12 +135,16 @@ class ArrowPayloads(AbstractPayloads):
                 plans = plan_columns(self.specs, FileTypes.of(schema), "")
             except DataError as error:
                 raise PoisonError(str(error).removeprefix(": ")) from None
+            self.require_shapes(plans)
             self._last = schema, plans
-        self.require_shapes(self._last[1])
         return self._last[1]
 
-    def _array(self, plan: ColumnPlan, index: int, messages: Sequence[Parsed]) -> Any:
-        chunks = [chunk for message in messages for chunk in message.content.column(index).chunks]
+    def _joined(self, messages: Sequence[Parsed]) -> Any:
+        # All columns at once: an object of Python for each of each message would take as long as their bytes.
+        return pa.concat_tables([message.content for message in messages]).combine_chunks()
+
+    def _array(self, plan: ColumnPlan, index: int, joined: Any) -> Any:
+        chunks = joined.column(index).chunks
         if len(chunks) == 1:
             return chunks[0]
         return pa.concat_arrays(chunks) if chunks else pa.array([], plan.file_type)
@@ -182,8 +192,11 @@ class JsonPayloads(AbstractPayloads):
             content.append(values)
         return Parsed(self._plans, len(rows), content)
 
-    def _array(self, plan: ColumnPlan, index: int, messages: Sequence[Parsed]) -> Any:
-        return pa.array(list(itertools.chain.from_iterable(message.content[index] for message in messages)), plan.file_type)
+    def _joined(self, messages: Sequence[Parsed]) -> Any:
+        return [list(itertools.chain.from_iterable(values)) for values in zip(*(message.content for message in messages), strict=True)]
+
+    def _array(self, plan: ColumnPlan, index: int, joined: Any) -> Any:
+        return pa.array(joined[index], plan.file_type)
 
 
 def _json_type(spec: ColumnSpec) -> Any:

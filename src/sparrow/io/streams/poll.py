@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from sparrow.errors import DataError
+from sparrow.io.pieces import Piece
 from sparrow.io.streams.broker import AwayError, Broker, Message, OffsetGoneError
 from sparrow.io.streams.liveness import Liveness
 from sparrow.io.streams.partitions import Partition, Position
@@ -236,10 +237,11 @@ class Poller:
         full = [one.parsed for one in group if one.parsed is not None and one.parsed.num_rows]
         path = group[0].mark.path if len(group) == 1 else ""
         try:
-            self._batcher.add(self._payloads.columns(full, path) if full else {}, [one.mark for one in group])
+            piece = Piece(path, 0, 0, sum(one.num_rows for one in full), self._payloads.columns(full, path)) if full else None
+            self._batcher.add(piece, [one.mark for one in group])
         except PoisonError as error:
             if len(group) > 1:
                 self._decode_together(group[: len(group) // 2])
                 self._decode_together(group[len(group) // 2 :])
                 return
-            self._batcher.add({}, [self._refused(group[0].mark, error)])
+            self._batcher.add(None, [self._refused(group[0].mark, error)])

@@ -7,10 +7,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
-import torch
-from torch import Tensor
-
-from sparrow.types import Batch, Column, Ragged, RowSpan
+from sparrow.io.batches import pack
+from sparrow.io.pieces import Piece
+from sparrow.types import Batch, RowSpan
 
 
 class Place(NamedTuple):
@@ -53,10 +52,10 @@ class Handout(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Piece:
-    columns: dict[str, Column]
+class _Waiting:
+    piece: Piece | None
     marks: deque[Mark]
-    num_used: int = 0  # rows of the columns that are handed out
+    num_used: int = 0  # rows of the piece that are handed out
     used_of_mark: int = 0  # rows of the first mark that are handed out
 
 
@@ -66,63 +65,60 @@ class Batcher:
     """Rows waiting to become batches, in the order they came."""
 
     num_rows: int = 0
-    _pieces: deque[_Piece] = field(default_factory=deque)
+    _waiting: deque[_Waiting] = field(default_factory=deque)
 
-    def add(self, columns: dict[str, Column], marks: Sequence[Mark]) -> None:
-        """Append rows. The rows of `marks` add up to those of `columns`; columns are those of every other call, {} where there are none."""
+    def add(self, piece: Piece | None, marks: Sequence[Mark]) -> None:
+        """Append rows. Those of `marks` add up to those of the piece, None where there are none; its columns are those of every other."""
         if marks:
-            self._pieces.append(_Piece(columns, deque(marks)))
+            self._waiting.append(_Waiting(piece, deque(marks)))
             self.num_rows += sum(mark.num_rows for mark in marks)
 
     @property
     def oldest(self) -> float | None:
         """When the first of what waits arrived, None where nothing waits."""
-        return self._pieces[0].marks[0].arrived if self._pieces else None
+        return self._waiting[0].marks[0].arrived if self._waiting else None
 
     def take(self, num_rows: int) -> Handout:
         """Hand out the first `num_rows` rows, at most `self.num_rows`, and the empty parts up to the next row."""
-        parts: list[dict[str, Column]] = []
+        parts: list[tuple[Piece, int, int]] = []
         spans: list[RowSpan] = []
         after: dict[Any, Place] = {}
         wanted, num_skipped = num_rows, 0
-        while self._pieces:
-            piece = self._pieces[0]
-            begin = piece.num_used
-            num_skipped += _consume(piece, wanted, spans, after)
-            wanted -= piece.num_used - begin
-            if piece.num_used > begin:
-                parts.append({name: between(column, begin, piece.num_used) for name, column in piece.columns.items()})
-            if piece.marks:
+        while self._waiting:
+            first = self._waiting[0]
+            begin = first.num_used
+            num_skipped += _consume(first, wanted, spans, after)
+            wanted -= first.num_used - begin
+            if first.piece is not None and first.num_used > begin:
+                parts.append((first.piece, begin, first.num_used))
+            if first.marks:
                 break
-            self._pieces.popleft()
+            self._waiting.popleft()
         assert wanted == 0, "more rows asked for than there are"
         self.num_rows -= num_rows
-        if not parts:
-            return Handout(None, after, num_skipped)
-        columns = parts[0] if len(parts) == 1 else {name: concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Handout(Batch.of(columns, origin=tuple(spans)), after, num_skipped)
+        return Handout(Batch.of(pack(parts), origin=tuple(spans)) if parts else None, after, num_skipped)
 
 
-def _consume(piece: _Piece, wanted: int, spans: list[RowSpan], after: dict[Any, Place]) -> int:
-    """Use up to `wanted` rows of a piece; return how many parts were skipped there. Notes the rows' spans, and the places after them."""
+def _consume(waiting: _Waiting, wanted: int, spans: list[RowSpan], after: dict[Any, Place]) -> int:
+    """Use up to `wanted` rows of what waits; return how many parts were skipped there. Notes the rows' spans, and the places after them."""
     used = num_skipped = 0
-    while piece.marks:
-        mark = piece.marks[0]
-        left = mark.num_rows - piece.used_of_mark
+    while waiting.marks:
+        mark = waiting.marks[0]
+        left = mark.num_rows - waiting.used_of_mark
         now = min(left, wanted - used)
         if left and not now:
             break
-        first = mark.first_row + piece.used_of_mark
+        first = mark.first_row + waiting.used_of_mark
         if now:
             _extend(spans, RowSpan(mark.path, first, now))
         after[mark.source] = Place(mark.part, None if mark.is_last and now == left else first + now)
         used += now
-        piece.used_of_mark += now
+        waiting.used_of_mark += now
         if now == left:
             num_skipped += mark.num_skipped
-            piece.marks.popleft()
-            piece.used_of_mark = 0
-    piece.num_used += used
+            waiting.marks.popleft()
+            waiting.used_of_mark = 0
+    waiting.num_used += used
     return num_skipped
 
 
@@ -132,28 +128,3 @@ def _extend(spans: list[RowSpan], span: RowSpan) -> None:
         spans[-1] = RowSpan(span.path, last.first_row, last.num_rows + span.num_rows)
     else:
         spans.append(span)
-
-
-def between(column: Column, begin: int, end: int) -> Column:
-    """Return rows [begin, end) of a column; values share its memory, offsets start at 0 again."""
-    if isinstance(column, Tensor):
-        return column[begin:end]
-    levels: list[Tensor] = []
-    for offsets in column.offsets:
-        here = offsets[begin : end + 1]
-        begin, end = int(here[0]), int(here[-1])
-        levels.append(here - begin if begin else here)
-    return Ragged(column.values[begin:end], tuple(levels))
-
-
-def concatenate(parts: Sequence[Column]) -> Column:
-    """Return the rows of `parts`, all of one dtype and number of levels, end to end."""
-    dense = [part for part in parts if isinstance(part, Tensor)]
-    if dense:
-        return torch.cat(dense)
-    ragged = [part for part in parts if isinstance(part, Ragged)]
-    levels = []
-    for level in range(len(ragged[0].offsets)):
-        lengths = torch.cat([part.offsets[level].diff() for part in ragged])
-        levels.append(torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
-    return Ragged(torch.cat([part.values for part in ragged]), tuple(levels))

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from sparrow.errors import ConfigError
+from sparrow.io.grouping import Sharing, share_rows
 from sparrow.io.streams.reader import Reader
 from sparrow.io.streams.rows import Handout, Place
 from sparrow.types import Batch
@@ -21,9 +22,10 @@ Self = TypeVar("Self", bound="AbstractStream")
 class AbstractStream(ABC):
     """Batches of a source that goes on. A subclass reads in `_read`, in a thread, and keeps places in `_advance`, in the caller's."""
 
-    def __init__(self, *, batch_size: int, prefetch: int) -> None:
+    def __init__(self, *, batch_size: int, prefetch: int, groups: Sharing | None) -> None:
         require_int("batch_size", batch_size, 1)
         require_int("prefetch", prefetch, 1)
+        self._groups = groups
         self._batch_size = batch_size
         self._prefetch = prefetch
         self._epoch = 0
@@ -67,6 +69,8 @@ class AbstractStream(ABC):
         try:
             for batch, after, num_skipped in reader:
                 self._require_current(reader)
+                if batch is not None and self._groups is not None:
+                    batch = share_rows(batch, self._groups)
                 self._advance(after)
                 self._num_skipped += num_skipped
                 if batch is not None:
@@ -112,6 +116,14 @@ def require_int(name: str, value: int, least: int) -> None:
     """Raise `ConfigError` unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
+
+
+def require_ranks(rank: int, world_size: int) -> None:
+    """Raise `ConfigError` unless `rank` is one of `world_size`."""
+    require_int("world_size", world_size, 1)
+    require_int("rank", rank, 0)
+    if rank >= world_size:
+        raise ConfigError(f"rank is {rank}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
 
 
 def require_seconds(name: str, value: float) -> None:

@@ -43,7 +43,7 @@ def concat_rows(
 
     Returns:
         values: for each result, [M] of its inputs' dtype.
-        weights: for each result, float32 [M]; empty where none of its inputs has weights, else 1 for inputs without.
+        weights: for each result, float32 [M]; empty where none of its inputs has weights (one without values has none), else 1 for inputs without.
         offsets: for each result, int64 [R + 1].
 
     Errors: what is wrong, by input or result, and row. Traced by torch.compile, all values must be of one dtype.

@@ -42,7 +42,7 @@ def cross_rows(
 
     Returns:
         values: for each result, int64 [M].
-        weights: for each result, float32 [M]; empty where none of its inputs has weights.
+        weights: for each result, float32 [M]; empty where none of its inputs has weights (one without values has none).
         offsets: for each result, int64 [R + 1].
 
     Errors: what is wrong, by input or result, and row. A call that makes more than 2^31 ids names the row that was too much.

@@ -17,10 +17,16 @@ def divisor(b_combiner, b_total):
 
 
 @triton.jit
+def feature_of(b_segment, num_samples):
+    """The feature of each segment. A call has fewer than 2^31 segments, and division of 32 bits is several times as fast as of 64."""
+    return (b_segment.to(tl.int32) // num_samples).to(tl.int64)
+
+
+@triton.jit
 def finish(out, b_sum, b_total, b_segment, b_length, exists, combiners, num_samples, num_features,
            DIM: tl.constexpr, COLUMNS: tl.constexpr, WEIGHTED: tl.constexpr):  # fmt: skip
     """Divide sums as their segments' combiners say, and write them."""
-    b_feature = b_segment // num_samples
+    b_feature = feature_of(b_segment, num_samples)
     b_combiner = tl.load(combiners + b_feature, mask=exists, other=0)
     b_by = divisor(b_combiner, b_total if WEIGHTED else b_length.to(b_sum.dtype))[:, None]
     b_pooled = tl.where(b_by == 0, 0.0, divide(b_sum, tl.broadcast_to(b_by, b_sum.shape)))
@@ -62,7 +68,7 @@ def pool_kernel(
     b_target, b_segment, b_begin, b_end, exists = task_of(offsets, num_segments, num_positions, num_halvings, num_slot_programs, ROWS)
     b_columns = tl.arange(0, COLUMNS)
     b_default = load_wide(default_row + b_columns, b_columns < DIM)[None, :]
-    b_combiner = tl.load(combiners + b_segment // num_samples, mask=exists, other=0)
+    b_combiner = tl.load(combiners + feature_of(b_segment, num_samples), mask=exists, other=0)
     b_sum = tl.zeros([ROWS, COLUMNS], T)
     b_total = tl.zeros([ROWS], T)
     longest = tl.max(b_end - b_begin, 0)

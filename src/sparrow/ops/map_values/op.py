@@ -32,7 +32,7 @@ def map_values(values: Sequence[Tensor], offsets: Sequence[Tensor], packed: Pack
         values: contiguous 1-D tensors, of the dtypes `packed` was made for: uint8 (also the bytes of strings), bool, int8 to int64, float16,
             bfloat16, float32, float64. Never mutated.
         offsets: int64 tensors [rows + 1] that begin with 0, never decrease, and end with the size of the values they cut.
-        packed: what `steps.pack` made. As the operator sees it:
+        packed: what `steps.pack` made; `packed.to(device)` for columns elsewhere than on the CPU. As the operator sees it:
             chains int64 [C, 6]: number of its values, number of its offsets or -1, `Source`, first step, number of steps, place of the
                 output's dtype in `OUTPUT_DTYPES`.
             steps int64 [S, 4]: code and three parameters (`steps.py`). tables: int64 tensors that steps name by their number.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import torch
@@ -26,11 +26,15 @@ class Source(IntEnum):
 class Packed:
     """Chains ready to run on columns of the dtypes they were packed for.
 
-    chains: int64 [C, 6]; steps: int64 [S, 4]; tables: what steps look up. `op.map_values` tells what they hold.
-    dtypes: the dtype of each output.
+    chains: int64 [C, 6]; steps: int64 [S, 4]; both stay on the CPU. tables: what steps look up, on the device of the columns.
+    dtypes: the dtype of each output. `op.map_values` tells what the tensors hold.
     """
 
     chains: Tensor
     steps: Tensor
     tables: tuple[Tensor, ...]
     dtypes: tuple[torch.dtype, ...]
+
+    def to(self, device: torch.device | str) -> Packed:
+        """Return the same for columns on `device`: its tables are copied there, once."""
+        return replace(self, tables=tuple(table.to(device) for table in self.tables))

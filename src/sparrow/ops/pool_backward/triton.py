@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.gather_pool.triton import check_segments, divisor
+from sparrow.ops.gather_pool.triton import check_segments, divisor, feature_of
 from sparrow.ops.triton_rows import divide, exact, expect, tile
 from sparrow.ops.triton_segment_sum import FEW, SQRT_N, UNROLL, add_chunks, find_run, long_run_of, num_windows, task_of
 
@@ -26,7 +26,7 @@ def weights_kernel(
     """The weights of each segment added up (their squares for SQRT_N): short segments into `totals`, chunks of long ones into `sums`."""
     T: tl.constexpr = totals.dtype.element_ty
     b_target, b_segment, b_begin, b_end, exists = task_of(offsets, num_segments, num_positions, num_halvings, num_slot_programs, ROWS)
-    b_combiner = tl.load(combiners + b_segment // num_samples, mask=exists, other=0)
+    b_combiner = tl.load(combiners + feature_of(b_segment, num_samples), mask=exists, other=0)
     b_total = tl.zeros([ROWS], T)
     for first in range(0, tl.max(b_end - b_begin, 0), UNROLL):
         for step in tl.static_range(UNROLL):
@@ -56,7 +56,7 @@ def sources_kernel(
     m_n = o_n < num_positions
     b_position = tl.load(order + o_n, mask=m_n, other=0)
     b_segment = find_run(offsets, b_position, num_segments, num_halvings)
-    b_feature = b_segment // num_samples
+    b_feature = feature_of(b_segment, num_samples)
     if WEIGHTED:
         b_own = tl.load(position_weights + b_position, mask=m_n, other=0).to(T)
         b_total = tl.load(totals + b_segment, mask=m_n, other=0)
