@@ -96,7 +96,7 @@ class Trained:
 
 def _train(num_steps: int, dtype: torch.dtype, rule: str, initializer: Initializer, weighted: bool) -> None:
     # Small tables are divided into ranges as large ones are.
-    growth._MOST_KEYS_OF_ONE_RANGE = 96
+    growth._MOST_KEYS_OF_ONE_RANGE, growth._RANGE_BITS = 96, 2
     random = torch.Generator().manual_seed(num_steps)
     dim, num_samples = 5, 8
     with device() as no_waiting:
@@ -133,11 +133,11 @@ def _train(num_steps: int, dtype: torch.dtype, rule: str, initializer: Initializ
 
 
 def train_200_steps() -> None:
-    _train(200, torch.float32, "adam", Normal(std=1.0), weighted=False)
+    _train(200, torch.float32, "adam", Uniform(-1.0, 1.0), weighted=False)
 
 
 def train_16_bit_rows_with_weights() -> None:
-    _train(40, torch.bfloat16, "rowwise_adagrad", Uniform(-1.0, 1.0), weighted=True)
+    _train(40, torch.bfloat16, "rowwise_adagrad", Normal(std=1.0), weighted=True)
 
 
 def _engine(place: torch.device | str, **others: torch.device | str) -> EmbeddingEngine:
