@@ -161,7 +161,7 @@ def test_an_interrupted_insertion_is_never_read_trained_or_saved(monkeypatch: py
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("sparrow.tables.group.init_rows_", interrupted)
+        patch.setattr("sparrow.tables.first_values.init_rows_", interrupted)
         with pytest.raises(KeyboardInterrupt):
             store.lookup(torch.tensor([1, 2]), torch.tensor([0, 1, 2]), insert=True)
     for insert in (True, False):

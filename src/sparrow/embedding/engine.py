@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from sparrow.embedding.options import COMBINERS, EmbeddingOption
 from sparrow.errors import ConfigError, TableError
 from sparrow.tables import TableGroup, TableOptions
 from sparrow.tables.options import stable_seed
+from sparrow.tables.placement import sent
 from sparrow.types import Batch, Ragged
 
 
@@ -31,7 +33,7 @@ class EmbeddingEngine(nn.Module):
         rows_per_block: rows allocated at a time, a power of two.
 
     Attributes:
-        groups: the table groups. Tables of equal (dim, dtype, initializer kind, rule) form one.
+        groups: the table groups. Tables of equal (dim, dtype, initializer kind, rule, device) form one.
     """
 
     def __init__(
@@ -45,15 +47,18 @@ class EmbeddingEngine(nn.Module):
         self._group_of_table: dict[str, TableGroup] = {}
         for feature, option in options.items():
             table = _table_options(feature, option, seed)
-            key = (table.dim, str(table.dtype).removeprefix("torch."), table.initializer.kind, table.rule)
+            key = (table.dim, str(table.dtype).removeprefix("torch."), table.initializer.kind, table.rule, table.device)
             known = next((tables[table.name] for tables in members.values() if table.name in tables), None)
             if known is not None and known != table:
                 raise ConfigError(f"feature {feature!r}: table {table.name!r} was declared as {known}, now as {table}; they must agree")
             members.setdefault(key, {})[table.name] = table
-        self.groups = [
-            TableGroup(f"{name}.dim{key[0]}.{key[1]}.{key[2]}.{key[3]}", list(tables.values()), rows_per_block=rows_per_block)
-            for key, tables in members.items()
-        ]
+        self.groups: list[TableGroup] = []
+        for (dim, dtype, kind, rule, device), tables in members.items():
+            group_name = f"{name}.dim{dim}.{dtype}.{kind}.{rule}"
+            # A checkpoint does not say where tables lived: only where they are divided among devices do these tell groups apart.
+            if any(group.name == group_name for group in self.groups):
+                group_name += f".{device}"
+            self.groups.append(TableGroup(group_name, list(tables.values()), rows_per_block=rows_per_block))
         for group in self.groups:
             self._group_of_table.update({table.name: group for table in group.tables})
         self._plans: dict[tuple[str, ...], list[Plan]] = {}
@@ -98,7 +103,7 @@ class EmbeddingEngine(nn.Module):
     def _embed_apart(self, plan: Plan, batch: Batch) -> dict[str, Tensor | Ragged]:
         ids, table_offsets, segments, parts = one_by_one(plan, batch, self.options)
         lookup = plan.group.lookup(ids, table_offsets, insert=self.training, tables=tuple(sorted(set(plan.tables))))
-        vectors = plan.group.pool(lookup, segments, torch.zeros(1, dtype=torch.int64), segments.numel() - 1)[:, 0]
+        vectors = plan.group.pool(lookup, segments, torch.zeros(1, dtype=torch.int64, device=segments.device), segments.numel() - 1)[:, 0]
         pieces = vectors.split([part.num_segments for part in parts])
         return {feature: part.shaped(piece) for feature, part, piece in zip(plan.features, parts, pieces, strict=True)}
 
@@ -130,7 +135,7 @@ class EmbeddingEngine(nn.Module):
         chosen.sort(key=lambda pair: pair[0])  # stable: features of one table keep the order of declaration
         tables, features = zip(*chosen, strict=True)
         combiners = torch.tensor([COMBINERS[self.options[feature].combiner] for feature in features] if pooled else [])
-        return Plan(group, batch_group, features, tables, combiners, pooled)
+        return Plan(group, batch_group, features, tables, sent(combiners, group.device), pooled)
 
     def _table_of(self, feature: str) -> str:
         return self.options[feature].table or feature
@@ -139,15 +144,25 @@ class EmbeddingEngine(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> EmbeddingEngine:
         """Called by `.to()`, `.cuda()`, `.half()`: tables do not move or change dtype by it."""
+        for group in self.groups:
+            moved = fn(torch.empty(1, device=group.device))
+            if moved.device != group.device:
+                raise TableError(
+                    f"embedding tables cannot be moved to {moved.device} by .to(); group {group.name!r} lives on {group.device}. Call "
+                    f"engine.move_tables({str(moved.device)!r}), or save with sparrow.saver.Saver and load into an engine "
+                    f"built for that device"
+                )
         moved = fn(torch.empty(1))
-        if moved.device.type != "cpu":
-            raise TableError(
-                f"embedding tables cannot be moved to {moved.device} by .to(); they live on the CPU. Move the dense modules one by one, "
-                f"or save the tables with sparrow.saver.Saver and load them into an engine built for that device"
-            )
-        if moved.is_shared():
+        if moved.device.type == "cpu" and moved.is_shared():
             raise TableError("embedding tables cannot be put into shared memory; every process builds its own engine")
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def move_tables(self, device: torch.device | str) -> None:
+        """Move the rows of all tables to `device`, as `TableGroup.move` does, with its errors: groups not yet moved then stay."""
+        for group in self.groups:
+            group.move(device)
+        self.options = {feature: replace(option, device=device) for feature, option in self.options.items()}
+        self._plans.clear()
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the description that `state_dict()` holds in place of rows."""
@@ -181,6 +196,7 @@ def _table_options(feature: str, option: EmbeddingOption, seed: int) -> TableOpt
         rule=option.rule,
         hyper=dict(option.hyper),
         seed=stable_seed("table", seed, name),
+        device=option.device,
     )
 
 

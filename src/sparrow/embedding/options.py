@@ -24,6 +24,8 @@ class EmbeddingOption:
                  `"sqrtn"` by the root of the sum of their squares. No id: zeros. `"tile"` sets the vectors of the first `tile_len`
                  ids side by side, zeros where there are fewer; `"none"` leaves every id its vector. Both ignore weights.
     tile_len:    of combiner `"tile"`.
+    device:      where the table lives: "cpu", "cuda" (the current device when the engine is made) or "cuda:1". Batches must be there as
+                 well, and vectors are. Not part of a checkpoint. docs/gpu.md.
     initializer: first values of a row.
     rule:        update rule: a name of `sparrow.optim.RULES` (docs/optimizers.md).
     hyper:       hyper-parameters of the table that differ from the optimizer's.
@@ -38,6 +40,7 @@ class EmbeddingOption:
     hyper: Mapping[str, float] = field(default_factory=dict)
     dtype: torch.dtype = torch.float32
     tile_len: int = 0
+    device: torch.device | str = "cpu"
 
     def __post_init__(self) -> None:
         known = [*COMBINERS, "tile", "none"]

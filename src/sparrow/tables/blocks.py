@@ -10,6 +10,7 @@ from torch import Tensor
 from sparrow.errors import ConfigError
 from sparrow.ops.update_rows.rules import Rule
 from sparrow.tables.memory import BlockMemory, GrowableTensor
+from sparrow.tables.placement import HOST
 
 MAX_ROWS = 2**31 - 1  # row numbers are int32
 META_LAST_USED, META_LAST_CHANGED, META_COUNT, META_TABLE = range(4)
@@ -25,7 +26,7 @@ class RowBlocks:
     meta:          int32 [capacity, 4]: last_used, last_changed, count, table.
     """
 
-    def __init__(self, dim: int, dtype: torch.dtype, rule: Rule, rows_per_block: int) -> None:
+    def __init__(self, dim: int, dtype: torch.dtype, rule: Rule, rows_per_block: int, device: torch.device = HOST) -> None:
         if rows_per_block < 1 or rows_per_block & (rows_per_block - 1):
             raise ConfigError(f"rows_per_block is {rows_per_block}, expected a power of two")
         self.dim, self.dtype, self.rule, self.rows_per_block = dim, dtype, rule, rows_per_block
@@ -34,9 +35,9 @@ class RowBlocks:
         self.weights: list[Tensor] = []
         self.element_slots: list[Tensor] = []
         self.row_slots: list[Tensor] = []
-        self._memory = BlockMemory()
-        self._row_ids = GrowableTensor((), torch.int64, MAX_ROWS)
-        self._meta = GrowableTensor((4,), torch.int32, MAX_ROWS)
+        self._memory = BlockMemory(device)
+        self._row_ids = GrowableTensor((), torch.int64, MAX_ROWS, device)
+        self._meta = GrowableTensor((4,), torch.int32, MAX_ROWS, device)
         self.row_ids, self.meta = self._row_ids.rows(0), self._meta.rows(0)
 
     @property
@@ -113,14 +114,14 @@ def _by_block(rows: Tensor, rows_per_block: int) -> list[tuple[int, Tensor, Tens
     """Return (block, positions in `rows`, rows within the block) for every block touched."""
     blocks = rows // rows_per_block
     return [
-        (int(block), positions, rows[positions] % rows_per_block)
-        for block in blocks.unique()
+        (block, positions, rows[positions] % rows_per_block)
+        for block in blocks.unique().cpu().tolist()
         for positions in [(blocks == block).nonzero().squeeze(1)]
     ]
 
 
 def _gather_blocks(blocks: list[Tensor], rows: Tensor, rows_per_block: int, width: int, dtype: torch.dtype) -> Tensor:
-    out = torch.empty(rows.numel(), width, dtype=dtype)
+    out = torch.empty(rows.numel(), width, dtype=dtype, device=rows.device)
     if blocks:
         for block, positions, inside in _by_block(rows, rows_per_block):
             out[positions] = blocks[block][inside]

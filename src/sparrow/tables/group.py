@@ -12,15 +12,17 @@ from torch import Tensor, nn
 from sparrow.errors import ConfigError, TableError
 from sparrow.ops import id_map
 from sparrow.ops.dedup_ids.op import dedup_ids
-from sparrow.ops.init_rows.op import init_rows_
 from sparrow.ops.pool_update_rows.op import pool_update_rows_
 from sparrow.ops.touch_rows.op import touch_rows_
 from sparrow.ops.update_rows.op import update_rows_
 from sparrow.tables import row_transfer
 from sparrow.tables.blocks import MAX_ROWS, RowBlocks
+from sparrow.tables.device_map import DeviceIdMap
+from sparrow.tables.first_values import FirstValues
 from sparrow.tables.growth import IdMap
 from sparrow.tables.lookup import Lease, Lookup, SinkList, make_sink
 from sparrow.tables.options import TableOptions
+from sparrow.tables.placement import HOST, device_of, sent
 from sparrow.tables.pooling import PooledGradient, Segments, pool
 from sparrow.types import ALL_SLICES, Chunk, SliceRange
 
@@ -31,6 +33,9 @@ class TableGroup:
     A group is tensors and counters: nothing in it depends on an address. It is neither a module nor a parameter, so data
     parallelism does not broadcast it and `.half()` does not cast it. It implements `RowStore`.
 
+    On a device other than the CPU a step (lookup, pool, update) never waits for it: room is made by bounds, what is counted stays there
+    (docs/gpu.md). Everything else here may wait.
+
     Args:
         name: names the group in checkpoints; unique within a model.
         tables: at least one; their order is the order of `table_offsets` in `lookup`.
@@ -40,6 +45,7 @@ class TableGroup:
         step: optimizer steps taken; lookups and updates stamp rows with it. Starts at 0, set by the optimizer and by loading.
         table_steps: updates each table took part in; bias correction counts these.
         sinks: the leaves waiting for gradients.
+        device: where all rows live; that of the tables.
     """
 
     def __init__(self, name: str, tables: Sequence[TableOptions], *, rows_per_block: int = 1 << 20) -> None:
@@ -54,20 +60,15 @@ class TableGroup:
         self.sinks = SinkList()
         self.num_leases = 0
         self._inserting = False
-        self.map = IdMap([table.salt for table in self.tables])
-        self.blocks = RowBlocks(self.dim, self.dtype, self.rule, rows_per_block)
-        self.default_row = torch.zeros(self.dim, dtype=self.dtype)
+        self.device = torch.device(first.device)
+        salts = [table.salt for table in self.tables]
+        self.map = IdMap(salts) if self.device == HOST else DeviceIdMap(salts, self.device, name, [table.name for table in self.tables])
+        self.blocks = RowBlocks(self.dim, self.dtype, self.rule, rows_per_block, self.device)
+        self.default_row = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
         # Rows of erased ids: while a lease may still update them, and after.
         self._erased: list[Tensor] = []
         self._retired: list[Tensor] = []
-        self._initializer_code = first.initializer.code
-        self._describe_first_values()
-
-    def _describe_first_values(self) -> None:
-        self._initializer_parameters = torch.tensor([table.initializer.parameters(table.dim) for table in self.tables], dtype=torch.float64)
-        slots = (*self.rule.element_slots, *self.rule.row_slots)
-        values = [[self.rule.first_value(slot, table.hyper) for slot in slots] for table in self.tables]
-        self._slot_values = torch.tensor(values, dtype=torch.float64).reshape(len(self.tables), len(slots))
+        self._first_values = FirstValues(self.tables, self.rule, self.device)
 
     def _check_tables(self) -> None:
         if not self.tables:
@@ -78,7 +79,7 @@ class TableGroup:
                 raise ConfigError(f"group {self.name!r}: table {name!r} is declared twice; features share a table by one TableOptions")
         first = self.tables[0]
         for table in self.tables[1:]:
-            for what in ("dim", "dtype", "rule"):
+            for what in ("dim", "dtype", "rule", "device"):
                 if getattr(table, what) != getattr(first, what):
                     raise ConfigError(
                         f"group {self.name!r}: table {table.name!r} has {what} {getattr(table, what)}, table {first.name!r} has "
@@ -109,17 +110,23 @@ class TableGroup:
 
         Args:
             ids: int64 [N], or columns that hold them end to end; table 0's ids first, then table 1's, ...; any values, any duplicates.
-            table_offsets: int64 [T + 1].
+            table_offsets: int64 [T + 1], on the CPU wherever the group lives: the host knows how many ids each table gets.
             insert: whether unknown ids get a row and their first values. Also stamps `last_used` and counts occurrences; with grad mode
                 on, stamps `last_changed` too, as the rows are about to be trained.
             tables: indices of the tables that take part in this step; None means all.
 
+        On a device there is a row for each of the N ids, -1 beyond those of distinct ones: only the device knows how many these are.
         Cost: one pass to find duplicates, then one random cache line a distinct id (two where it is new).
         """
-        unique_ids, unique_offsets, inverse, counts = dedup_ids([ids] if isinstance(ids, Tensor) else ids, table_offsets)
-        unique_ids = unique_ids[: int(unique_offsets[-1])]
+        columns = [ids] if isinstance(ids, Tensor) else ids
+        self._check_devices(columns, table_offsets)
+        unique_ids, unique_offsets, inverse, counts = dedup_ids(columns, sent(table_offsets, self.device))
         stamps = insert and torch.is_grad_enabled()
-        if insert:
+        if self.device == HOST:
+            unique_ids = unique_ids[: int(unique_offsets[-1])]
+        if insert and isinstance(self.map, DeviceIdMap):
+            rows = self._insert_on_device(self.map, unique_ids, unique_offsets, table_offsets, counts, stamps)
+        elif insert:
             rows = self._insert(unique_ids, unique_offsets, counts, stamps)
         else:
             self._check_whole()
@@ -127,6 +134,38 @@ class TableGroup:
         self.num_leases += 1
         taking_part = tuple(range(len(self.tables))) if tables is None else tables
         return Lookup(rows, inverse, taking_part, self.step, Lease(self._end_lease), unique_offsets, stamps)
+
+    def _check_devices(self, columns: list[Tensor], table_offsets: Tensor) -> None:
+        # The operator refuses columns that are not all in one place.
+        if columns and columns[0].device != self.device:
+            raise TableError(
+                f"group {self.name!r} lives on {self.device}, ids on {columns[0].device}; move them with .to({str(self.device)!r})"
+            )
+        if table_offsets.device != HOST:
+            raise TableError(
+                f"group {self.name!r}: table_offsets are on {table_offsets.device}, expected on the CPU, which makes room by them"
+            )
+
+    def _insert_on_device(
+        self, map: DeviceIdMap, ids: Tensor, offsets: Tensor, table_offsets: Tensor, counts: Tensor | None, stamps: bool = False
+    ) -> Tensor:
+        """As `_insert`, without waiting: `table_offsets`, on the host, say how many ids there are at most."""
+        self._check_whole()
+        self._free_retired()
+        num_rows = map.make_room(table_offsets, self.blocks.capacity)
+        if num_rows > MAX_ROWS:
+            raise TableError(
+                f"group {self.name!r} may come to hold {num_rows} rows; row numbers are int32, so at most {MAX_ROWS}: use two engines"
+            )
+        self.blocks.reserve(num_rows)
+        self._inserting = True
+        rows, new_positions, num_new = map.find_or_insert(ids, offsets)
+        if ids.numel():
+            self._first_values.give(self.blocks, self.seeds, rows, ids, offsets, new_positions, num_new)
+        self._inserting = False
+        if counts is not None:
+            touch_rows_(self.blocks.meta, rows, counts, offsets[-1:], self.step, stamps)
+        return rows
 
     def _insert(self, ids: Tensor, offsets: Tensor, counts: Tensor | None, stamps: bool = False) -> Tensor:
         """Return the rows of distinct `ids`, new ones initialised. Grows map and blocks. counts: None touches nothing."""
@@ -145,11 +184,7 @@ class TableGroup:
         blocks = self.blocks
         blocks.reserve(self.map.num_rows_ever)
         if int(num_new):
-            seeds = torch.tensor(self.seeds)
-            init_rows_(
-                blocks.weights, blocks.element_slots, blocks.row_slots, blocks.row_ids, blocks.meta, rows, ids, offsets,
-                new_positions, num_new, seeds, self._initializer_code, self._initializer_parameters, self._slot_values,
-            )  # fmt: skip
+            self._first_values.give(self.blocks, self.seeds, rows, ids, offsets, new_positions, num_new)
         self._inserting = False
         if counts is not None:
             touch_rows_(blocks.meta, rows, counts, offsets[-1:], self.step, stamps)
@@ -177,12 +212,13 @@ class TableGroup:
     def erase(self, table: str, ids: Tensor) -> int:
         """Forget `ids` (int64 [n], any) of `table` and return how many of them it held.
 
-        Their rows are handed out again once no lookup that may still update them is alive. An id inserted again gets its first values.
+        Their rows are handed out again once no lookup that may still update them is alive, the last erased first. An id inserted again
+        gets its first values. On a device this waits for it, and so may the first insertion after the last such lookup.
         """
         offsets = torch.zeros(len(self.tables) + 1, dtype=torch.int64)
         offsets[self.table_index(table) + 1 :] = ids.numel()
         self._check_whole()
-        rows = self.map.erase(ids.contiguous(), offsets)
+        rows = self.map.erase(ids.contiguous().to(self.device), sent(offsets, self.device))
         rows = rows[rows >= 0]
         (self._erased if self.num_leases else self._retired).append(rows)
         self._free_retired()
@@ -198,8 +234,10 @@ class TableGroup:
             raise
         self.table_steps.append(0)
         self.seeds.append(table.seed)
+        if isinstance(self.map, DeviceIdMap):
+            self.map.names.append(table.name)
         self.map.add_table(table.salt)
-        self._describe_first_values()
+        self._first_values = FirstValues(self.tables, self.rule, self.device)
         return len(self.tables) - 1
 
     def change_rule(self, rule: str) -> None:
@@ -208,7 +246,7 @@ class TableGroup:
         new = tables[0].update_rule
         self.blocks.change_rule(new, {slot: new.first_value(slot) for slot in (*new.element_slots, *new.row_slots)})
         self.tables, self.rule = tables, new
-        self._describe_first_values()
+        self._first_values = FirstValues(self.tables, self.rule, self.device)
 
     def pool(self, lookup: Lookup, offsets: Tensor, combiners: Tensor, num_samples: int, weights: Tensor | None = None) -> Tensor:
         """Return the pooled rows, [num_samples, F, dim], float32 (float64 of float64 tables).
@@ -217,7 +255,7 @@ class TableGroup:
             lookup: whose ids, in order, are the values of F features of `num_samples` rows each.
             offsets: int64 [F * num_samples + 1]: segment `feature * num_samples + sample` pools `ids[offsets[s]:offsets[s + 1]]`.
             combiners: int64 [F]: 0 sum, 1 mean, 2 sqrtn.
-            weights: float32 [N], one a position, or None.
+            weights: float32 [N], one a position, or None. All of these where the group lives.
 
         With grad mode on, the gradient reaches the rows through `sinks` (see `Sink`).
         """
@@ -237,7 +275,7 @@ class TableGroup:
         Args:
             grad: [U, dim], summed per row, or still to be summed. hyper: float64 [T, 16], one row a table, as `Rule.hyper_row` makes.
         """
-        held, rule = self.blocks, self.rule
+        held, rule, hyper = self.blocks, self.rule, sent(hyper, self.device)
         state = (held.weights, held.element_slots, held.row_slots, held.meta, lookup.rows)
         if isinstance(grad, PooledGradient) and not grad.waiting.is_made and lookup.table_offsets is not None:
             pooled, s = grad.waiting.parts()
@@ -284,7 +322,31 @@ class TableGroup:
         """Return the rows, int32 [n], of distinct `ids` of one table, inserting the unknown; no occurrence is counted."""
         offsets = torch.zeros(len(self.tables) + 1, dtype=torch.int64)
         offsets[table + 1 :] = ids.numel()
+        if isinstance(self.map, DeviceIdMap):
+            rows = self._insert_on_device(self.map, ids.to(self.device), sent(offsets, self.device), offsets, None)
+            self.map.settle()  # raises, before anything is written to rows that are none
+            return rows
         return self._insert(ids, offsets, None)
+
+    def move(self, device: torch.device | str) -> None:
+        """Move all rows to `device`, through host memory a chunk at a time. Optimizers of this group go on with it.
+
+        Raises `TableError`, and moves nothing, while a lookup may still update rows. Memory: rows are on both sides until it is done.
+        """
+        target = device_of(device, f"group {self.name!r}")
+        if target == self.device:
+            return
+        if self.num_leases:
+            raise TableError(
+                f"group {self.name!r} cannot move to {target}: {self.num_leases} lookups may still update its rows; step the optimizer, "
+                f"or drop what was computed from the tables, and move it then"
+            )
+        there = TableGroup(self.name, [replace(table, device=target) for table in self.tables], rows_per_block=self.blocks.rows_per_block)
+        there.adopt(self.describe())
+        there.load(self.export())
+        self.device, self.tables, self.map, self.blocks, self.default_row = target, there.tables, there.map, there.blocks, there.default_row
+        self._erased, self._retired = [], []
+        self._first_values = FirstValues(self.tables, self.rule, self.device)
 
     def row_ids_of(self, table: int) -> tuple[Tensor, Tensor]:
         """Return (ids, rows) int64 of everything `table` holds, in canonical order."""

@@ -11,6 +11,7 @@ from sparrow.ops.find.op import find
 from sparrow.ops.find_or_insert.op import find_or_insert_
 from sparrow.ops.rehash.op import rehash_
 from sparrow.tables.line_places import LinePlaces
+from sparrow.tables.placement import HOST
 
 # A table of more ids than this is divided into 2^_RANGE_BITS ranges, so that no step pays for the growth of all of it.
 _MOST_KEYS_OF_ONE_RANGE = 1 << 15
@@ -28,11 +29,11 @@ _MOSTLY_NEW = 0.02
 class IdMap:
     """Tensors of the map (`ops/id_map.py` describes them) and the decision when and how a range grows.
 
-    salts: of the tables, int64.
+    salts: of the tables, int64. device: where `lines` lie.
     """
 
-    def __init__(self, salts: list[int]) -> None:
-        self._places = LinePlaces()
+    def __init__(self, salts: list[int], device: torch.device = HOST) -> None:
+        self._places = LinePlaces(device)
         self.headers = id_map.make_headers([], [])
         self.ranges = torch.empty(0, 4, dtype=torch.int64)
         self.counters, self.free_rows = id_map.empty_rows()
@@ -68,8 +69,16 @@ class IdMap:
         """Rows ever handed out: all row numbers are below it."""
         return int(self.counters[id_map.COUNTER_ROWS])
 
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (lines, headers, ranges) as operators take them."""
+        return self.lines, self.headers, self.ranges
+
+    def settle(self) -> None:
+        """Know exactly what the map holds. The host always does."""
+
     def num_ids(self, table: int) -> int:
         """Return how many living ids `table` holds."""
+        self.settle()
         own = self.ranges[self._ranges_of(table)]
         side = int(self.headers[table, id_map.HEADER_SIDE_ROW]) != id_map.NO_ROW
         return int(own[:, id_map.RANGE_NUM_KEYS].sum() - own[:, id_map.RANGE_NUM_DEAD].sum()) + side
@@ -80,7 +89,7 @@ class IdMap:
 
     def find(self, ids: Tensor, table_offsets: Tensor) -> Tensor:
         """Return rows int32 [N], -1 for ids the map does not hold. Arguments as the operator `find`."""
-        return find(self.lines, self.headers, self.ranges, ids, table_offsets)[0]
+        return find(*self.tensors(), ids, table_offsets)[0]
 
     def find_or_insert(self, ids: Tensor, table_offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (rows int32 [N], new_positions int32, num_new int64 [1]) as the operator `find_or_insert_` does, making room first."""
@@ -120,7 +129,8 @@ class IdMap:
 
     def erase(self, ids: Tensor, table_offsets: Tensor) -> Tensor:
         """Erase ids and return the rows they had, int32, -1 for the absent. The rows stay taken until `free`."""
-        rows = erase_(self.lines, self.headers, self.ranges, ids, table_offsets)
+        rows = erase_(*self.tensors(), ids, table_offsets)
+        self.settle()
         # Dead keys lengthen probes and take room: beyond an eighth of its keys a range is rebuilt without them.
         living = self.ranges[:, id_map.RANGE_NUM_KEYS] - self.ranges[:, id_map.RANGE_NUM_DEAD]
         self._rebuild(self.ranges[:, id_map.RANGE_NUM_DEAD] * 8 > self.ranges[:, id_map.RANGE_NUM_KEYS], living)
@@ -131,7 +141,7 @@ class IdMap:
         num_free = int(self.counters[id_map.COUNTER_FREE])
         needed = num_free + rows.numel()
         if needed > self.free_rows.numel():
-            larger = torch.empty(max(needed, self.free_rows.numel() * 2), dtype=torch.int32)
+            larger = self.free_rows.new_empty(max(needed, self.free_rows.numel() * 2))
             larger[:num_free] = self.free_rows[:num_free]
             self.free_rows = larger
         self.free_rows[num_free:needed] = rows
@@ -139,21 +149,26 @@ class IdMap:
 
     def reserve(self, table: int, num_ids: int) -> None:
         """Make room for `num_ids` ids in `table`, so that no insert up to there grows it."""
+        self.settle()
         if num_ids > _MOST_KEYS_OF_ONE_RANGE:
             self._divide([table])
         own = self._ranges_of(table)
         needed = torch.zeros(self.ranges.shape[0], dtype=torch.int64)
-        needed[own] = _share(torch.tensor([num_ids]), torch.tensor([len(own)]))
-        self._rebuild(needed > _capacity(self.ranges[:, id_map.RANGE_NUM_LINES]), needed)
+        needed[own] = share(torch.tensor([num_ids]), torch.tensor([len(own)]))
+        self._rebuild(needed > capacity(self.ranges), needed)
+
+    def _shares(self, table_offsets: Tensor) -> Tensor:
+        """Return how many of `table_offsets.diff()` new ids each range may get, int64 [R], were they shared out by chance."""
+        num_ranges = 1 << self.headers[:, id_map.HEADER_RANGE_BITS]
+        return share(table_offsets.diff(), num_ranges).repeat_interleave(num_ranges)
 
     def _make_room(self, table_offsets: Tensor) -> None:
         """Grow the ranges that inserting `table_offsets.diff()` new ids would overfill, were they shared out by chance."""
-        adding = table_offsets.diff()
-        num_ranges = 1 << self.headers[:, id_map.HEADER_RANGE_BITS]
-        needed = self.ranges[:, id_map.RANGE_NUM_KEYS] + _share(adding, num_ranges).repeat_interleave(num_ranges)
-        full = needed > _capacity(self.ranges[:, id_map.RANGE_NUM_LINES])
+        needed = self.ranges[:, id_map.RANGE_NUM_KEYS] + self._shares(table_offsets)
+        full = needed > capacity(self.ranges)
         if not bool(full.any()):
             return
+        num_ranges = 1 << self.headers[:, id_map.HEADER_RANGE_BITS]
         needed_whole = needed[self.headers[:, id_map.HEADER_FIRST_RANGE]]
         divided = ((num_ranges == 1) & (needed_whole > _MOST_KEYS_OF_ONE_RANGE)).nonzero().squeeze(1).tolist()
         if divided:
@@ -177,34 +192,36 @@ class IdMap:
                 first = self._places.take(num_lines)
             self._places.prepare(first, num_lines)
             new[index] = torch.tensor([first, num_lines, id_map.REBUILD, 0])
-        self.lines = self._places.lines()
-        rehash_(self.lines, self.headers, new, self.headers, self.ranges)
-        self.ranges = new
+        self._rehash(self.headers, new, torch.arange(new.shape[0]))
         for first in given_up:
             self._places.give_back(first)
 
+    def _rehash(self, headers: Tensor, ranges: Tensor, origins: Tensor) -> None:
+        """Move the living ids to where `headers` and `ranges` say, as `rehash_` does; `origins`, int64 [R]: the range each one was."""
+        self.lines = self._places.lines()
+        rehash_(self.lines, headers, ranges, self.headers, self.ranges)
+        self.headers, self.ranges = headers, ranges
+
     def _divide(self, tables: list[int]) -> None:
         """Divide `tables`, of one range each, into 2^_RANGE_BITS ranges; tables divided already stay."""
-        new_headers, pieces, given_up = self.headers.clone(), [], []
+        new_headers, pieces, origins, given_up = self.headers.clone(), [], [], []
         num_ranges = 0
         for table in range(self.headers.shape[0]):
-            own = self.ranges[self._ranges_of(table)]
+            own, origin = self.ranges[self._ranges_of(table)], torch.tensor(self._ranges_of(table))
             if table in tables and own.shape[0] == 1:
                 given_up.append(int(own[0, id_map.RANGE_FIRST_LINE]))
-                share = int(_share(own[:, id_map.RANGE_NUM_KEYS], torch.tensor([2**_RANGE_BITS])))
+                num_each = int(share(own[:, id_map.RANGE_NUM_KEYS], torch.tensor([2**_RANGE_BITS])))
                 rows = []
                 for index in range(2**_RANGE_BITS):
-                    num_lines = _size(num_ranges + index, share)
+                    num_lines = _size(num_ranges + index, num_each)
                     rows.append([self._places.take(num_lines), num_lines, id_map.REBUILD, 0])
-                own = torch.tensor(rows)
+                own, origin = torch.tensor(rows), origin.expand(2**_RANGE_BITS)
                 new_headers[table, id_map.HEADER_RANGE_BITS] = _RANGE_BITS
             new_headers[table, id_map.HEADER_FIRST_RANGE] = num_ranges
             num_ranges += own.shape[0]
             pieces.append(own)
-        new = torch.cat(pieces)
-        self.lines = self._places.lines()
-        rehash_(self.lines, new_headers, new, self.headers, self.ranges)
-        self.headers, self.ranges = new_headers, new
+            origins.append(origin)
+        self._rehash(new_headers, torch.cat(pieces), torch.cat(origins))
         for first in given_up:
             self._places.give_back(first)
 
@@ -214,6 +231,7 @@ class IdMap:
 
     def rows_of(self, table: int) -> Tensor:
         """Return the rows, int64, of every living id of `table`, in map order."""
+        self.settle()
         parts = []
         for first, num_lines, _, _ in self.ranges[self._ranges_of(table)].tolist():
             lines = self.lines[first : first + num_lines]
@@ -221,15 +239,15 @@ class IdMap:
             occupied = (lines[:, : id_map.IDS_PER_LINE] != id_map.EMPTY) & (rows != id_map.NO_ROW)
             parts.append(rows[occupied].long())
         side = self.headers[table, id_map.HEADER_SIDE_ROW]
-        return torch.cat(parts if int(side) == id_map.NO_ROW else [*parts, side.reshape(1)])
+        return torch.cat(parts if int(side) == id_map.NO_ROW else [*parts, side.reshape(1).to(self.lines.device)])
 
 
-def _capacity(num_lines: Tensor) -> Tensor:
-    """Return how many ids ranges of `num_lines` lines take before they grow."""
-    return num_lines * _LOAD_NUMERATOR // _LOAD_DENOMINATOR
+def capacity(ranges: Tensor) -> Tensor:
+    """Return how many ids `ranges` take before they grow."""
+    return ranges[:, id_map.RANGE_NUM_LINES] * _LOAD_NUMERATOR // _LOAD_DENOMINATOR
 
 
-def _share(num_ids: Tensor, num_ranges: Tensor) -> Tensor:
+def share(num_ids: Tensor, num_ranges: Tensor) -> Tensor:
     """Return how many of `num_ids` ids a range of `num_ranges` gets at most, but for a chance never met (8 standard deviations)."""
     mean = num_ids / num_ranges
     return torch.where(num_ranges == 1, num_ids, torch.minimum(num_ids, (mean + 8 * mean.sqrt() + 16).long()))

@@ -10,6 +10,7 @@ from torch import Tensor
 from sparrow.errors import TableError
 from sparrow.ops import id_map
 from sparrow.tables.memory import HUGE_PAGE_BYTES, advise_huge_pages, reserve
+from sparrow.tables.placement import HOST
 
 _LINE_BYTES = 64
 _LINES_PER_HUGE_PAGE = HUGE_PAGE_BYTES // _LINE_BYTES
@@ -23,13 +24,14 @@ _SLACK = 4
 class LinePlaces:
     """Places of lines, powers of two in size and aligned to it up to a huge page.
 
-    Addresses are set aside for all of them at once; where the system refuses that, lines are copied as they grow and places have no slack.
+    Addresses are set aside for all of them at once; where the system refuses that, and on a device, lines are copied as they grow and
+    places have no slack.
     """
 
-    def __init__(self) -> None:
-        self._mapping = reserve(_MAX_LINES * _LINE_BYTES)
+    def __init__(self, device: torch.device = HOST) -> None:
+        self._mapping = reserve(_MAX_LINES * _LINE_BYTES) if device == HOST else None
         self._whole = (
-            torch.empty(0, id_map.WORDS_PER_LINE, dtype=torch.int64)
+            torch.empty(0, id_map.WORDS_PER_LINE, dtype=torch.int64, device=device)
             if self._mapping is None
             else torch.frombuffer(self._mapping, dtype=torch.int64).view(-1, id_map.WORDS_PER_LINE)
         )
@@ -42,7 +44,7 @@ class LinePlaces:
         if self._end > self._whole.shape[0]:
             if self._mapping is not None:
                 raise TableError(f"the id map of a table group needs more than {_MAX_LINES} lines; divide its tables among two engines")
-            larger = torch.empty(max(self._end, self._whole.shape[0] * 3 // 2), id_map.WORDS_PER_LINE, dtype=torch.int64)
+            larger = self._whole.new_empty(max(self._end, self._whole.shape[0] * 3 // 2), id_map.WORDS_PER_LINE)
             larger[: self._whole.shape[0]] = self._whole
             self._whole = larger
         return self._whole[: self._end]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparrow.ops.dedup_ids.op import dedup_ids
 from sparrow.ops.pool_backward.op import pool_backward
+from sparrow.tables.placement import HOST, sent
 
 
 class Lease:
@@ -27,7 +28,8 @@ class Lease:
 class Lookup:
     """The rows of some ids, found or inserted. Rows are private to `tables/` and `optim/`.
 
-    rows:    int32 [U], one a distinct (table, id), in order of first appearance; -1 reads the default vector and takes no gradient.
+    rows:    int32 [U], one a distinct (table, id), in order of first appearance; -1 reads the default vector and takes no gradient. On a
+             device U is the number of ids, and rows beyond the distinct ones are -1.
     inverse: int32 [N], position -> index into `rows`.
     tables:  indices of the tables that took part: their step count advances with the update.
     step:    the group's step at which the rows were read: `group.step - step` at the update is the gradient's staleness.
@@ -64,7 +66,7 @@ class Sink(Tensor):
 
 def make_sink(lookup: Lookup, dim: int, dtype: torch.dtype) -> Sink:
     """Return a sink for `lookup` that expects gradients [U, dim] of `dtype`."""
-    sink = torch.zeros((), dtype=dtype).expand(lookup.num_unique, dim).as_subclass(Sink)
+    sink = torch.zeros((), dtype=dtype, device=lookup.rows.device).expand(lookup.num_unique, dim).as_subclass(Sink)
     sink.requires_grad_()
     sink.lookup = lookup
     return sink
@@ -140,10 +142,12 @@ def _merged(sinks: list[Sink]) -> Sink:
     rows = torch.cat([sink.lookup.rows for sink in sinks]).long()
     grads = torch.cat([sink.grad for sink in sinks if sink.grad is not None])
     num_rows = rows.numel()
-    unique, offsets, inverse, _ = dedup_ids([rows], torch.tensor([0, num_rows]))
-    distinct = unique[: int(offsets[-1])].int()
-    segments = torch.arange(num_rows + 1)
-    summed = pool_backward(grads.unsqueeze(1), distinct, inverse, segments, None, torch.zeros(1, dtype=torch.int64))
+    unique, offsets, inverse, _ = dedup_ids([rows], sent(torch.tensor([0, num_rows]), rows.device))
+    segments = torch.arange(num_rows + 1, device=rows.device)
+    # Only the host knows how many are distinct.
+    distinct = unique[: int(offsets[-1])] if rows.device == HOST else torch.where(segments[:-1] < offsets[-1], unique, -1)
+    distinct = distinct.int()
+    summed = pool_backward(grads.unsqueeze(1), distinct, inverse, segments, None, torch.zeros(1, dtype=torch.int64, device=rows.device))
     tables = tuple(sorted({table for sink in sinks for table in sink.lookup.tables}))
     leases = [sink.lookup.lease for sink in sinks]
 

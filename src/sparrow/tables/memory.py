@@ -9,6 +9,8 @@ import sys
 import torch
 from torch import Tensor
 
+from sparrow.tables.placement import HOST
+
 HUGE_PAGE_BYTES = 1 << 21
 # A mapping that no memory stands behind until it is touched. Python names the flag from 3.13 on.
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
@@ -17,15 +19,15 @@ _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" e
 class GrowableTensor:
     """A tensor [n, *row_shape] whose first dimension grows in place: addresses are set aside at once, memory is taken as it is touched.
 
-    Where the system sets aside no such addresses, growth allocates and copies.
+    Where the system sets aside no such addresses, and on a device, growth allocates and copies, by half and more at a time.
 
     row_shape, dtype: of the elements. max_rows: addresses are set aside for so many rows.
     """
 
-    def __init__(self, row_shape: tuple[int, ...], dtype: torch.dtype, max_rows: int) -> None:
-        self._empty = torch.empty(0, *row_shape, dtype=dtype)
+    def __init__(self, row_shape: tuple[int, ...], dtype: torch.dtype, max_rows: int, device: torch.device = HOST) -> None:
+        self._empty = torch.empty(0, *row_shape, dtype=dtype, device=device)
         self._row_bytes = torch.empty(1, *row_shape, dtype=dtype).numel() * dtype.itemsize
-        self._map = reserve(max_rows * self._row_bytes)
+        self._map = reserve(max_rows * self._row_bytes) if device == HOST else None
         if self._map is None:
             self._whole = self._empty
         else:
@@ -51,17 +53,20 @@ class GrowableTensor:
 
 
 class BlockMemory:
-    """Hands out tensors that are never given back one by one, side by side in huge pages."""
+    """Hands out tensors that are never given back one by one: on the host side by side in huge pages, on a device as torch does."""
 
     _EXTENT_BYTES = 1 << 30
     _ALIGNMENT = 64
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device = HOST) -> None:
+        self._device = device
         self._extent: mmap.mmap | None = None
         self._used = 0
 
     def empty(self, num_rows: int, width: int, dtype: torch.dtype) -> Tensor:
         """Return an uninitialised tensor [num_rows, width]."""
+        if self._device != HOST:
+            return torch.empty(num_rows, width, dtype=dtype, device=self._device)
         num_bytes = num_rows * width * dtype.itemsize
         if self._extent is None or self._used + num_bytes > len(self._extent):
             self._extent, self._used = reserve(max(num_bytes, self._EXTENT_BYTES)), 0

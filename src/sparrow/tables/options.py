@@ -11,6 +11,7 @@ import torch
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.ops.update_rows.rules import RULES, Rule
 from sparrow.tables.initializers import Initializer, Normal
+from sparrow.tables.placement import HOST, device_of
 
 WEIGHT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -26,6 +27,7 @@ class TableOptions:
     rule:        update rule of the rows: a name of `sparrow.optim.RULES` ("sgd", "adagrad", "adam"). It decides the optimizer slots.
     hyper:       hyper-parameters of this table that differ from the optimizer's, e.g. `{"lr": 0.01}`.
     seed:        of the first values. Stored at creation; renaming or resharding the table keeps it.
+    device:      where the table lives: "cpu", "cuda" (the current device) or "cuda:1". Not part of a checkpoint. docs/gpu.md.
     """
 
     name: str
@@ -35,8 +37,10 @@ class TableOptions:
     rule: str = "adam"
     hyper: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    device: torch.device | str = HOST
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "device", device_of(self.device, f"table {self.name!r}"))
         if self.dim < 1:
             raise ConfigError(f"table {self.name!r}: dim is {self.dim}, expected at least 1")
         if self.dtype not in WEIGHT_DTYPES:

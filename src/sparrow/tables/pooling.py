@@ -32,6 +32,7 @@ class PendingSum:
 
     def __init__(self, pooled: Tensor, segments: Segments) -> None:
         self._pooled: Tensor | None = pooled
+        self.device = pooled.device
         self._version = pooled._version
         self._segments = segments
         self._value: Tensor | None = None
@@ -72,7 +73,7 @@ class PooledGradient(Tensor):
 
     @staticmethod
     def __new__(cls, waiting: PendingSum, shape: Sequence[int], dtype: torch.dtype) -> PooledGradient:
-        made: PooledGradient = Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=dtype)
+        made: PooledGradient = Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=dtype, device=waiting.device)
         made.waiting = waiting
         return made
 

@@ -103,7 +103,7 @@ def export(group: TransferableGroup, slices: SliceRange, slots: Sequence[str] | 
     chunk_rows = max(1, _CHUNK_BYTES // row_bytes)
     for index, options in enumerate(group.tables):
         ids, rows = group.row_ids_of(index)
-        wanted = torch.ones(ids.numel(), dtype=torch.bool)
+        wanted = torch.ones_like(ids, dtype=torch.bool)
         if (slices.begin, slices.end) != (0, NUM_SLICES):
             slice_of_id = id_map.slice_of(ids, group.map.salt(index))
             wanted &= (slice_of_id >= slices.begin) & (slice_of_id < slices.end)
@@ -113,8 +113,8 @@ def export(group: TransferableGroup, slices: SliceRange, slots: Sequence[str] | 
         for first in range(0, ids.numel(), chunk_rows):
             chosen = slice(first, first + chunk_rows)
             weights, all_slots, meta = group.blocks.gather(rows[chosen])
-            kept = {name: value for name, value in all_slots.items() if slots is None or name in slots}
-            yield Chunk(options.name, ids[chosen].contiguous(), weights, kept, meta)
+            kept = {name: value.cpu() for name, value in all_slots.items() if slots is None or name in slots}
+            yield Chunk(options.name, ids[chosen].contiguous().cpu(), weights.cpu(), kept, meta.cpu())
 
 
 def load_chunk(group: TransferableGroup, chunk: Chunk) -> None:
@@ -128,11 +128,13 @@ def load_chunk(group: TransferableGroup, chunk: Chunk) -> None:
     if num_ids and chunk.ids.unique().numel() != num_ids:
         raise CheckpointError(f"table {chunk.table!r}: a chunk holds an id twice; the checkpoint is damaged")
     rows = group.insert_ids(index, chunk.ids)
+    device = rows.device
     # The row may have been there before: slots the chunk does not bring start anew.
     fresh = {
-        name: torch.full(shape, group.rule.first_value(name, group.tables[index].hyper), dtype=group.blocks.slot_dtype)
+        name: torch.full(shape, group.rule.first_value(name, group.tables[index].hyper), dtype=group.blocks.slot_dtype, device=device)
         for names, shape in ((group.rule.element_slots, (num_ids, group.dim)), (group.rule.row_slots, (num_ids,)))
         for name in names
         if name not in chunk.slots
     }
-    group.blocks.scatter(rows.long(), chunk.weights, {**chunk.slots, **fresh}, chunk.meta)
+    slots = {name: value.to(device) for name, value in chunk.slots.items()}
+    group.blocks.scatter(rows.long(), chunk.weights.to(device), {**slots, **fresh}, chunk.meta.to(device))
