@@ -129,7 +129,7 @@ def test_parts_of_the_data_merge_to_the_same_features() -> None:
         (left if index % 2 else right).update(batch)
     left.merge(right)
     assert whole.features()[1:] == left.features()[1:]
-    assert left.columns == ["x"]
+    assert [column.name for column in left.columns] == ["x"]
     with pytest.raises(ConfigError, match="only fittings of the same features"):
         left.merge(Fitting(features[:1]))
 

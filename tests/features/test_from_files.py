@@ -99,3 +99,25 @@ def test_a_model_with_features_inside_compiles() -> None:
 
     model, batch = Model(), Batch.of({"x": torch.rand(4)})
     assert torch.equal(torch.compile(model, backend="eager")(batch), model(batch))
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.int64(), pa.list_(pa.float32())])
+def test_a_null_is_filled_whether_the_file_has_numbers_or_lists(tmp_path: Path, kind: pa.DataType) -> None:
+    """What fills a column tells the reader what a null reads: one that every use agrees on."""
+    values = [1, None, 3]
+    rows = [None if value is None else [value] for value in values] if pa.types.is_list(kind) else values
+    pq.write_table(pa.table({"x": pa.array(rows, kind), "y": pa.array(rows, kind)}), tmp_path / "nulls.parquet")
+    x, y = Feature("x").select("x").fill(-1), Feature("y").select("y")
+    engine = FeatureEngine([x, Feature("log").select("x").fill(-1).log1p(), y.fill(0), Feature("other").select("y").fill(5)])
+    assert [(spec.name, spec.default) for spec in engine.columns] == [("x", -1), ("y", None)]
+    (batch,) = Dataset(str(tmp_path / "nulls.parquet"), engine.columns[:1], batch_size=8)
+    assert rows_of(FeatureEngine([x])(batch)["x"]) == [1, -1, 3]
+    if not pa.types.is_list(kind):
+        # Two fills that differ leave it to the reader, who names what to give.
+        with pytest.raises(DataError, match=r"nulls.parquet, row group 0, row 1.*'y'|column 'y'.*null"):
+            list(Dataset(str(tmp_path / "nulls.parquet"), engine.columns, batch_size=8))
+
+
+def test_a_column_that_is_a_feature_itself_is_read_as_it_is() -> None:
+    engine = FeatureEngine([Feature("raw").select("x"), Feature("filled").select("x").fill(0)])
+    assert [spec.default for spec in engine.columns] == [None]

@@ -17,6 +17,7 @@ from sparrow.features.fitting.learned import Learned
 from sparrow.features.groups import GroupedColumns
 from sparrow.features.layout import nbytes_of
 from sparrow.features.plan import Plan, PlannerNode, StepUnit, sources_of
+from sparrow.features.transforms.numbers import Fill
 from sparrow.features.transforms.pairs import Several
 from sparrow.features.transforms.sequences import OfLists
 from sparrow.features.types import Call, Context, apply_each
@@ -49,8 +50,17 @@ class FeatureEngine(nn.Module):
 
     @property
     def columns(self) -> list[ColumnSpec]:
-        """The columns a reader must read, each once, in order of first use."""
-        return [ColumnSpec(name) for name in self.plan.columns]
+        """The columns a reader must read, each once, in order of first use; with a default where all that use one fill it alike."""
+        return [ColumnSpec(name, default=self._fill_of(name)) for name in self.plan.columns]
+
+    def _fill_of(self, name: str) -> float | None:
+        """Return what every use of a column fills it with first, or None: a null of the file then reads as the features want it."""
+        column = Expression(name)
+        parts = list(in_order(feature.expression for feature in self.features if feature.expression is not None))
+        if column in {feature.expression for feature in self.features}:
+            return None
+        values = {part.transform.value if isinstance(part.transform, Fill) else None for part in parts if column in part.inputs}
+        return values.pop() if len(values) == 1 else None
 
     @property
     def counters(self) -> dict[str, int]:

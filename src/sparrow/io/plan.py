@@ -152,8 +152,6 @@ def _plan_column(spec: ColumnSpec, file_type: Any, path: str) -> ColumnPlan:
         raise DataError(f"{where}; unit={spec.unit!r} is for timestamps and dates: leave it out")
     if width is not None:
         return replace(plan, width=width, default=_default(spec, dtype, where))
-    if spec.default is not None:
-        raise DataError(f'{where}, so it is read ragged and takes no default; ask for kind="dense", or leave the default out')
     if not parts.is_bytes and dtype == torch.uint8:
         raise DataError(f"{where}; torch.uint8 in a ragged column means the bytes of strings: ask for torch.int16 or wider")
     return replace(plan, wraps=spec.kind == "ragged" and parts.num_lists == 0, weighted=parts.weight is not None)

@@ -21,7 +21,7 @@ class ColumnSpec:
              [rows, width]: list columns must then hold exactly `width` values a row. `"ragged"` turns a scalar column into rows of
              one value (null: none). `"bytes"` asks for strings.
     width:   values a row of a dense column, at least 1.
-    default: what a null or empty row of a dense column reads; None makes such a row an error.
+    default: what a null or empty row of a dense column reads; None makes such a row an error. Where `"auto"` finds lists, these are empty.
     dtype:   dtype wanted, by a conversion without loss; None keeps the file's.
     unit:    of timestamps and dates, `"s"`, `"ms"`, `"us"`, `"ns"` or `"day"` since 1970-01-01 UTC, by a conversion without loss; None
              keeps the file's.

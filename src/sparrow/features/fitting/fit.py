@@ -15,7 +15,7 @@ from sparrow.features.fitting.learned import Learned
 from sparrow.features.fitting.sketches import Sketch
 from sparrow.features.types import Context
 from sparrow.ops.take_rows import take_rows
-from sparrow.types import Batch
+from sparrow.types import Batch, ColumnSpec
 
 
 def fit(features: Sequence[Feature], batches: Iterable[Batch]) -> list[Feature]:
@@ -69,9 +69,9 @@ class Fitting:
         return bool(self._learned)
 
     @property
-    def columns(self) -> list[str]:
-        """The columns that `update` reads."""
-        return list(self._engine.plan.columns)
+    def columns(self) -> list[ColumnSpec]:
+        """The columns that `update` reads, as a reader takes them."""
+        return self._engine.columns
 
     def update(self, batch: Batch) -> None:
         """Add a batch. Raises `DataError` naming feature and column."""
