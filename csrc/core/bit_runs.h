@@ -38,7 +38,6 @@ void unpack_bits(const uint8_t* packed, const uint8_t* end, int width, int64_t c
 template <typename Out>
 bool read_bit_runs(ByteRange from, int width, int64_t count, Out* out) {
   if (width < 0 || width > 32) return false;
-  constexpr uint64_t kMostGroups = uint64_t{1} << 32;
   const int64_t num_bytes = (width + 7) / 8;
   while (count > 0) {
     uint64_t head = 0;
@@ -55,13 +54,12 @@ bool read_bit_runs(ByteRange from, int width, int64_t count, Out* out) {
       out += run, count -= run;
       continue;
     }
-    // Groups of eight, which have `width` bytes each. Some writers round the last run up to more of them than are wanted, others cut it off
-    // behind the numbers that count.
+    // Groups of eight, which have `width` bytes each. Some writers round the last run up to more of them than are wanted.
     const uint64_t num_groups = head >> 1, num_wanted = (static_cast<uint64_t>(count) + 7) / 8;
     const int64_t wanted = num_groups < num_wanted ? static_cast<int64_t>(num_groups) * 8 : count;
-    if (num_groups == 0 || num_groups > kMostGroups || (wanted * width + 7) / 8 > from.size()) return false;
+    if (num_groups == 0 || (width != 0 && num_groups > static_cast<uint64_t>(from.size() / width))) return false;
     unpack_bits(from.at, from.end, width, wanted, out);
-    from.at += std::min<int64_t>(from.size(), static_cast<int64_t>(num_groups) * width);
+    if (width != 0) from.at += static_cast<int64_t>(num_groups) * width;
     out += wanted, count -= wanted;
   }
   return from.at == from.end;

@@ -262,7 +262,7 @@ class ParquetDecoder {
     if (!read_bit_runs(from, width, count, places)) return false;
     uint32_t largest = 0;
     for (int64_t i = 0; i < count; ++i) largest = places[i] > largest ? places[i] : largest;
-    if (largest >= num_words_) return false;
+    if (count > 0 && largest >= num_words_) return false;
     // The dictionary may lie anywhere, the values are aligned.
     auto* __restrict const to = reinterpret_cast<Word*>(out);
     const uint8_t* const words = words_;

@@ -92,7 +92,8 @@ bool read_message(ByteRange from, F of) {
 
 // Reads the footer of a stripe. Returns false where it makes no sense.
 inline bool read_orc_footer(const OrcBytes& how, OrcFooter* out) {
-  if (how.footer_bytes < 0 || how.footer_bytes > how.stripe.size() || how.index_bytes < 0 || how.index_bytes > INT64_MAX - how.stripe.size())
+  if (how.footer_bytes < 0 || how.footer_bytes > how.stripe.size() || how.index_bytes < 0 ||
+      how.index_bytes > INT64_MAX - how.stripe.size())
     return false;
   const uint8_t* const end_of_data = how.stripe.end - how.footer_bytes;
   const uint64_t all_bytes = how.index_bytes + (end_of_data - how.stripe.at);
