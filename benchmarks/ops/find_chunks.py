@@ -25,7 +25,9 @@ def run(options: Options) -> Iterable[Result]:
         footer = torch.frombuffer(bytearray(data[len(data) - 8 - metadata.serialized_size : len(data) - 8]), dtype=torch.uint8)
 
         def theirs(metadata: Any = metadata) -> list[list[int]]:
-            chunks = [metadata.row_group(group).column(leaf) for group in range(metadata.num_row_groups) for leaf in range(metadata.num_columns)]
+            chunks = [
+                metadata.row_group(group).column(leaf) for group in range(metadata.num_row_groups) for leaf in range(metadata.num_columns)
+            ]
             return [[chunk.num_values, chunk.dictionary_page_offset, chunk.total_compressed_size] for chunk in chunks]
 
         def ours(footer: Any = footer, num_columns: int = num_columns) -> Any:

@@ -79,7 +79,7 @@ class _OpenOrc:
 class Orc:
     """ORC files. A piece is a stripe; its rows are known from the footer, so skipping to a row decodes nothing before its stripe.
 
-    direct: whether columns of numbers, and of lists of numbers, are decoded by Sparrow where that is faster. False: pyarrow decodes them all.
+    direct: whether columns of numbers, and of lists of numbers, are decoded by Sparrow where that is faster. False: pyarrow decodes all.
     recent: the schema that came last, most files being alike.
     """
 

@@ -89,7 +89,7 @@ class _OpenParquet:
 class Parquet:
     """Parquet files. A piece is a row group. Checksums of pages are checked where the file has them.
 
-    direct: whether columns of numbers, and of lists of numbers, are decoded by Sparrow where that is faster. False: pyarrow decodes them all.
+    direct: whether columns of numbers, and of lists of numbers, are decoded by Sparrow where that is faster. False: pyarrow decodes all.
     recent: the schema that came last, most files being alike.
     """
 

@@ -29,7 +29,7 @@ _TAIL_BYTES = 8
 
 
 def chunks_of(source: Any, metadata: Any) -> Tensor:
-    """Return where the chunks of an open file lie: int64 [row groups, leaves, 4], as `find_chunks` gives them; no row groups where it cannot.
+    """Return where the chunks of an open file lie: int64 [row groups, leaves, 4], as `find_chunks` gives them; none where it cannot.
 
     metadata: pyarrow's, whose own account of a chunk is not asked for: where a damaged footer has impossible levels, it ends the process.
     """
@@ -50,12 +50,12 @@ class _Leaf:
 class DirectColumns:
     """Columns of Parquet files of one schema that are decoded directly.
 
-    leaves: in the order of `schema`, the Arrow schema of these columns. places: of these among the file's leaves, int64.
+    leaves: in the order of `schema`, the Arrow schema of these columns. indices: of these among the file's leaves, int64.
     others: the names that are read by pyarrow.
     """
 
     leaves: tuple[_Leaf, ...]
-    places: Tensor
+    indices: Tensor
     schema: Any
     others: tuple[str, ...]
 
@@ -74,10 +74,9 @@ class DirectColumns:
             if leaf is not None and of_leaf is not None:
                 found[name] = of_leaf, leaf
         fields = [schema.field(name) for name in found]
-        places = torch.tensor([place for place, _ in found.values()], dtype=torch.int64)
-        return DirectColumns(
-            tuple(leaf for _, leaf in found.values()), places, pa.schema(fields), tuple(name for name in names if name not in found)
-        )
+        indices = torch.tensor([index for index, _ in found.values()], dtype=torch.int64)
+        others = tuple(name for name in names if name not in found)
+        return DirectColumns(tuple(leaf for _, leaf in found.values()), indices, pa.schema(fields), others)
 
     def read(self, source: Any, chunks: Tensor, num_rows: int) -> Any | None:
         """Return the columns of a row group as a record batch, None where they must be read another way.
@@ -85,7 +84,7 @@ class DirectColumns:
         source: the open file. chunks: of the row group, as `find_chunks` gives them, [leaves, 4]. num_rows: of the row group.
         """
         spans, rows = [], []
-        for leaf, (codec, num_values, begin, end) in zip(self.leaves, chunks[self.places].tolist(), strict=True):
+        for leaf, (codec, num_values, begin, end) in zip(self.leaves, chunks[self.indices].tolist(), strict=True):
             if codec not in _CODECS:
                 return None
             spans.append((begin, end))
