@@ -11,6 +11,7 @@ from pyarrow import orc, parquet
 
 from sparrow.errors import DataError
 from sparrow.io import Dataset
+from sparrow.io.formats import orc as formats_orc
 from sparrow.io.formats.orc import Orc
 from sparrow.io.formats.parquet import Parquet
 
@@ -100,6 +101,16 @@ def test_the_user_may_choose_pyarrow(tmp_path, kind, monkeypatch):
     module = "sparrow.io.formats.parquet_chunks" if kind == "parquet" else "sparrow.io.formats.orc_columns"
     monkeypatch.setattr(f"{module}.decode_{kind}", lambda *_: pytest.fail("the operator was asked"))
     assert [batch["ids"].values.tolist() for batch in Dataset(path, ["ids"], batch_size=7, format=one(direct=False))] == expected
+
+
+def test_a_stripe_without_a_footer_leaves_the_file_to_pyarrow(tmp_path, monkeypatch):
+    _write(pa.table(_DIRECT), tmp_path / "0.orc", "orc")
+    whole = formats_orc.stripes_of
+    monkeypatch.setattr(formats_orc, "stripes_of", lambda *which: tuple(one._replace(footer_bytes=0) for one in whole(*which)))
+    monkeypatch.setattr("sparrow.io.formats.orc_columns.decode_orc", lambda *_: pytest.fail("the operator was asked"))
+    opened, source = _open(tmp_path / "0.orc", "orc")
+    with source:
+        assert _as_table(opened.read(0, ["ids"]), ["ids"])["ids"].combine_chunks().equals(_DIRECT["ids"][: opened.rows_of(0)])
 
 
 def test_statistics_that_pyarrow_cannot_stand_do_not_end_the_process(tmp_path):

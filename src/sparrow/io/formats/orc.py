@@ -99,7 +99,9 @@ class Orc:
         num_rows = sum(stripe.num_rows for stripe in stripes)
         if len(stripes) != reader.nstripes or num_rows != reader.nrows:
             raise ValueError(f"its footer counts {num_rows} rows in {len(stripes)} stripes, the reader {reader.nrows} in {reader.nstripes}")
-        return _OpenOrc(source, reader, self._schema_of(reader.schema), stripes, self.direct)
+        # Every stripe has a footer. One without makes pyarrow refuse its neighbour too, so that none is decoded here.
+        is_direct = self.direct and all(stripe.footer_bytes > 0 for stripe in stripes)
+        return _OpenOrc(source, reader, self._schema_of(reader.schema), stripes, is_direct)
 
     def _schema_of(self, arrow: Any) -> _Schema:
         recent = self.recent[0] if self.recent else None
