@@ -112,7 +112,7 @@ class OrcRuns {
     const int code = head >> 1 & 31;
     const int64_t length = read_length(head);
     uint64_t first = 0, step = 0;
-    // No writer makes such a run of one number, and not all readers end it alike.
+    // A run of one number has no step: it is odd.
     if (length < 2 || length > count || !read_varint(&from_, &first) || !read_varint(&from_, &step)) return 0;
     out[0] = is_signed_ ? unfolded(first) : first;
     step = unfolded(step);
