@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from benchmarks.harness import Options, Result, interleaved, rate
-from sparrow.io.formats.parquet_chunks import DirectColumns
+from sparrow.io.formats.parquet_chunks import DirectColumns, chunks_of
 
 NUM_ROWS, NUM_DENSE, NUM_LISTS = 10_000, 14, 26
 
@@ -41,7 +41,7 @@ def run(options: Options) -> Iterable[Result]:
             direct = DirectColumns.of(reader.metadata.schema, reader.schema_arrow, whole.schema.names)
 
             def ours(source: Any = source, reader: Any = reader, direct: DirectColumns = direct) -> Any:
-                return direct.read(source, reader.metadata.row_group(0))
+                return direct.read(source, chunks_of(source, reader.metadata)[0], NUM_ROWS)
 
             def theirs(reader: Any = reader) -> Any:
                 return reader.read_row_group(0, use_threads=False)

@@ -34,7 +34,7 @@ void unpack_bits(const uint8_t* packed, const uint8_t* end, int width, int64_t c
   }
 }
 
-// Reads exactly `count` numbers of `width` bits. Returns false where they are cut off.
+// Reads exactly `count` numbers of `width` bits. Returns false where the bytes hold fewer, or more than fill up the last groups.
 template <typename Out>
 bool read_bit_runs(ByteRange from, int width, int64_t count, Out* out) {
   if (width < 0 || width > 32) return false;
@@ -48,20 +48,21 @@ bool read_bit_runs(ByteRange from, int width, int64_t count, Out* out) {
       for (int64_t i = 0; i < num_bytes; ++i) value |= static_cast<uint64_t>(from.at[i]) << (8 * i);
       if ((value >> width) != 0) return false;
       from.at += num_bytes;
-      const auto run = static_cast<int64_t>(std::min<uint64_t>(head >> 1, count));
+      if (head >> 1 > static_cast<uint64_t>(count)) return false;
+      const auto run = static_cast<int64_t>(head >> 1);
       std::fill_n(out, run, static_cast<Out>(value));
       out += run, count -= run;
       continue;
     }
-    // Groups of eight. The last may be cut off behind the numbers that count.
-    const auto run = static_cast<int64_t>(std::min<uint64_t>(head >> 1, (count + 7) / 8)) * 8;
-    const int64_t wanted = std::min(run, count);
-    if (run == 0 || (wanted * width + 7) / 8 > from.size()) return false;
+    // Groups of eight, which have `width` bytes each. Some writers round the last run up to more of them than are wanted.
+    const uint64_t num_groups = head >> 1, num_wanted = (static_cast<uint64_t>(count) + 7) / 8;
+    const int64_t wanted = num_groups < num_wanted ? static_cast<int64_t>(num_groups) * 8 : count;
+    if (num_groups == 0 || (width != 0 && num_groups > static_cast<uint64_t>(from.size() / width))) return false;
     unpack_bits(from.at, from.end, width, wanted, out);
-    from.at += std::min<int64_t>(from.size(), run * width / 8);
+    if (width != 0) from.at += static_cast<int64_t>(num_groups) * width;
     out += wanted, count -= wanted;
   }
-  return true;
+  return from.at == from.end;
 }
 
 }  // namespace sparrow

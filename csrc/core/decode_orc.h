@@ -33,8 +33,10 @@ class OrcDecoder {
   OrcDecoder(const OrcBytes& how, const OrcFooter& footer, int64_t num_rows, OrcScratch* scratch)
       : how_(how), footer_(footer), num_rows_(num_rows), scratch_(scratch) {}
 
-  // Whether the rows of the stripe are all there: a row may be null with its whole struct, which no table has.
-  bool has_whole_rows() const { return find(0, OrcStream::kPresent) == nullptr; }
+  // Whether the rows of the stripe are a plain struct, all there: a row may be null with its whole struct, which no table has.
+  bool has_whole_rows() const {
+    return !footer_.encodings.empty() && footer_.encodings[0] == kDirect && find(0, OrcStream::kPresent) == nullptr;
+  }
 
   // Writes the validity of a column's rows [N bits, in whole bytes] and the offsets of its lists [N + 1]. Returns whether it could.
   // num_values: how many numbers follow, those of null rows not among them.
@@ -47,10 +49,9 @@ class OrcDecoder {
     set_bits(present, validity);
     if (!column.is_list) return true;
     const OrcStream* lengths = find(column.id, OrcStream::kLength);
-    constexpr uint64_t kDirect2 = 2;
     if (static_cast<size_t>(column.id) >= footer_.encodings.size() || footer_.encodings[column.id] != kDirect2) return false;
     ByteRange bytes{};
-    if (lengths == nullptr ? num_present != 0 : !orc_plain(how_, lengths->bytes, &scratch_->plain, &bytes)) return false;
+    if (lengths == nullptr || !orc_plain(how_, lengths->bytes, &scratch_->plain, &bytes)) return false;
     if (num_present / OrcRuns::kMostOfByte > bytes.size()) return false;
     uint64_t* const length = numbers(num_present);
     if (!OrcRuns(bytes, false).read(num_present, length)) return false;
@@ -78,9 +79,8 @@ class OrcDecoder {
     if (num_present != num_values || static_cast<size_t>(id) >= footer_.encodings.size()) return false;
     const OrcStream* data = find(id, OrcStream::kData);
     ByteRange bytes{};
-    if (data == nullptr ? num_values != 0 : !orc_plain(how_, data->bytes, &scratch_->plain, &bytes)) return false;
+    if (data == nullptr || !orc_plain(how_, data->bytes, &scratch_->plain, &bytes)) return false;
     const bool is_float = column.number == OrcNumber::kFloat32 || column.number == OrcNumber::kFloat64;
-    constexpr uint64_t kDirect = 0, kDirect2 = 2;
     if (footer_.encodings[id] != (is_float ? kDirect : kDirect2)) return false;
     const int64_t item_bytes = column.item_bytes();
     if (!is_float && num_values / OrcRuns::kMostOfByte > bytes.size()) return false;
@@ -105,6 +105,9 @@ class OrcDecoder {
   }
 
  private:
+  // Of the encodings of the specification: the second uses "Integer Run Length Encoding, version 2".
+  static constexpr uint64_t kDirect = 0, kDirect2 = 2;
+
   const OrcStream* find(int64_t column, OrcStream::Kind kind) const {
     for (const OrcStream& stream : footer_.streams)
       if (stream.column == static_cast<uint64_t>(column) && stream.kind == kind) return &stream;

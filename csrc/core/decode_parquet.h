@@ -53,6 +53,8 @@ class ParquetDecoder {
 
   // Returns whether the chunk was decoded.
   bool decode(ParquetCount* count) {
+    // A row has an entry, or more where it is a list.
+    if (chunk_.is_list ? chunk_.num_values < num_rows_ : chunk_.num_values != num_rows_) return false;
     std::memset(room_.validity, 0, (num_rows_ + 7) / 8);
     if (chunk_.is_list) room_.offsets[0] = 0;
     ByteRange rest = chunk_.bytes;
@@ -64,7 +66,7 @@ class ParquetDecoder {
       if (!read_page(header, stored)) return false;
     }
     *count = {num_found_, num_nulls_};
-    return num_seen_ == num_rows_;
+    return num_seen_ == num_rows_ && rest.at == rest.end;
   }
 
  private:
@@ -85,6 +87,7 @@ class ParquetDecoder {
       return read_data(header, rep, def, page);
     }
     if (header.type == PageHeader::kDataV2) {
+      if ((!chunk_.is_list && header.rep_bytes != 0) || (most_ == 0 && header.def_bytes != 0)) return false;
       if (header.rep_bytes < 0 || header.def_bytes < 0 || header.rep_bytes > stored.size() ||
           header.def_bytes > stored.size() - header.rep_bytes)
         return false;
@@ -104,11 +107,14 @@ class ParquetDecoder {
       *out = stored;
       return stored.size() == raw_bytes;
     }
+    uint64_t announced = 0;
+    if (stored.size() > 0 && (!unsnappy_bytes(stored, &announced) || announced != static_cast<uint64_t>(raw_bytes))) return false;
+    if (stored.size() == 0 && raw_bytes != 0) return false;
     // Room that may be read beyond the end, by whole words.
     constexpr int64_t kWord = 8;
     if (static_cast<int64_t>(room->size()) < raw_bytes + kWord) room->resize(raw_bytes + kWord);
     *out = {room->data(), room->data() + raw_bytes};
-    return stored.size() == 0 ? raw_bytes == 0 : unsnappy(stored, room->data(), raw_bytes);
+    return stored.size() == 0 || unsnappy(stored, room->data(), raw_bytes);
   }
 
   // Levels of a page of the first version stand behind the number of their bytes.
@@ -140,10 +146,14 @@ class ParquetDecoder {
     uint8_t* const defs = reps + count;
     if (chunk_.is_list && !read_bit_runs(rep, 1, count, reps)) return false;
     if (most_ > 0 && !read_bit_runs(def, most_ == 1 ? 1 : 2, count, defs)) return false;
-    const int64_t before = num_found_;
+    const int64_t before = num_found_, before_seen = num_seen_;
     if (!(chunk_.is_list ? place_lists(reps, defs, count) : place_numbers(defs, count))) return false;
     num_entries_ += count;
     const int64_t num_present = num_found_ - before;
+    // Pages of the second version tell these, and begin with a row.
+    if (header.type == PageHeader::kDataV2 && (header.num_rows != num_seen_ - before_seen || header.num_nulls != count - num_present ||
+                                               (chunk_.is_list && count > 0 && reps[0] != 0)))
+      return false;
     if (!chunk_.is_list) {
       if (!read_values(header.encoding, values, num_present, before_rows_)) return false;
       return num_present == count || spread(defs, count);
@@ -245,15 +255,14 @@ class ParquetDecoder {
       return true;
     }
     if ((encoding != kDictionaryPlaces && encoding != kOldDictionary) || num_words_ < 0) return false;
-    if (count == 0) return true;
-    if (from.size() < 1) return false;
+    if (from.size() < 1) return count == 0;
     const int width = *from.at++;
     if (static_cast<int64_t>(scratch_->places.size()) < count) scratch_->places.resize(count);
     uint32_t* const places = scratch_->places.data();
     if (!read_bit_runs(from, width, count, places)) return false;
     uint32_t largest = 0;
     for (int64_t i = 0; i < count; ++i) largest = places[i] > largest ? places[i] : largest;
-    if (largest >= num_words_) return false;
+    if (count > 0 && largest >= num_words_) return false;
     // The dictionary may lie anywhere, the values are aligned.
     auto* __restrict const to = reinterpret_cast<Word*>(out);
     const uint8_t* const words = words_;

@@ -112,10 +112,10 @@ class OrcRuns {
     const int code = head >> 1 & 31;
     const int64_t length = read_length(head);
     uint64_t first = 0, step = 0;
-    if (length < 1 || length > count || !read_varint(&from_, &first) || !read_varint(&from_, &step)) return 0;
+    // A run of one number has no step: it is odd.
+    if (length < 2 || length > count || !read_varint(&from_, &first) || !read_varint(&from_, &step)) return 0;
     out[0] = is_signed_ ? unfolded(first) : first;
     step = unfolded(step);
-    if (length == 1) return length;
     out[1] = out[0] + step;
     if (code == 0) {
       for (int64_t i = 2; i < length; ++i) out[i] = out[i - 1] + step;

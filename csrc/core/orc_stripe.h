@@ -45,8 +45,7 @@ inline bool orc_plain(const OrcBytes& how, ByteRange stored, std::vector<uint8_t
     const ByteRange chunk{stored.at, stored.at + (head >> 1)};
     stored.at = chunk.end;
     uint64_t num_bytes = chunk.size();
-    ByteRange ahead = chunk;
-    if ((head & 1) == 0 && !read_varint(&ahead, &num_bytes)) return false;
+    if ((head & 1) == 0 && !unsnappy_bytes(chunk, &num_bytes)) return false;
     if (num_bytes > static_cast<uint64_t>(how.block_bytes)) return false;
     const size_t before = room->size();
     room->resize(before + num_bytes);
@@ -70,8 +69,10 @@ struct OrcFooter {
 template <typename F>
 bool read_message(ByteRange from, F of) {
   while (from.at < from.end) {
-    uint64_t key = 0, number = 0;
-    if (!read_varint(&from, &key)) return false;
+    uint64_t number = 0;
+    // The fields of these messages have numbers of one byte, from 1 on.
+    const uint8_t key = *from.at++;
+    if (key < 8 || key > 127) return false;
     ByteRange bytes{};
     switch (key & 7) {
       case 0:
@@ -91,7 +92,9 @@ bool read_message(ByteRange from, F of) {
 
 // Reads the footer of a stripe. Returns false where it makes no sense.
 inline bool read_orc_footer(const OrcBytes& how, OrcFooter* out) {
-  if (how.footer_bytes < 0 || how.footer_bytes > how.stripe.size() || how.index_bytes < 0) return false;
+  if (how.footer_bytes < 0 || how.footer_bytes > how.stripe.size() || how.index_bytes < 0 ||
+      how.index_bytes > INT64_MAX - how.stripe.size())
+    return false;
   const uint8_t* const end_of_data = how.stripe.end - how.footer_bytes;
   const uint64_t all_bytes = how.index_bytes + (end_of_data - how.stripe.at);
   std::vector<uint8_t> room;
@@ -102,8 +105,8 @@ inline bool read_orc_footer(const OrcBytes& how, OrcFooter* out) {
     if (field == 1) {
       uint64_t kind = 0, column = 0, length = 0;
       if (!is_bytes || !read_message(inner, [&](uint64_t of, bool of_bytes, uint64_t number, ByteRange) {
-            (of == 1 ? kind : of == 2 ? column : of == 3 ? length : number) = number;
-            return !of_bytes;
+            (of == 1 ? kind : of == 2 ? column : length) = number;
+            return of <= 3 && !of_bytes;
           }))
         return false;
       if (length > all_bytes - at) return false;
@@ -118,15 +121,16 @@ inline bool read_orc_footer(const OrcBytes& how, OrcFooter* out) {
     }
     if (field == 2) {
       uint64_t encoding = 0;
-      if (!is_bytes || !read_message(inner, [&](uint64_t of, bool, uint64_t number, ByteRange) {
+      // The other numbers are those of a dictionary and of a Bloom filter.
+      if (!is_bytes || !read_message(inner, [&](uint64_t of, bool of_bytes, uint64_t number, ByteRange) {
             if (of == 1) encoding = number;
-            return true;
+            return of <= 3 && !of_bytes;
           }))
         return false;
       out->encodings.push_back(encoding);
       return true;
     }
-    return field == 3;  // the time zone of the writer; anything else is encryption
+    return field == 3 && is_bytes;  // the time zone of the writer; anything else is encryption
   });
   return good && at == all_bytes;
 }

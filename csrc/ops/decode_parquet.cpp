@@ -31,7 +31,12 @@ std::unique_ptr<MadeBatch> decoded(const ChunkOf* chunk, int64_t num_chunks, con
     num_bytes += MadeBatch::rounded(value_bytes_of(chunk[i], num_rows)) + MadeBatch::rounded(4 * (num_rows + 1)) +
                  MadeBatch::rounded((num_rows + 7) / 8);
   *refused = 0;
-  if (num_bytes > kMostBytes) return nullptr;
+  int64_t stored = 0;
+  for (int64_t i = 0; i < num_chunks; ++i) stored += chunk[i].end - chunk[i].begin;
+  // A stored byte stands for a few thousand nulls at most, a page of them for as many as there are: memory is not set aside for entries
+  // that cannot be.
+  constexpr int64_t kMostOfByte = int64_t{1} << 18;
+  if (num_bytes > kMostBytes || num_bytes / kMostOfByte > stored) return nullptr;
   auto batch = std::make_unique<MadeBatch>();
   batch->reserve(num_bytes);
   ParquetScratch scratch;

@@ -49,6 +49,18 @@ Bytes random_bytes(std::mt19937_64* random, size_t count) {
 
 Bytes damaged(std::mt19937_64* random, Bytes bytes) {
   for (uint64_t i = (*random)() % 4; i > 0 && !bytes.empty(); --i) bytes[(*random)() % bytes.size()] = static_cast<uint8_t>((*random)());
+  // A byte more or less by one, a piece that is missing, one that is there twice, an end that is missing.
+  const auto at = [&] { return (*random)() % bytes.size(); };
+  if (!bytes.empty() && (*random)() % 4 == 0) bytes[at()] += (*random)() % 2 == 0 ? 1 : 255;
+  if (!bytes.empty() && (*random)() % 4 == 0) {
+    const size_t begin = at(), end = std::min(bytes.size(), begin + 1 + (*random)() % 8);
+    const Bytes piece(bytes.begin() + begin, bytes.begin() + end);
+    if ((*random)() % 2 == 0) {
+      bytes.erase(bytes.begin() + begin, bytes.begin() + end);
+    } else {
+      bytes.insert(bytes.begin() + at(), piece.begin(), piece.end());
+    }
+  }
   if ((*random)() % 4 == 0) bytes.resize((*random)() % (bytes.size() + 1));
   return bytes;
 }

@@ -11,6 +11,7 @@ from pyarrow import orc, parquet
 
 from sparrow.errors import DataError
 from sparrow.io import Dataset
+from sparrow.io.formats import orc as formats_orc
 from sparrow.io.formats.orc import Orc
 from sparrow.io.formats.parquet import Parquet
 
@@ -89,6 +90,61 @@ def test_pyarrow_reads_no_column_that_is_decoded(tmp_path, kind, monkeypatch):
     with source:
         for piece in range(opened.num_pieces):
             assert _as_table(opened.read(piece, list(_DIRECT)), list(_DIRECT)).num_rows == opened.rows_of(piece)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "orc"])
+def test_the_user_may_choose_pyarrow(tmp_path, kind, monkeypatch):
+    path = tmp_path / f"0.{kind}"
+    _write(pa.table(_DIRECT), path, kind)
+    one = Parquet if kind == "parquet" else Orc
+    expected = [batch["ids"].values.tolist() for batch in Dataset(path, ["ids"], batch_size=7, format=one())]
+    module = "sparrow.io.formats.parquet_chunks" if kind == "parquet" else "sparrow.io.formats.orc_columns"
+    monkeypatch.setattr(f"{module}.decode_{kind}", lambda *_: pytest.fail("the operator was asked"))
+    assert [batch["ids"].values.tolist() for batch in Dataset(path, ["ids"], batch_size=7, format=one(direct=False))] == expected
+
+
+def test_a_stripe_without_a_footer_leaves_the_file_to_pyarrow(tmp_path, monkeypatch):
+    _write(pa.table(_DIRECT), tmp_path / "0.orc", "orc")
+    whole = formats_orc.stripes_of
+    monkeypatch.setattr(formats_orc, "stripes_of", lambda *which: tuple(one._replace(footer_bytes=0) for one in whole(*which)))
+    monkeypatch.setattr("sparrow.io.formats.orc_columns.decode_orc", lambda *_: pytest.fail("the operator was asked"))
+    opened, source = _open(tmp_path / "0.orc", "orc")
+    with source:
+        assert _as_table(opened.read(0, ["ids"]), ["ids"])["ids"].combine_chunks().equals(_DIRECT["ids"][: opened.rows_of(0)])
+
+
+def test_statistics_that_pyarrow_cannot_stand_do_not_end_the_process(tmp_path):
+    # Asked about this chunk, pyarrow's metadata ends it: a histogram has a level more than the column can have. No row depends on it.
+    schema = pa.schema([pa.field("x", pa.list_(pa.field("element", pa.int64(), nullable=False)), nullable=False)])
+    parquet.write_table(pa.table({"x": [[1], [], [2, 3]]}, schema=schema), tmp_path / "0.parquet", compression="none")
+    data = bytearray((tmp_path / "0.parquet").read_bytes())
+    # SizeStatistics of lists in rows: how many entries have each of the levels 0 and 1, repetition before definition.
+    histograms = bytes([0x29, 0x26, 3 << 1, 1 << 1, 0x19, 0x26, 1 << 1, 3 << 1])
+    place = data.index(histograms[1:])
+    data[place : place + 7] = bytes([0x16, 3 << 1, 0x19, 0x36, 1 << 1, 3 << 1, 0])
+    (tmp_path / "0.parquet").write_bytes(data)
+    (batch,) = Dataset(tmp_path / "0.parquet", ["x"], batch_size=4)
+    assert batch["x"].values.tolist() == [1, 2, 3]
+    with pytest.raises(DataError, match=r"0\.parquet.* histogram size mismatch"):
+        list(Dataset(tmp_path / "0.parquet", ["x"], batch_size=4, format=Parquet(direct=False)))
+
+
+@pytest.mark.parametrize(
+    "item", [pa.int8(), pa.uint32(), pa.int64(), pa.float16(), pa.date32(), pa.time32("ms"), pa.time64("us"), pa.duration("s")]
+)
+@pytest.mark.parametrize("is_list", [False, True])
+def test_numbers_of_other_meanings_have_the_types_of_pyarrow(tmp_path, item, is_list):
+    array = pa.array([1, 0, 1], pa.int64()).cast(pa.int32() if item.bit_width == 32 else pa.int64()).cast(item, safe=False)
+    if is_list:
+        array = pa.ListArray.from_arrays(pa.array([0, 1, 3], pa.int32()), array)
+    parquet.write_table(pa.table({"x": array}), tmp_path / "file")
+    opened, source = _open(tmp_path / "file", "parquet")
+    with source:
+        got = _as_table(opened.read(0, ["x"]), ["x"])
+    assert got.schema.types == parquet.read_table(tmp_path / "file").schema.types
+    assert got.equals(parquet.read_table(tmp_path / "file"))
+    (direct,) = opened.schema.direct.values()
+    assert direct.schema.names == (["x"] if item == pa.int64() else [])
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "lz4", "brotli"])

@@ -136,6 +136,28 @@ def test_what_is_not_decoded_is_left_to_the_caller():
     assert _decoded(*arguments, first_version.schema) is None
 
 
+def test_footers_that_say_something_else_are_refused():
+    table = pa.table({"x": [1, 5, 2], "empty": pa.array([None, None, None], pa.int64())})
+    stripe, about, columns = _stripe_of(_written(table), table.schema)
+    assert _decoded(stripe, about, columns, table.schema) is not None
+    begin = len(stripe) - int(about[3])
+    # Encodings of the rows, as a struct, and of "x", as numbers: fields 1 and 2.
+    rows, numbers = stripe.index(b"\x12\x04\x08\x00\x10\x00", begin), stripe.index(b"\x12\x04\x08\x02\x10\x00", begin)
+    # The streams of the numbers: fields 1 to 3, kind, column and bytes.
+    of_x, of_empty = stripe.index(b"\x08\x01\x10\x01\x18", begin), stripe.index(b"\x08\x01\x10\x02\x18", begin)
+    for place, byte, what in (
+        (rows + 3, 1, "rows of another encoding"),
+        (numbers + 3, 0, "integers of the first run length encoding"),
+        (numbers + 2, 0x20, "a field that encodings do not have"),
+        (of_x, 0x28, "a field that streams do not have"),
+        (of_x + 1, 5, "a stream of another kind"),
+        (of_empty + 1, 5, "no numbers, in no stream"),
+    ):
+        damaged = bytearray(stripe)
+        damaged[place] = byte
+        assert _decoded(bytes(damaged), about, columns, table.schema) is None, what
+
+
 @settings(max_examples=500, deadline=None)
 @given(_tables(), st.sampled_from(["uncompressed", "snappy"]), st.data())
 def test_damage_is_refused_or_changes_numbers_alone(table, compression, data):

@@ -30,10 +30,13 @@ class _Schema:
 
 @dataclass(frozen=True, slots=True)
 class _OpenOrc:
+    """is_direct: whether columns may be decoded without pyarrow."""
+
     source: Any
     reader: Any
     schema: _Schema
     stripes: tuple[Stripe, ...]
+    is_direct: bool
 
     @property
     def types(self) -> FileTypes:
@@ -49,6 +52,8 @@ class _OpenOrc:
     def read(self, piece: int, names: Sequence[str]) -> Any | None:
         if piece >= len(self.stripes):
             return None
+        if not self.is_direct:
+            return self.reader.read_stripe(piece, columns=list(names))
         wanted = tuple(names)
         direct = self.schema.direct.get(wanted)
         if direct is None:
@@ -74,6 +79,7 @@ class _OpenOrc:
 class Orc:
     """ORC files. A piece is a stripe; its rows are known from the footer, so skipping to a row decodes nothing before its stripe.
 
+    direct: whether columns of numbers, and of lists of numbers, are decoded by Sparrow where that is faster. False: pyarrow decodes all.
     recent: the schema that came last, most files being alike.
     """
 
@@ -81,6 +87,7 @@ class Orc:
     piece: ClassVar[str] = "stripe"
     suffixes: ClassVar[tuple[str, ...]] = (".orc",)
     reads_compressed: ClassVar[bool] = False
+    direct: bool = True
     recent: list[_Schema] = field(default_factory=list, repr=False, compare=False)
 
     def matches(self, head: bytes) -> bool:
@@ -92,7 +99,9 @@ class Orc:
         num_rows = sum(stripe.num_rows for stripe in stripes)
         if len(stripes) != reader.nstripes or num_rows != reader.nrows:
             raise ValueError(f"its footer counts {num_rows} rows in {len(stripes)} stripes, the reader {reader.nrows} in {reader.nstripes}")
-        return _OpenOrc(source, reader, self._schema_of(reader.schema), stripes)
+        # Every stripe has a footer. One without makes pyarrow refuse its neighbour too, so that none is decoded here.
+        is_direct = self.direct and all(stripe.footer_bytes > 0 for stripe in stripes)
+        return _OpenOrc(source, reader, self._schema_of(reader.schema), stripes, is_direct)
 
     def _schema_of(self, arrow: Any) -> _Schema:
         recent = self.recent[0] if self.recent else None

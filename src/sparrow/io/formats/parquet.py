@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 from pyarrow import parquet
+from torch import Tensor
 
 from sparrow.io.formats.format import FileTypes
-from sparrow.io.formats.parquet_chunks import DirectColumns
+from sparrow.io.formats.parquet_chunks import DirectColumns, chunks_of
 
 _MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"
@@ -33,10 +34,14 @@ class _Schema:
 
 @dataclass(frozen=True, slots=True)
 class _OpenParquet:
+    """chunks: where they lie, found when the first piece is read. is_direct: whether columns may be decoded without pyarrow."""
+
     source: Any
     reader: Any
     schema: _Schema
     rows: tuple[int, ...]
+    is_direct: bool
+    chunks: list[Tensor] = field(default_factory=list)
 
     @property
     def types(self) -> FileTypes:
@@ -53,16 +58,24 @@ class _OpenParquet:
         if piece >= len(self.rows):
             return None
         wanted = tuple(names)
+        if not self.is_direct:
+            return self._by_pyarrow(piece, wanted)
         direct = self.schema.direct.get(wanted)
         if direct is None:
             direct = self.schema.direct[wanted] = DirectColumns.of(self.schema.leaves, self.schema.arrow, wanted)
-        batch = direct.read(self.source, self.reader.metadata.row_group(piece)) if direct.leaves else None
+        batch = self._by_operator(piece, direct) if direct.leaves else None
         if batch is None:
             return self._by_pyarrow(piece, wanted)
         if not direct.others:
             return batch
         others = self._by_pyarrow(piece, direct.others)
         return pa.Table.from_arrays([(others if name in direct.others else batch).column(name) for name in names], names=list(names))
+
+    def _by_operator(self, piece: int, direct: DirectColumns) -> Any | None:
+        if not self.chunks:
+            self.chunks.append(chunks_of(self.source, self.reader.metadata))
+        (chunks,) = self.chunks
+        return direct.read(self.source, chunks[piece], self.rows[piece]) if len(chunks) == len(self.rows) else None
 
     def _by_pyarrow(self, piece: int, names: tuple[str, ...]) -> Any:
         # pyarrow selects by the part of a name before a dot too, so more columns may come than were asked for.
@@ -76,6 +89,7 @@ class _OpenParquet:
 class Parquet:
     """Parquet files. A piece is a row group. Checksums of pages are checked where the file has them.
 
+    direct: whether columns of numbers, and of lists of numbers, are decoded by Sparrow where that is faster. False: pyarrow decodes all.
     recent: the schema that came last, most files being alike.
     """
 
@@ -83,6 +97,7 @@ class Parquet:
     piece: ClassVar[str] = "row group"
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".parq", ".pq")
     reads_compressed: ClassVar[bool] = False
+    direct: bool = True
     recent: list[_Schema] = field(default_factory=list, repr=False, compare=False)
 
     def matches(self, head: bytes) -> bool:
@@ -94,7 +109,7 @@ class Parquet:
         rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
         if min(rows, default=0) < 0 or sum(rows) != metadata.num_rows:
             raise ValueError(f"its footer counts {metadata.num_rows} rows, its row groups {sum(rows)}")
-        return _OpenParquet(source, reader, self._schema_of(reader), rows)
+        return _OpenParquet(source, reader, self._schema_of(reader), rows, self.direct)
 
     def _schema_of(self, reader: Any) -> _Schema:
         leaves, notes = reader.metadata.schema, reader.metadata.metadata

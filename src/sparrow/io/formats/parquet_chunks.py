@@ -11,22 +11,37 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from sparrow.io.formats.ranges import read_range
 from sparrow.ops.decode_parquet.op import CODECS, decode_parquet
+from sparrow.ops.find_chunks.op import find_chunks
 
 _PHYSICAL = {pa.int32(): "INT32", pa.int64(): "INT64", pa.float32(): "FLOAT", pa.float64(): "DOUBLE"}
+# The format's CompressionCodec -> place in `CODECS`.
+_CODECS = {0: CODECS.index("UNCOMPRESSED"), 1: CODECS.index("SNAPPY")}
 # Chunks nearer to each other than this are read at once; where that makes more reads than these, or reads twice what is wanted, pyarrow's
 # reader does better: it reads several ranges of a remote file at a time.
 _MAX_GAP_BYTES = 64 * 1024
 _MAX_READS = 4
+# Behind the footer: its length and the format's name.
+_TAIL_BYTES = 8
+
+
+def chunks_of(source: Any, metadata: Any) -> Tensor:
+    """Return where the chunks of an open file lie: int64 [row groups, leaves, 4], as `find_chunks` gives them; none where it cannot.
+
+    metadata: pyarrow's, whose own account of a chunk is not asked for: where a damaged footer has impossible levels, it ends the process.
+    """
+    end = source.size() - _TAIL_BYTES
+    footer = read_range(source, max(0, end - metadata.serialized_size), end)
+    return find_chunks(footer, metadata.num_columns)
 
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A column: its place among the file's leaves, bytes of a number, and the last three of what `decode_parquet` wants to know."""
+    """A column: bytes of a number, and the last three of what `decode_parquet` wants to know."""
 
-    index: int
     item_bytes: int
     shape: tuple[int, int, int]
 
@@ -35,10 +50,12 @@ class _Leaf:
 class DirectColumns:
     """Columns of Parquet files of one schema that are decoded directly.
 
-    leaves: in the order of `schema`, the Arrow schema of these columns. others: the names that are read by pyarrow.
+    leaves: in the order of `schema`, the Arrow schema of these columns. indices: of these among the file's leaves, int64.
+    others: the names that are read by pyarrow.
     """
 
     leaves: tuple[_Leaf, ...]
+    indices: Tensor
     schema: Any
     others: tuple[str, ...]
 
@@ -50,50 +67,48 @@ class DirectColumns:
         for index in range(len(leaves)):
             first = leaves.column(index).path.partition(".")[0]
             places[first] = None if first in places else index
-        found = {}
+        found: dict[str, tuple[int, _Leaf]] = {}
         for name in names:
             field, of_leaf = schema.get_field_index(name), places.get(name)
-            leaf = None if field < 0 or of_leaf is None else _leaf_of(schema.field(field), of_leaf, leaves.column(of_leaf))
-            if leaf is not None:
-                found[name] = leaf
+            leaf = None if field < 0 or of_leaf is None else _leaf_of(schema.field(field), leaves.column(of_leaf))
+            if leaf is not None and of_leaf is not None:
+                found[name] = of_leaf, leaf
         fields = [schema.field(name) for name in found]
-        return DirectColumns(tuple(found.values()), pa.schema(fields), tuple(name for name in names if name not in found))
+        indices = torch.tensor([index for index, _ in found.values()], dtype=torch.int64)
+        others = tuple(name for name in names if name not in found)
+        return DirectColumns(tuple(leaf for _, leaf in found.values()), indices, pa.schema(fields), others)
 
-    def read(self, source: Any, group: Any) -> Any | None:
+    def read(self, source: Any, chunks: Tensor, num_rows: int) -> Any | None:
         """Return the columns of a row group as a record batch, None where they must be read another way.
 
-        source: the open file. group: the metadata of the row group.
+        source: the open file. chunks: of the row group, as `find_chunks` gives them, [leaves, 4]. num_rows: of the row group.
         """
         spans, rows = [], []
-        for leaf in self.leaves:
-            chunk = group.column(leaf.index)
-            begin = chunk.data_page_offset
-            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < begin:
-                begin = chunk.dictionary_page_offset
-            if chunk.compression not in CODECS or chunk.file_path or begin < 0 or chunk.total_compressed_size < 0:
+        for leaf, (codec, num_values, begin, end) in zip(self.leaves, chunks[self.indices].tolist(), strict=True):
+            if codec not in _CODECS:
                 return None
-            spans.append((begin, begin + chunk.total_compressed_size))
-            rows.append([CODECS.index(chunk.compression), leaf.item_bytes, chunk.num_values, *leaf.shape])
+            spans.append((begin, end))
+            rows.append([_CODECS[codec], leaf.item_bytes, num_values, *leaf.shape])
         runs = _runs_of(spans)
         if len(runs) > _MAX_READS or sum(end - begin for begin, end in runs) > 2 * sum(end - begin for begin, end in spans):
             return None
         if runs and runs[-1][1] > source.size():
             return None
         tensors = [read_range(source, begin, end) for begin, end in runs]
-        chunks = []
+        wanted = []
         for (begin, end), row in zip(spans, rows, strict=True):
             run = next(run for run, (_, last) in enumerate(runs) if end <= last)
             first = runs[run][0]
             if first + tensors[run].numel() < end:
                 return None
-            chunks.append([run, begin - first, end - first, *row])
+            wanted.append([run, begin - first, end - first, *row])
         array = torch.empty(10, dtype=torch.int64)
-        if decode_parquet(array, tensors, torch.tensor(chunks, dtype=torch.int64), group.num_rows) >= 0:
+        if decode_parquet(array, tensors, torch.tensor(wanted, dtype=torch.int64), num_rows) >= 0:
             return None
         return pa.RecordBatch._import_from_c(array.data_ptr(), self.schema)
 
 
-def _leaf_of(field: Any, index: int, leaf: Any) -> _Leaf | None:
+def _leaf_of(field: Any, leaf: Any) -> _Leaf | None:
     """Return what `decode_parquet` wants to know of a column with one leaf, None where it does not decode such."""
     is_list = pa.types.is_list(field.type)
     item = field.type.value_field if is_list else field
@@ -103,7 +118,7 @@ def _leaf_of(field: Any, index: int, leaf: Any) -> _Leaf | None:
         return None
     if leaf.max_repetition_level != int(is_list) or leaf.max_definition_level != depth:
         return None
-    return _Leaf(index, item.type.bit_width // 8, (int(is_list), int(field.nullable), int(is_list and item.nullable)))
+    return _Leaf(item.type.bit_width // 8, (int(is_list), int(field.nullable), int(is_list and item.nullable)))
 
 
 def _runs_of(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
