@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.harness import HUGE_MALLOC, ROOT, Options, Result
 from sparrow import knobs
+from sparrow.errors import ConfigError
 
 
 def names() -> dict[str, str]:
@@ -69,6 +70,15 @@ def parser_of(module: ModuleType | None) -> argparse.ArgumentParser:
     return parser
 
 
+def check_place(arguments: argparse.Namespace) -> None:
+    """Raise `ConfigError` where the device or the folder of the results is not there: before minutes are spent."""
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        built = "" if torch.version.cuda or torch.version.hip else f"; torch {torch.__version__} was built for the CPU alone"
+        raise ConfigError(f"--device cuda: torch finds no CUDA device{built}; use a machine with a GPU, or --device cpu")
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise ConfigError(f"--json {arguments.json}: there is no folder {arguments.json.parent}; make it, or name another")
+
+
 def measure(name: str, arguments: argparse.Namespace) -> Iterator[Result]:
     """Run a benchmark as `arguments` ask; each result joins the file of `--json` as it comes, so a run cut short leaves what it has."""
     options = Options(arguments.threads, arguments.device, arguments.data, arguments.runs, arguments, arguments.quick)
@@ -95,7 +105,12 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if arguments.huge_malloc and any(os.environ.get(key) != value for key, value in HUGE_MALLOC.items()):
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *argv], {**os.environ, **HUGE_MALLOC})
-    results = list(measure(name, arguments))
+    try:
+        check_place(arguments)
+        results = list(measure(name, arguments))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     show(results)
     return int(any(result.met is False for result in results))
 

@@ -21,6 +21,7 @@ import torch
 
 from benchmarks.harness import ROOT, Options, Result, copy_bandwidth
 from benchmarks.roofline import write_svg
+from sparrow.errors import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,9 @@ def unknown_name(names: Sequence[str]) -> str:
 def run(options: Options) -> Iterable[Result]:
     names = list(dict.fromkeys(options.more.names)) or operator_names()
     if unknown := unknown_name(names):
-        raise SystemExit(f"error: {unknown}")
+        raise ConfigError(unknown)
+    if options.more.svg is not None and not options.more.svg.parent.is_dir():
+        raise ConfigError(f"--svg {options.more.svg}: there is no folder {options.more.svg.parent}; make it, or name another")
     began, results = time.monotonic(), []
     for name in names:
         is_late = options.more.seconds is not None and time.monotonic() - began > options.more.seconds
@@ -61,12 +64,14 @@ def run(options: Options) -> Iterable[Result]:
 def _measured(name: str, options: Options) -> Iterable[Result]:
     print(f"{name} ...", file=sys.stderr, flush=True)
     try:
-        module = importlib.import_module(f"benchmarks.ops.{name}")
         if options.device == "cuda" and not has_gpu_body(name):
             yield Result(name, "left out", "", None, note="runs on the CPU only")
             return
+        module = importlib.import_module(f"benchmarks.ops.{name}")
         for result in module.run(options):
             yield dataclasses.replace(result, case=f"{name}: {result.case}")
+    except ModuleNotFoundError as error:
+        yield Result(name, "left out", "", None, note=f"left out: needs the package {error.name!r}")
     except Exception as error:
         traceback.print_exc()
         message = " ".join(str(error).split()) or "the answers differ"
