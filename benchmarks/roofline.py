@@ -32,7 +32,7 @@ svg { color-scheme: light dark;
 .grid { stroke: var(--line); } .roof { stroke: var(--ink); stroke-width: 2; } .peak { stroke: var(--soft); stroke-dasharray: 6 4; }
 .ours { fill: var(--ours); } .theirs { fill: var(--theirs); } .link { stroke: var(--line); stroke-width: 2; }
 .number { font-size: 10px; } .end { text-anchor: end; } .middle { text-anchor: middle; }
-.goal { stroke: var(--ink); stroke-width: 2; } .met { fill: var(--good); } .missed { fill: var(--warn); }
+.met { fill: var(--good); } .missed { fill: var(--warn); }
 """
 
 
@@ -74,7 +74,11 @@ class _Scale:
         return round(self.begin + (math.log10(value) - self.least) / (self.most - self.least) * (self.end - self.begin), 1)
 
     def ticks(self) -> list[float]:
-        return [10.0**power for power in range(math.ceil(self.least - 1e-9), math.floor(self.most + 1e-9) + 1)]
+        """Return the powers of ten between both ends, and their doubles and fives where these are few."""
+        steps = (1, 2, 5) if self.most - self.least < 2 else (1,)
+        powers = range(math.floor(self.least), math.ceil(self.most) + 1)
+        values = [step * 10.0**power for power in powers for step in steps]
+        return [value for value in values if self.least <= math.log10(value) <= self.most]
 
 
 def _plot(results: Sequence[Result], copy: float, peak: float | None) -> str:

@@ -27,6 +27,11 @@ class _Anything:
         return self
 
 
+class _Strategies(types.ModuleType):
+    def __getattr__(self, name: str) -> _Anything:
+        return getattr(_Anything(), name)
+
+
 class _Settings:
     """`settings(...)` leaves a test as it is; there are no profiles."""
 
@@ -49,8 +54,7 @@ def _given(*_: Any, **__: Any) -> Any:
 
 def install() -> None:
     """Make `import hypothesis` find the stand-in. For a process of tests alone."""
-    strategies, hypothesis = types.ModuleType("hypothesis.strategies"), types.ModuleType("hypothesis")
-    strategies.__getattr__ = lambda name: _Anything()  # type: ignore[method-assign]
+    strategies, hypothesis = _Strategies("hypothesis.strategies"), types.ModuleType("hypothesis")
     for name, value in {"given": _given, "settings": _Settings, "HealthCheck": _Anything(), "strategies": strategies}.items():
         setattr(hypothesis, name, value)
     sys.modules.update({"hypothesis": hypothesis, "hypothesis.strategies": strategies})

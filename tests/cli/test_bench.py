@@ -195,6 +195,7 @@ import without_hypothesis
 without_hypothesis.install()
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+assert not hasattr(st, "__file__")  # which `inspect` asks every module for
 @st.composite
 def drawn(draw): return draw(st.integers())
 @settings(max_examples=3)
