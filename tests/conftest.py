@@ -1,17 +1,11 @@
 """Settings of every test: reproducible examples, and outputs of kernels poisoned before they are written."""
 
-import importlib.util
 import inspect
 import re
 from collections.abc import Iterator
 
 import pytest
 import torch
-
-if importlib.util.find_spec("hypothesis") is None:
-    import without_hypothesis
-
-    without_hypothesis.install()
 from hypothesis import HealthCheck, settings
 
 # Deterministic: a failure in CI is the failure at home. No deadline: the machines are shared.

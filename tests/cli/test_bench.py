@@ -189,13 +189,10 @@ def test_a_plot_of_a_gpu_has_both_roofs_and_escapes_names(tmp_path: Path) -> Non
 
 def test_modules_that_need_hypothesis_can_be_read_without_it() -> None:
     code = """
-import sys
-sys.modules.pop("hypothesis", None)
-import without_hypothesis
-without_hypothesis.install()
+import hypothesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-assert not hasattr(st, "__file__")  # which `inspect` asks every module for
+assert "without_hypothesis" in hypothesis.__file__
 @st.composite
 def drawn(draw): return draw(st.integers())
 @settings(max_examples=3)
@@ -203,7 +200,7 @@ def drawn(draw): return draw(st.integers())
 def test(x): raise AssertionError
 print([mark.name for mark in test.pytestmark])
 """
-    assert run_python(code, PYTHONPATH=str(ROOT / "tests")).strip() == "['skip']"
+    assert run_python(code, PYTHONPATH=str(ROOT / "tests" / "without_hypothesis")).strip() == "['skip']"
 
 
 def test_checks_on_a_gpu_need_one() -> None:
