@@ -30,7 +30,8 @@ def main() -> int:
             return built.returncode
         environment["SPARROW_OPS_LIBRARY"] = built.stdout.strip()
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    shared = ["--device", "cuda", "--runs", "15", "--json", str(OUTPUT / "results.jsonl")]
+    threads = str(min(16, os.cpu_count() or 1))  # of what makes inputs
+    shared = ["--device", "cuda", "--runs", "15", "--threads", threads, "--json", str(OUTPUT / "results.jsonl")]
     # The step first: it is short, and what the operators are for.
     commands = [
         ["device_step", *shared],
