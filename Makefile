@@ -10,13 +10,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Sources that change the compiled library.
 NATIVE := CMakeLists.txt $(wildcard cmake/*.py) $(wildcard csrc/core/*.h csrc/core/rules/*.h csrc/ops/*)
 
-.PHONY: demo test check build bench test-native format clean help
+.PHONY: demo test check build bench test-gpu bench-gpu test-native format clean help
 
 help:
 	@echo "make demo   install, make data, train, evaluate, save; says what it did"
 	@echo "make test   install what tests need and run them"
 	@echo "make check  formatters, linters, types, architecture"
 	@echo "make build  rebuild the C++ operators after a change in csrc/"
+	@echo "make test-gpu, make bench-gpu   check and measure Triton bodies by the torch and triton of PYTHON; installs nothing"
 	@echo "make bench NAME=criteo_deepfm   run a benchmark (without NAME: list them)"
 
 demo: $(VENV)/.demo
@@ -44,6 +45,13 @@ build: $(VENV)/.torch
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(NAME)
+
+# For a machine with a GPU and no network: PYTHON has torch, triton and pytest, and cmake and a compiler are there. Nothing is installed.
+test-gpu:
+	$(PYTHON) tests/on_gpu.py
+
+bench-gpu:
+	$(PYTHON) benchmarks/on_gpu.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.harness import HUGE_MALLOC, ROOT, Options, Result
 from sparrow import knobs
+from sparrow.errors import ConfigError
 
 
 def names() -> dict[str, str]:
@@ -35,14 +36,20 @@ def names() -> dict[str, str]:
 
 def show(results: list[Result]) -> None:
     width = max((len(result.case) for result in results), default=4)
-    print(f"{'case':{width}}  {'sparrow':>10}  {'peer':>10}  {'ratio':>6}  {'MBU':>5}  {'unit':7}  peer's name, or goal")
+    print(f"{'case':{width}}  {'sparrow':>10}  {'peer':>10}  {'ratio':>6}  {'MBU':>5}  {'peak':>5}  {'unit':8}  peer's name, or goal")
     for result in results:
+        if result.sparrow is None:
+            print(f"{result.case:{width}}  {'-':>10}  {result.note}")
+            continue
         peer = "" if result.peer_value is None else f"{result.peer_value:10.4g}"
         ratio = "" if result.ratio is None else f"{result.ratio:6.2f}"
-        mbu = "" if result.mbu is None else f"{result.mbu:5.2f}"
+        mbu, peak = ("" if share is None else f"{share:5.2f}" for share in (result.mbu, result.mbu_of_peak))
         goal = "" if result.met is None else f"goal {result.goal}: {'met' if result.met else 'MISSED'}"
-        last = ", ".join(filter(None, [result.peer, goal]))
-        print(f"{result.case:{width}}  {result.sparrow:10.4g}  {peer:>10}  {ratio:>6}  {mbu:>5}  {result.unit:7}  {last}")
+        last = ", ".join(filter(None, [result.peer, goal, result.note]))
+        print(
+            f"{result.case:{width}}  {result.sparrow:10.4g}  {peer:>10}  {ratio:>6}  {mbu:>5}  {peak:>5}  {result.unit:8}  {last}",
+            flush=True,
+        )
 
 
 def parser_of(module: ModuleType | None) -> argparse.ArgumentParser:
@@ -53,6 +60,7 @@ def parser_of(module: ModuleType | None) -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--data", type=Path, default=knobs.data_folder(), help="folder of real data sets")
     parser.add_argument("--runs", type=int, default=7, help="samples a median is taken of")
+    parser.add_argument("--quick", action="store_true", help="tiny inputs: shows that everything runs and agrees, its figures mean nothing")
     parser.add_argument("--json", type=Path, help="append the results to this file, a JSON line each")
     parser.add_argument(
         "--huge-malloc", action="store_true", help="let malloc keep freed pages and take huge ones, for Sparrow and peers alike"
@@ -62,9 +70,18 @@ def parser_of(module: ModuleType | None) -> argparse.ArgumentParser:
     return parser
 
 
+def check_place(arguments: argparse.Namespace) -> None:
+    """Raise `ConfigError` where the device or the folder of the results is not there: before minutes are spent."""
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        built = "" if torch.version.cuda or torch.version.hip else f"; torch {torch.__version__} was built for the CPU alone"
+        raise ConfigError(f"--device cuda: torch finds no CUDA device{built}; use a machine with a GPU, or --device cpu")
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise ConfigError(f"--json {arguments.json}: there is no folder {arguments.json.parent}; make it, or name another")
+
+
 def measure(name: str, arguments: argparse.Namespace) -> Iterator[Result]:
     """Run a benchmark as `arguments` ask; each result joins the file of `--json` as it comes, so a run cut short leaves what it has."""
-    options = Options(arguments.threads, arguments.device, arguments.data, arguments.runs, arguments)
+    options = Options(arguments.threads, arguments.device, arguments.data, arguments.runs, arguments, arguments.quick)
     torch.set_num_threads(options.threads)
     for result in _module(name).run(options):
         if arguments.json is not None:
@@ -88,7 +105,12 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if arguments.huge_malloc and any(os.environ.get(key) != value for key, value in HUGE_MALLOC.items()):
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *argv], {**os.environ, **HUGE_MALLOC})
-    results = list(measure(name, arguments))
+    try:
+        check_place(arguments)
+        results = list(measure(name, arguments))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     show(results)
     return int(any(result.met is False for result in results))
 

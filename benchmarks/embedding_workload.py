@@ -37,7 +37,7 @@ class Cell:
     @property
     def slot_bytes(self) -> int:
         """Optimizer state of a row."""
-        return 4 if self.rule == "rowwise_adagrad" else 8 * self.dim
+        return {"sgd": 0, "rowwise_adagrad": 4}.get(self.rule, 8 * self.dim)
 
     def has_bags(self, table: int) -> bool:
         return self.multi and table % 3 == 0 and table // 3 < _MULTI_TABLES
@@ -129,7 +129,9 @@ def expected(cell: Cell, steps: Sequence[Step], *, eps_of_torch: bool) -> list[T
         grad = torch.zeros_like(weights).index_add_(0, indices, table_major(cell, step.grad).double()[segments])
         touched = indices.unique()
         g = grad[touched]
-        if cell.rule == "rowwise_adagrad":
+        if cell.rule == "sgd":
+            weights[touched] -= LR * g
+        elif cell.rule == "rowwise_adagrad":
             row_sums[touched] += g.square().mean(1, keepdim=True)
             weights[touched] -= LR * g / (row_sums[touched].sqrt() + EPS)
         else:

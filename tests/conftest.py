@@ -1,5 +1,7 @@
 """Settings of every test: reproducible examples, and outputs of kernels poisoned before they are written."""
 
+import inspect
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +17,19 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("sparrow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `gpu` what runs on a device: tests named after a Triton body, and those that ask for one or for the GPU.
+
+    Compiling for other targets tells nothing on a GPU that runs them.
+    """
+    for item in items:
+        text = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
+        if ("triton" in item.name or re.search(r"\b(needs_gpu|interpreted|run_triton|triton_body)\(", text)) and (
+            "for_real_targets" not in item.name
+        ):
+            item.add_marker("gpu")
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests_support import run_python
+from triton_support import ON_GPU, answers_on_gpu
 
 DTYPES = [torch.uint8, torch.int8, torch.bool, torch.int16, torch.bfloat16, torch.int32, torch.float32, torch.int64, torch.float64]
 
@@ -161,7 +162,9 @@ print(base64.b64encode(out.getvalue()).decode())
 
 
 def interpreted(name: str, cases: list[tuple[Any, ...]]) -> list[Any]:
-    """Return what the Triton body of operator `name` returns for each case, or the text of its error; run by Triton's interpreter."""
+    """Return what the Triton body of operator `name` returns for each case, or the text of its error; without a GPU by the interpreter."""
+    if ON_GPU:
+        return answers_on_gpu(name, cases)
     held = io.BytesIO()
     torch.save([name, cases], held)
     answer = run_python(_INTERPRETED, stdin=base64.b64encode(held.getvalue()).decode(), TRITON_INTERPRET="1")

@@ -178,6 +178,8 @@ def test_command_line_options_are_pinned() -> None:
     from sparrow.cli.main import command_options
 
     assert command_options() == {
+        "sparrow bench ops": ["--debug", "--device", "--json", "--quick", "--runs", "--svg", "--threads"],
+        "sparrow bench step": ["--debug", "--device", "--json", "--quick", "--runs", "--threads"],
         "sparrow data fit": ["--debug", "--out"],
         "sparrow data head": ["--columns", "--debug", "--json", "--rows"],
         "sparrow data schema": ["--debug", "--json"],

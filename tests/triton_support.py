@@ -197,9 +197,24 @@ for target, artefact in TARGETS:
 """
 
 
+def answers_on_gpu(op: str, calls: list[tuple[Any, ...]]) -> list[Any]:
+    """Return what the operator answers on the GPU to each call of CPU tensors, brought back; the message where it raises."""
+    importlib.import_module(f"sparrow.ops.{op}.op")
+    answers: list[Any] = []
+    for call in calls:
+        moved = tree_map_only(Tensor, lambda tensor: tensor.cuda(), list(call))
+        try:
+            answers.append(tree_map_only(Tensor, lambda tensor: tensor.cpu(), getattr(torch.ops.sparrow, op).default(*moved)))
+        except RuntimeError as error:
+            answers.append(str(error))
+    return answers
+
+
 def interpreted(op: str, calls: list[tuple[Any, ...]], folder: Path) -> list[Any]:
-    """Return what the Triton body of `op` answers to each call, run by the interpreter; the message where it raises."""
+    """Return what the Triton body of `op` answers to each call; the message where it raises. Without a GPU by the interpreter."""
     pytest.importorskip("triton", reason="triton is not installed: its body cannot run")
+    if ON_GPU:
+        return answers_on_gpu(op, calls)
     assert torch._C._dispatch_has_kernel_for_dispatch_key(f"sparrow::{op}", "CUDA")
     path = folder / "calls.pt"
     torch.save(calls, path)

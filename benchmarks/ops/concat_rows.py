@@ -7,34 +7,39 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate
-from benchmarks.ops.list_columns import NO_OFFSETS, NO_WEIGHTS, NUM_COLUMNS, NUM_ROWS, dense_columns, list_columns, num_bytes, paired
+from benchmarks.harness import Options, Result, compared
+from benchmarks.ops import list_columns as lists
+from benchmarks.ops.list_columns import NUM_COLUMNS, paired
 from sparrow.ops.concat_rows.op import concat_rows
 
 
 def _joined(x: Tensor, x_offsets: Tensor, y: Tensor, y_offsets: Tensor) -> tuple[Tensor, Tensor]:
     """Each value is scattered to its place: its own, and behind as many values as the other column has before it."""
     out = x.new_empty(x.numel() + y.numel())
-    out[torch.arange(x.numel()) + torch.repeat_interleave(y_offsets[:-1], x_offsets.diff())] = x
-    out[torch.arange(y.numel()) + torch.repeat_interleave(x_offsets[1:], y_offsets.diff())] = y
+    out[torch.arange(x.numel(), device=x.device) + torch.repeat_interleave(y_offsets[:-1], x_offsets.diff())] = x
+    out[torch.arange(y.numel(), device=y.device) + torch.repeat_interleave(x_offsets[1:], y_offsets.diff())] = y
     return out, x_offsets + y_offsets
 
 
 def run(options: Options) -> Iterable[Result]:
-    values, offsets = list_columns(2 * NUM_COLUMNS)
+    num_rows = lists.rows_of(options)
+    values, offsets = lists.list_columns(options, 2 * NUM_COLUMNS)
     histories, history_offsets = values[:NUM_COLUMNS], offsets[:NUM_COLUMNS]
     cases = {
         "20 + 20": (values, offsets),
-        "20 + 1": (paired(histories, dense_columns(NUM_COLUMNS)), paired(history_offsets, [NO_OFFSETS] * NUM_COLUMNS)),
+        "20 + 1": (
+            paired(histories, lists.dense_columns(options, NUM_COLUMNS)),
+            paired(history_offsets, lists.no_offsets(options, NUM_COLUMNS)),
+        ),
     }
     first_input = torch.arange(0, 2 * NUM_COLUMNS + 1, 2)
     for name, (inputs, bounds) in cases.items():
-        weights = [NO_WEIGHTS] * len(inputs)
-        ends = [one if one.numel() else torch.arange(NUM_ROWS + 1) for one in bounds]
+        weights = lists.no_weights(options, len(inputs))
+        ends = lists.bounds_of(bounds, num_rows)
         columns = list(zip(inputs[::2], ends[::2], inputs[1::2], ends[1::2], strict=True))
         joined = concat_rows(inputs, weights, bounds, first_input)
         assert all(torch.equal(got, _joined(*column)[0]) for got, column in zip(joined[0], columns, strict=True))
-        moved = num_bytes(inputs, bounds, *joined)
+        moved = lists.num_bytes(inputs, bounds, *joined)
         del joined
 
         # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
@@ -45,5 +50,12 @@ def run(options: Options) -> Iterable[Result]:
             for column in columns:
                 _joined(*column)
 
-        seconds = interleaved({"sparrow": ours, "torch, column by column": theirs}, options.runs)
-        yield rate(f"30 pairs of columns of 8,192 rows, {name}", NUM_COLUMNS * NUM_ROWS, seconds, unit="M rows/s", must_move_bytes=moved)
+        functions = {"sparrow": ours, "torch, column by column": theirs}
+        yield compared(
+            options,
+            f"30 pairs of columns of {num_rows:,} rows, {name}",
+            NUM_COLUMNS * num_rows,
+            functions,
+            unit="M rows/s",
+            must_move_bytes=moved,
+        )

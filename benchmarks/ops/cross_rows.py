@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate
-from benchmarks.ops.list_columns import NO_OFFSETS, NO_WEIGHTS, NUM_COLUMNS, NUM_ROWS, dense_columns, list_columns, num_bytes, paired
+from benchmarks.harness import Options, Result, compared
+from benchmarks.ops import list_columns as lists
+from benchmarks.ops.list_columns import NUM_COLUMNS, paired
 from sparrow.ops.cross_rows.op import cross_rows
 
 MULTIPLIER = 0xC6A4A7935BD1E995 - 2**64
@@ -28,30 +29,32 @@ def _hashed(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _crossed(x: Tensor, x_offsets: Tensor, y: Tensor, y_offsets: Tensor) -> tuple[Tensor, Tensor]:
-    row = torch.repeat_interleave(torch.arange(NUM_ROWS), x_offsets.diff())
+    lengths = x_offsets.diff()
+    row = torch.repeat_interleave(torch.arange(lengths.numel(), device=x.device), lengths)
     per_id = y_offsets.diff()[row]
     ends = per_id.cumsum(0)
-    second = torch.arange(int(ends[-1])) + torch.repeat_interleave(y_offsets[row] - ends + per_id, per_id)
+    second = torch.arange(int(ends[-1]), device=x.device) + torch.repeat_interleave(y_offsets[row] - ends + per_id, per_id)
     sizes = (x_offsets.diff() * y_offsets.diff()).cumsum(0)
     return _hashed(torch.repeat_interleave(x, per_id), y[second]), torch.cat([sizes.new_zeros(1), sizes])
 
 
 def run(options: Options) -> Iterable[Result]:
-    histories, history_offsets = list_columns(NUM_COLUMNS)
-    dense = dense_columns(NUM_COLUMNS)
-    short, short_offsets = list_columns(2 * NUM_COLUMNS, shortest=5, longest=5)
+    num_rows = lists.rows_of(options)
+    histories, history_offsets = lists.list_columns(options, NUM_COLUMNS)
+    dense = lists.dense_columns(options, NUM_COLUMNS)
+    short, short_offsets = lists.list_columns(options, 2 * NUM_COLUMNS, shortest=5, longest=5)
     cases = {
-        "20 x 1": (paired(histories, dense), paired(history_offsets, [NO_OFFSETS] * NUM_COLUMNS)),
+        "20 x 1": (paired(histories, dense), paired(history_offsets, lists.no_offsets(options, NUM_COLUMNS))),
         "5 x 5": (short, short_offsets),
     }
     first_input = torch.arange(0, 2 * NUM_COLUMNS + 1, 2)
     for name, (values, offsets) in cases.items():
-        weights = [NO_WEIGHTS] * len(values)
-        ends = [one if one.numel() else torch.arange(NUM_ROWS + 1) for one in offsets]
+        weights = lists.no_weights(options, len(values))
+        ends = lists.bounds_of(offsets, num_rows)
         columns = list(zip(values[::2], ends[::2], values[1::2], ends[1::2], strict=True))
         crossed = cross_rows(values, weights, offsets, first_input)
         assert all(torch.equal(got, _crossed(*column)[0]) for got, column in zip(crossed[0], columns, strict=True))
-        moved = num_bytes(values, offsets, *crossed)
+        moved = lists.num_bytes(values, offsets, *crossed)
         del crossed
 
         # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
@@ -62,5 +65,7 @@ def run(options: Options) -> Iterable[Result]:
             for column in columns:
                 _crossed(*column)
 
-        seconds = interleaved({"sparrow": ours, "torch, column by column": theirs}, options.runs)
-        yield rate(f"30 crosses of 8,192 rows, {name}", NUM_COLUMNS * NUM_ROWS, seconds, unit="M rows/s", must_move_bytes=moved)
+        functions = {"sparrow": ours, "torch, column by column": theirs}
+        yield compared(
+            options, f"30 crosses of {num_rows:,} rows, {name}", NUM_COLUMNS * num_rows, functions, unit="M rows/s", must_move_bytes=moved
+        )

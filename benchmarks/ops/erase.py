@@ -1,32 +1,44 @@
-"""erase_: a quarter of a million ids of a map of a million, beside deleting them from a Python dict."""
+"""erase_: ids of a filled map, beside deleting them from a Python dict, or on a GPU from a tensor of ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
+from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate
-from benchmarks.ops.tables import BATCH_IDS, NUM_ROWS, filled_map, offsets
+from benchmarks.harness import Options, Result, compared
+from benchmarks.ops.tables import filled_map, offsets, sizes_of
 from sparrow.ops.erase.op import erase_
 
 
 def run(options: Options) -> Iterable[Result]:
-    filled, known = filled_map()
-    rows = torch.randperm(NUM_ROWS, generator=torch.Generator().manual_seed(2))[:BATCH_IDS]
+    filled, known = filled_map(options)
+    num_ids = sizes_of(options).batch_ids
+    rows = torch.randperm(known.numel(), generator=torch.Generator().manual_seed(2))[:num_ids].to(options.device)
     batch = known[rows]
-    listed, row_of = batch.tolist(), {id: row for row, id in enumerate(known.tolist())}
-    lines, headers, ranges = filled.lines.clone(), filled.headers.clone(), filled.ranges.clone()
-    assert torch.equal(erase_(lines, headers, ranges, batch, offsets(batch)).long(), rows)
+    tables, state = offsets(batch), filled.copy()
+    assert torch.equal(erase_(*state[:3], batch, tables).long(), rows)
+    row_of: dict[int, int] = {}
 
-    def erase_all() -> None:
-        lines.copy_(filled.lines)  # a sequential copy, a small part of the time
-        erase_(lines, headers, ranges, batch, offsets(batch))
+    def restore() -> None:
+        state.take(filled)
+        row_of.update(known_rows)
 
     def erase_from_dict() -> None:
-        known_now = dict(row_of)
         for id in listed:
-            del known_now[id]
+            del row_of[id]
 
-    functions = {"sparrow, with a copy of the map": erase_all, "dict, with a copy of it": erase_from_dict}
-    yield rate("known ids", BATCH_IDS, interleaved(functions, options.runs), must_move_bytes=BATCH_IDS * 140)
+    peer: dict[str, Callable[[], object]]
+    if options.device == "cpu":
+        listed, known_rows = batch.tolist(), {id: row for row, id in enumerate(known.tolist())}
+        peer = {"dict": erase_from_dict}
+    else:
+        known_rows = {}
+        peer = {"torch.isin": lambda: _without(known, batch)}
+    functions = {"sparrow": lambda: erase_(*state[:3], batch, tables), **peer}
+    yield compared(options, f"{num_ids:,} known ids", num_ids, functions, before=restore, must_move_bytes=num_ids * 140)
+
+
+def _without(known: Tensor, batch: Tensor) -> Tensor:
+    return known[~torch.isin(known, batch)]

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate
-from benchmarks.ops.ragged import NUM_COLUMNS, NUM_ROWS, columns_of
+from benchmarks.harness import Options, Result, compared
+from benchmarks.ops.ragged import NUM_COLUMNS, columns_of, many_columns, rows_of
 from sparrow.ops.length_rows.op import length_rows
 
 
 def run(options: Options) -> Iterable[Result]:
-    for num_columns, num_rows in ((NUM_COLUMNS, NUM_ROWS), (200, 512)):
-        _, _, offsets = columns_of(num_columns, num_rows)
+    for num_columns, num_rows in ((NUM_COLUMNS, rows_of(options)), (many_columns(options), rows_of(options) // 16)):
+        _, _, offsets = columns_of(options, num_columns, num_rows)
         columns = torch.tensor([[1, 0]] * num_columns)
         assert all(torch.equal(one, bounds.diff()) for one, bounds in zip(length_rows(offsets, columns), offsets, strict=True))
 
@@ -27,5 +27,5 @@ def run(options: Options) -> Iterable[Result]:
                 bounds.diff()
 
         num_lists = num_columns * num_rows
-        seconds = interleaved({"sparrow": ours, "torch diff": theirs}, options.runs)
-        yield rate(f"{num_columns} columns, {num_rows} rows", num_lists, seconds, must_move_bytes=16 * num_lists)
+        functions = {"sparrow": ours, "torch diff": theirs}
+        yield compared(options, f"{num_columns} columns, {num_rows:,} rows", num_lists, functions, must_move_bytes=16 * num_lists)

@@ -5,28 +5,52 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NUM_COLUMNS, NUM_ROWS, LONGEST = 30, 8192, 40
-NO_OFFSETS, NO_WEIGHTS = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+from benchmarks.harness import Options
+
+NUM_COLUMNS, LONGEST = 30, 40
 
 
-def list_column(generator: torch.Generator, *, shortest: int = 0, longest: int = LONGEST, num_ids: int = 10**9) -> tuple[Tensor, Tensor]:
-    """Return ids and offsets of rows of `shortest` to `longest` ids, all lengths as likely."""
-    offsets = torch.zeros(NUM_ROWS + 1, dtype=torch.int64)
-    offsets[1:] = torch.randint(shortest, longest + 1, (NUM_ROWS,), generator=generator).cumsum(0)
-    return torch.randint(0, num_ids, (int(offsets[-1]),), generator=generator), offsets
+def rows_of(options: Options) -> int:
+    """Return the rows a column has: four times as many on a GPU, so that a call is long beside its launch."""
+    return 64 if options.quick else 8192 if options.device == "cpu" else 32_768
 
 
-def list_columns(count: int, *, shortest: int = 0, longest: int = LONGEST, num_ids: int = 10**9) -> tuple[list[Tensor], list[Tensor]]:
-    """Return ids and offsets of `count` columns."""
+def on_device(options: Options, tensors: list[Tensor]) -> list[Tensor]:
+    return [tensor.to(options.device) for tensor in tensors]
+
+
+def no_offsets(options: Options, count: int) -> list[Tensor]:
+    """Return what stands for the offsets of `count` columns of one value a row."""
+    return [torch.zeros(0, dtype=torch.int64, device=options.device)] * count
+
+
+def no_weights(options: Options, count: int) -> list[Tensor]:
+    return [torch.zeros(0, device=options.device)] * count
+
+
+def list_columns(
+    options: Options, count: int, *, shortest: int = 0, longest: int = LONGEST, num_ids: int = 10**9
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return ids and offsets of `count` columns: rows of `shortest` to `longest` ids, all lengths as likely."""
     generator = torch.Generator().manual_seed(5)
-    columns = [list_column(generator, shortest=shortest, longest=longest, num_ids=num_ids) for _ in range(count)]
-    return [ids for ids, _ in columns], [offsets for _, offsets in columns]
+    columns, ends = [], []
+    for _ in range(count):
+        offsets = torch.zeros(rows_of(options) + 1, dtype=torch.int64)
+        offsets[1:] = torch.randint(shortest, longest + 1, (rows_of(options),), generator=generator).cumsum(0)
+        columns.append(torch.randint(0, num_ids, (int(offsets[-1]),), generator=generator))
+        ends.append(offsets)
+    return on_device(options, columns), on_device(options, ends)
 
 
-def dense_columns(count: int) -> list[Tensor]:
+def dense_columns(options: Options, count: int) -> list[Tensor]:
     """Return `count` columns of one id a row."""
     generator = torch.Generator().manual_seed(6)
-    return [torch.randint(0, 10**9, (NUM_ROWS,), generator=generator) for _ in range(count)]
+    return on_device(options, [torch.randint(0, 10**9, (rows_of(options),), generator=generator) for _ in range(count)])
+
+
+def bounds_of(offsets: list[Tensor], num_rows: int) -> list[Tensor]:
+    """Return offsets of every column: written out where a column of one value a row has none."""
+    return [one if one.numel() else torch.arange(num_rows + 1, device=one.device) for one in offsets]
 
 
 def paired(first: list[Tensor], second: list[Tensor]) -> list[Tensor]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate
-from benchmarks.ops.list_columns import NO_OFFSETS, NUM_COLUMNS, NUM_ROWS, dense_columns, list_columns, num_bytes
+from benchmarks.harness import Options, Result, compared
+from benchmarks.ops import list_columns as lists
+from benchmarks.ops.list_columns import NUM_COLUMNS
 from sparrow.ops.lookup_rows.answers import ITEM
 from sparrow.ops.lookup_rows.op import lookup_rows
 from sparrow.ops.value_bits import value_bits
@@ -18,7 +19,7 @@ NUM_IDS = 60
 
 
 def _found(queries: Tensor, query_offsets: Tensor, keys: Tensor, key_offsets: Tensor, items: Tensor) -> Tensor:
-    row = torch.arange(NUM_ROWS)
+    row = torch.arange(key_offsets.numel() - 1, device=keys.device)
     asked = torch.repeat_interleave(row, query_offsets.diff()) * NUM_IDS + queries
     known, order = torch.sort(torch.repeat_interleave(row, key_offsets.diff()) * NUM_IDS + keys, stable=True)
     place = torch.searchsorted(known, asked).clamp(max=known.numel() - 1)
@@ -26,20 +27,24 @@ def _found(queries: Tensor, query_offsets: Tensor, keys: Tensor, key_offsets: Te
 
 
 def run(options: Options) -> Iterable[Result]:
-    ids, ends = list_columns(2 * NUM_COLUMNS, num_ids=NUM_IDS)
-    lists, list_offsets, keys, key_offsets = ids[:NUM_COLUMNS], ends[:NUM_COLUMNS], ids[NUM_COLUMNS:], ends[NUM_COLUMNS:]
-    items = [torch.rand(one.numel(), generator=torch.Generator().manual_seed(7)) for one in keys]
+    num_rows = lists.rows_of(options)
+    ids, ends = lists.list_columns(options, 2 * NUM_COLUMNS, num_ids=NUM_IDS)
+    asked, asked_offsets, keys, key_offsets = ids[:NUM_COLUMNS], ends[:NUM_COLUMNS], ids[NUM_COLUMNS:], ends[NUM_COLUMNS:]
+    items = [torch.rand(one.numel(), generator=torch.Generator().manual_seed(7)).to(options.device) for one in keys]
     columns = torch.tensor([[ITEM, value_bits(0.0, torch.float32)]] * NUM_COLUMNS)
     cases = {
-        "20 among 20": (lists, list_offsets),
-        "1 among 20": ([one % NUM_IDS for one in dense_columns(NUM_COLUMNS)], [NO_OFFSETS] * NUM_COLUMNS),
+        "20 among 20": (asked, asked_offsets),
+        "1 among 20": (
+            [one % NUM_IDS for one in lists.dense_columns(options, NUM_COLUMNS)],
+            lists.no_offsets(options, NUM_COLUMNS),
+        ),
     }
     for name, (queries, query_offsets) in cases.items():
-        bounds = [one if one.numel() else torch.arange(NUM_ROWS + 1) for one in query_offsets]
+        bounds = lists.bounds_of(query_offsets, num_rows)
         arguments = list(zip(queries, bounds, keys, key_offsets, items, strict=True))
         found = lookup_rows(queries, query_offsets, keys, key_offsets, items, columns)
         assert all(torch.equal(got, _found(*one)) for got, one in zip(found, arguments, strict=True))
-        moved = num_bytes(queries, query_offsets, keys, key_offsets, items, found)
+        moved = lists.num_bytes(queries, query_offsets, keys, key_offsets, items, found)
         del found
 
         # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
@@ -50,5 +55,7 @@ def run(options: Options) -> Iterable[Result]:
             for one in arguments:
                 _found(*one)
 
-        seconds = interleaved({"sparrow": ours, "torch, column by column": theirs}, options.runs)
-        yield rate(f"30 columns of 8,192 rows, {name}", NUM_COLUMNS * NUM_ROWS, seconds, unit="M rows/s", must_move_bytes=moved)
+        functions = {"sparrow": ours, "torch, column by column": theirs}
+        yield compared(
+            options, f"30 columns of {num_rows:,} rows, {name}", NUM_COLUMNS * num_rows, functions, unit="M rows/s", must_move_bytes=moved
+        )

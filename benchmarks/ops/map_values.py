@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate, zipf_ranks
+from benchmarks.harness import Options, Result, compared, interleaved, rate, zipf_ranks
 from sparrow.ops.hashes import fingerprint
 from sparrow.ops.map_values.op import map_values
 from sparrow.ops.map_values.steps import Bucketize, Chain, Clip, Fill, HashBytes, Log1p, Mod, Source, Step, ZScore, pack
@@ -26,6 +26,9 @@ CHAIN = (Fill(0.0), Log1p(), ZScore(0.5, 2.0), Clip(-3.0, 3.0), Bucketize(tuple(
 
 
 def run(options: Options) -> Iterable[Result]:
+    if options.quick or options.device != "cpu":
+        yield _remainders_on_a_device(options)
+        return
     generator = torch.Generator().manual_seed(4)
     numbers = [torch.randn(COLUMN_SIZE, generator=generator).mul(2).exp() for _ in range(NUM_COLUMNS)]
     ids = [torch.randint(0, 2**63 - 1, (COLUMN_SIZE,), generator=generator) for _ in range(NUM_COLUMNS)]
@@ -135,3 +138,11 @@ def _result(
     num_values = sum(column.numel() for column in columns)
     seconds = interleaved({"sparrow": _dropped(ours), **peers}, options.runs)
     return rate(case, num_values, seconds, must_move_bytes=bytes_a_value * num_values)
+
+
+def _remainders_on_a_device(options: Options) -> Result:
+    num_ids = 1 << (7 if options.quick else 17)
+    ids = [torch.randint(0, 2**63 - 1, (num_ids,), generator=torch.Generator().manual_seed(c)).to(options.device) for c in range(30)]
+    packed = pack([Chain(c, steps=(Mod(1_000_003),)) for c in range(30)], [torch.int64] * 30)
+    functions = {"sparrow": lambda: map_values(ids, [], packed)[1], "torch.remainder": lambda: next(x.remainder(1_000_003) for x in ids)}
+    return compared(options, "mod", 30 * num_ids, functions, must_move_bytes=16 * 30 * num_ids)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate
-from benchmarks.ops.list_columns import NUM_COLUMNS, NUM_ROWS, list_columns, num_bytes
+from benchmarks.harness import Options, Result, compared
+from benchmarks.ops.list_columns import NUM_COLUMNS, list_columns, num_bytes, rows_of
 from sparrow.ops.overlap_rows.kinds import KINDS
 from sparrow.ops.overlap_rows.op import overlap_rows
 
@@ -18,18 +18,20 @@ NUM_IDS = 60
 
 def _counted(a: Tensor, a_offsets: Tensor, b: Tensor, b_offsets: Tensor) -> Tensor:
     """The ids of both: those that the distinct ids of each, sorted together, have twice."""
-    row = torch.arange(NUM_ROWS)
+    num_rows = a_offsets.numel() - 1
+    row = torch.arange(num_rows, device=a.device)
     in_a = torch.unique(torch.repeat_interleave(row, a_offsets.diff()) * NUM_IDS + a)
     in_b = torch.unique(torch.repeat_interleave(row, b_offsets.diff()) * NUM_IDS + b)
     both, _ = torch.sort(torch.cat([in_a, in_b]))
     both = both[1:][both[1:] == both[:-1]]
-    return torch.bincount(both // NUM_IDS, minlength=NUM_ROWS).float()
+    return torch.bincount(both // NUM_IDS, minlength=num_rows).float()
 
 
 def run(options: Options) -> Iterable[Result]:
-    ids, ends = list_columns(2 * NUM_COLUMNS, num_ids=NUM_IDS)
+    ids, ends = list_columns(options, 2 * NUM_COLUMNS, num_ids=NUM_IDS)
     a, a_offsets, b, b_offsets = ids[:NUM_COLUMNS], ends[:NUM_COLUMNS], ids[NUM_COLUMNS:], ends[NUM_COLUMNS:]
     pairs = list(zip(a, a_offsets, b, b_offsets, strict=True))
+    num_rows = rows_of(options)
     for kind, name in enumerate(KINDS):
         columns = torch.full((NUM_COLUMNS,), kind)
         numbers = overlap_rows(a, a_offsets, b, b_offsets, columns)
@@ -47,5 +49,7 @@ def run(options: Options) -> Iterable[Result]:
         if name == "count":
             assert all(torch.equal(got, _counted(*pair)) for got, pair in zip(numbers, pairs, strict=True))
             functions["torch, column by column"] = theirs
-        seconds = interleaved(functions, options.runs)
-        yield rate(f"30 columns of 8,192 rows, {name}", NUM_COLUMNS * NUM_ROWS, seconds, unit="M rows/s", must_move_bytes=moved)
+        functions = functions
+        yield compared(
+            options, f"30 columns of {num_rows:,} rows, {name}", NUM_COLUMNS * num_rows, functions, unit="M rows/s", must_move_bytes=moved
+        )

@@ -6,22 +6,23 @@ from collections.abc import Iterable
 
 import torch
 
-from benchmarks.harness import Options, Result, interleaved, rate
+from benchmarks.harness import Options, Result, compared
 from sparrow.ops.pack_lists.op import pack_lists
 
-NUM_COLUMNS, NUM_ROWS, BATCH = 26, 10_000, 8192
+NUM_COLUMNS = 26
 
 
 def run(options: Options) -> Iterable[Result]:
+    num_rows, batch = (80, 64) if options.quick else (10_000, 8192)
     generator = torch.Generator().manual_seed(6)
     offsets, values = [], []
     for _ in range(2):
-        bounds = torch.randint(0, 3, (NUM_COLUMNS, NUM_ROWS + 1), generator=generator)
+        bounds = torch.randint(0, 3, (NUM_COLUMNS, num_rows + 1), generator=generator)
         bounds[:, 0] = 0
         offsets.append(bounds.cumsum(1))
         values += [torch.randint(0, 1 << 40, (int(end),), generator=generator) for end in offsets[-1][:, -1]]
-    half = BATCH // 2
-    runs = torch.tensor([[NUM_ROWS - half, NUM_ROWS], [NUM_ROWS, NUM_ROWS + half]])
+    half = batch // 2
+    runs = torch.tensor([[num_rows - half, num_rows], [num_rows, num_rows + half]])
 
     # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
     def packed(rows: torch.Tensor) -> None:
@@ -34,10 +35,10 @@ def run(options: Options) -> Iterable[Result]:
             torch.cat([first - first[0], second[1:] + ids.numel()])
             torch.cat([ids, values[NUM_COLUMNS + column][: second[-1]]])
 
-    moved = 16 * (NUM_COLUMNS * BATCH + int(pack_lists(offsets, values, runs)[2].sum()))
+    moved = 16 * (NUM_COLUMNS * batch + int(pack_lists(offsets, values, runs)[2].sum()))
     functions = {"sparrow": lambda: packed(runs), "torch, column by column": by_torch}
-    yield rate("26 columns, 8,192 rows of 2 pieces", BATCH, interleaved(functions, options.runs), must_move_bytes=moved)
-    index = torch.randperm(2 * NUM_ROWS, generator=generator)[:BATCH]
+    yield compared(options, f"26 columns, {batch:,} rows of 2 pieces", batch, functions, must_move_bytes=moved)
+    index = torch.randperm(2 * num_rows, generator=generator)[:batch]
     rows = torch.stack([index, index + 1], 1)
     starts = [torch.cat([offsets[0][c, :-1], offsets[1][c, :-1] + offsets[0][c, -1]]) for c in range(NUM_COLUMNS)]
     lengths = [torch.cat([offsets[0][c].diff(), offsets[1][c].diff()]) for c in range(NUM_COLUMNS)]
@@ -51,4 +52,4 @@ def run(options: Options) -> Iterable[Result]:
             whole[column][places]
 
     functions = {"sparrow": lambda: packed(rows), "torch, column by column": gathered}
-    yield rate("26 columns, 8,192 shuffled rows", BATCH, interleaved(functions, options.runs), must_move_bytes=moved)
+    yield compared(options, f"26 columns, {batch:,} shuffled rows", batch, functions, must_move_bytes=moved)

@@ -7,29 +7,30 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate
-from benchmarks.ops.ragged import MEAN, NUM_COLUMNS, NUM_ROWS, columns_of, number_of
+from benchmarks.harness import Options, Result, compared
+from benchmarks.ops.ragged import MEAN, NUM_COLUMNS, columns_of, number_of, rows_of
 from sparrow.ops.pad_rows.op import pad_rows
 
 
 def mask_by_torch(offsets: Tensor) -> Tensor:
-    return torch.arange(MEAN) < offsets.diff()[:, None]
+    return torch.arange(MEAN, device=offsets.device) < offsets.diff()[:, None]
 
 
 def padded_by_torch(values: Tensor, offsets: Tensor) -> Tensor:
     is_there = mask_by_torch(offsets)
-    places = (offsets[:-1, None] + torch.arange(MEAN)).clamp_(max=values.numel() - 1)
+    places = (offsets[:-1, None] + torch.arange(MEAN, device=offsets.device)).clamp_(max=values.numel() - 1)
     return torch.where(is_there, values[places], 0)
 
 
 def run(options: Options) -> Iterable[Result]:
-    values, _, offsets = columns_of(NUM_COLUMNS)
+    num_rows = rows_of(options)
+    values, _, offsets = columns_of(options, NUM_COLUMNS, num_rows)
     columns = torch.tensor([[1, MEAN, 0, 0, 0, 0, 0]] * NUM_COLUMNS)
-    num_items = NUM_COLUMNS * NUM_ROWS * MEAN
+    num_items = NUM_COLUMNS * num_rows * MEAN
     masks = pad_rows([], offsets, columns, True)
     for column, out in enumerate(pad_rows(values, offsets, columns)):
-        assert torch.equal(out.view(NUM_ROWS, MEAN), padded_by_torch(values[column], offsets[column]))
-        assert torch.equal(masks[column].view(NUM_ROWS, MEAN), mask_by_torch(offsets[column]).float())
+        assert torch.equal(out.view(num_rows, MEAN), padded_by_torch(values[column], offsets[column]))
+        assert torch.equal(masks[column].view(num_rows, MEAN), mask_by_torch(offsets[column]).float())
     num_kept = int(sum(mask.sum() for mask in masks))
 
     # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
@@ -41,8 +42,8 @@ def run(options: Options) -> Iterable[Result]:
             padded_by_torch(column, bounds)
 
     moved = 8 * (num_kept + num_items + number_of(offsets))
-    seconds = interleaved({"sparrow": padded, "torch, column by column": torch_padded}, options.runs)
-    yield rate("30 columns, 8,192 rows of 20", num_items, seconds, must_move_bytes=moved)
+    functions = {"sparrow": padded, "torch, column by column": torch_padded}
+    yield compared(options, f"30 columns, {num_rows:,} rows of 20", num_items, functions, must_move_bytes=moved)
 
     def masked() -> None:
         pad_rows([], offsets, columns, True)
@@ -52,5 +53,5 @@ def run(options: Options) -> Iterable[Result]:
             mask_by_torch(bounds).float()
 
     moved = 4 * num_items + 8 * number_of(offsets)
-    seconds = interleaved({"sparrow": masked, "torch, column by column": torch_masked}, options.runs)
-    yield rate("30 columns, mask of 8,192 rows of 20", num_items, seconds, must_move_bytes=moved)
+    functions = {"sparrow": masked, "torch, column by column": torch_masked}
+    yield compared(options, f"30 columns, mask of {num_rows:,} rows of 20", num_items, functions, must_move_bytes=moved)

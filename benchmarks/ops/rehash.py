@@ -1,4 +1,4 @@
-"""rehash_: the ranges of a table of a million ids, each in its place and twice as large, beside inserting the ids anew."""
+"""rehash_: the ranges of a filled table, each in its place, beside inserting the ids anew."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
-from benchmarks.harness import Options, Result, interleaved, rate
-from benchmarks.ops.tables import NUM_ROWS, filled_map, offsets
+from benchmarks.harness import Options, Result, compared
+from benchmarks.ops.tables import empty_map, filled_map, offsets
 from sparrow.ops import id_map
 from sparrow.ops.find.op import find
 from sparrow.ops.find_or_insert.op import find_or_insert_
@@ -17,22 +17,26 @@ _LINE_BYTES = 64
 
 
 def run(options: Options) -> Iterable[Result]:
-    lines, headers, ranges = id_map.empty_id_map([NUM_ROWS * 2], [12345], range_bits=5)
-    _, known = filled_map()
-    find_or_insert_(lines, headers, ranges, *id_map.empty_rows(), known, offsets(known))
+    _, known = filled_map(options)
+    num_ids, tables = known.numel(), offsets(known)
+    held = empty_map(num_ids * 2, 0.75, options.device)
+    find_or_insert_(*held, known, tables)
+    empty = empty_map(num_ids * 2, 0.75, options.device)
+    anew = empty.copy()
+    marked = held.ranges.clone()
+    marked[:, id_map.RANGE_NUM_KEYS] = id_map.REBUILD
+    new = marked.clone()
 
-    def rebuilt() -> torch.Tensor:
-        new = ranges.clone()
-        new[:, id_map.RANGE_NUM_KEYS] = id_map.REBUILD
-        rehash_(lines, headers, new, headers, ranges)
-        return new
+    def rebuild() -> None:
+        rehash_(held.lines, held.headers, new, held.headers, held.ranges)
 
-    assert torch.equal(find(lines, headers, rebuilt(), known, offsets(known))[0], torch.arange(NUM_ROWS, dtype=torch.int32))
-    functions = {
-        "sparrow": rebuilt,
-        "find_or_insert_": lambda: find_or_insert_(
-            *id_map.empty_id_map([NUM_ROWS * 2], [12345], range_bits=5), *id_map.empty_rows(), known, offsets(known)
-        ),
-    }
-    moved = int(ranges[:, id_map.RANGE_NUM_LINES].sum()) * _LINE_BYTES * 2
-    yield rate("a million ids", NUM_ROWS, interleaved(functions, options.runs), must_move_bytes=moved)
+    def restore() -> None:
+        new.copy_(marked)
+        anew.take(empty)
+
+    rebuild()
+    rows = find(held.lines, held.headers, new, known, tables)[0]
+    assert torch.equal(rows, torch.arange(num_ids, dtype=torch.int32, device=known.device))
+    functions = {"sparrow": rebuild, "find_or_insert_": lambda: find_or_insert_(*anew, known, tables)}
+    moved = int(held.ranges[:, id_map.RANGE_NUM_LINES].sum()) * _LINE_BYTES * 2
+    yield compared(options, f"{num_ids:,} ids", num_ids, functions, before=restore, must_move_bytes=moved)

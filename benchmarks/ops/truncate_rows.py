@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, interleaved, rate
-from benchmarks.ops.ragged import NUM_COLUMNS, columns_of, number_of
+from benchmarks.harness import Options, Result, compared
+from benchmarks.ops.ragged import NUM_COLUMNS, columns_of, many_columns, number_of, rows_of
 from sparrow.ops.truncate_rows.op import truncate_rows
 
 KEPT = 10
@@ -23,7 +23,7 @@ def sliced_by_fbgemm(values: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
 def gathered_by_torch(values: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     lengths = offsets.diff().clamp(max=KEPT)
     ends = torch.cat([offsets[:1], lengths.cumsum(0)])
-    places = torch.arange(int(ends[-1])) + torch.repeat_interleave(offsets[:-1] - ends[:-1], lengths)
+    places = torch.arange(int(ends[-1]), device=values.device) + torch.repeat_interleave(offsets[:-1] - ends[:-1], lengths)
     return values[places], ends
 
 
@@ -37,8 +37,9 @@ def peer() -> tuple[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]:
 
 def run(options: Options) -> Iterable[Result]:
     name, cut = peer()
-    for num_columns in (NUM_COLUMNS, 200):
-        values, _, offsets = columns_of(num_columns)
+    for num_columns in (NUM_COLUMNS, many_columns(options)):
+        num_rows = 8192 if num_columns > NUM_COLUMNS and not options.quick else rows_of(options)
+        values, _, offsets = columns_of(options, num_columns, num_rows)
         columns = torch.tensor([[1, 0, KEPT, 0, 0]] * num_columns)
         kept, _, ends = truncate_rows(values, [], offsets, columns)
         assert all(torch.equal(one, cut(*given)[0]) for one, given in zip(kept, zip(values, offsets, strict=True), strict=True))
@@ -52,5 +53,7 @@ def run(options: Options) -> Iterable[Result]:
                 cut(column, bounds)
 
         moved = 16 * (number_of(kept) + number_of(ends))
-        seconds = interleaved({"sparrow": ours, name: theirs}, options.runs)
-        yield rate(f"{num_columns} columns, 8,192 rows, 10 of 20 values", number_of(values), seconds, must_move_bytes=moved)
+        functions = {"sparrow": ours, name: theirs}
+        yield compared(
+            options, f"{num_columns} columns, {num_rows:,} rows, 10 of 20 values", number_of(values), functions, must_move_bytes=moved
+        )

@@ -17,6 +17,11 @@ import pathlib
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def checkout() -> pathlib.Path:
+    """Return where the repository lies if this package runs from a checkout; of an installed one, a folder that means nothing."""
+    return _CHECKOUT
+
+
 def data_folder() -> pathlib.Path:
     """Return the folder of real data sets (SPARROW_DATA). It may not exist: say so, with this path, where it is needed."""
     value = os.environ.get("SPARROW_DATA")

@@ -12,7 +12,7 @@ import typer
 import typer.core
 
 from sparrow import __version__
-from sparrow.errors import SparrowError
+from sparrow.errors import ConfigError, SparrowError
 
 
 class _Commands(typer.core.TyperGroup):
@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Look at data, and make some.")
 app.add_typer(data_app, name="data")
+bench_app = typer.Typer(no_args_is_help=True, help="Measure operators and training steps, from a checkout.")
+app.add_typer(bench_app, name="bench")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -182,6 +184,55 @@ def synth(
     from sparrow.synth import SynthSpec, generate
 
     print_synth(generate(folder, SynthSpec(rows=rows, eval_rows=eval_rows, seed=seed), show_synth_progress()))
+
+
+Device = Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Where to measure.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Append the results to this file, a line of JSON each.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of the CPU.")]
+Runs = Annotated[int, typer.Option("--runs", min=1, help="Samples a median is taken of.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Tiny inputs: shows that everything runs and agrees; figures mean nothing.")]
+
+
+@bench_app.command("ops")
+def bench_ops(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Operators; all of them by default.")] = None,
+    device: Device = "cpu",
+    threads: Threads = 2,
+    runs: Runs = 7,
+    json_file: JsonFile = None,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write a plot against a plain copy.")] = None,
+    quick: Quick = False,
+    debug: Debug = False,
+) -> None:
+    """Measure every operator beside plain PyTorch: bytes it must move, time, share of the memory bandwidth."""
+    shared = _benchmark_options(device, threads, runs, json_file, quick)
+    _bench("operators", [*(names or []), *shared, *([f"--svg={svg}"] if svg else [])])
+
+
+@bench_app.command("step")
+def bench_step(
+    device: Device = "cpu",
+    threads: Threads = 2,
+    runs: Runs = 7,
+    json_file: JsonFile = None,
+    quick: Quick = False,
+    debug: Debug = False,
+) -> None:
+    """Measure forward, backward and update of embedding tables, beside FBGEMM where it is installed."""
+    _bench("step", _benchmark_options(device, threads, runs, json_file, quick))
+
+
+def _benchmark_options(device: str, threads: int, runs: int, json_file: Path | None, quick: bool) -> list[str]:
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {device}: must be cpu or cuda")
+    shared = [f"--device={device}", f"--threads={threads}", f"--runs={runs}"]
+    return [*shared, *([f"--json={json_file}"] if json_file else []), *(["--quick"] if quick else [])]
+
+
+def _bench(name: str, arguments: list[str]) -> None:
+    from sparrow.cli.bench import run_benchmarks
+
+    raise typer.Exit(run_benchmarks(name, arguments))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
