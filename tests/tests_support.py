@@ -54,7 +54,13 @@ def id_map_content(lines: Tensor, headers: Tensor, ranges: Tensor) -> list[list[
 
 
 def fresh_environment(**environment: str) -> dict[str, str]:
-    """Return the environment of a process of one thread. TRITON_INTERPRET is unset there unless given: it is read at import."""
+    """Return the environment of a process of one thread. TRITON_INTERPRET is unset there unless given: it is read at import.
+
+    PYTHONPATH given comes before the inherited one, which may be how this process found the package.
+    """
+    if "PYTHONPATH" in environment:
+        paths = [environment["PYTHONPATH"], os.environ.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     return {**inherited, "OMP_NUM_THREADS": "1", **environment}
 

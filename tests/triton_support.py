@@ -10,7 +10,6 @@ import contextlib
 import functools
 import importlib
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -58,9 +57,7 @@ def _interpreter() -> subprocess.Popen[bytes]:
         [sys.executable, "-c", _INTERPRETER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=fresh_environment(
-            TRITON_INTERPRET="1", PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-        ),
+        env=fresh_environment(TRITON_INTERPRET="1", PYTHONPATH=str(Path(__file__).parent)),
     )
     atexit.register(_stop, process)
     return process
