@@ -35,6 +35,9 @@ _WAITS = {
 }
 
 
+_HOST_ARGUMENTS = ("columns", "first_input", "chains", "steps")
+
+
 class OnDevice(Tensor):
     """A tensor of the device: `memory` holds its values."""
 
@@ -90,6 +93,12 @@ def memory_of(tensor: Tensor) -> Tensor:
     return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) if tensor.device == DEVICE else tensor
 
 
+def _on_host(func: Any, args: Any) -> list[Tensor]:
+    """Return the arguments that an operator of ours takes on the CPU, whatever the device: what its columns are to become."""
+    named = zip(func._schema.arguments, args, strict=False)
+    return [value for argument, value in named if func.namespace == "sparrow" and argument.name in _HOST_ARGUMENTS]
+
+
 def run(func: Any, args: Any, kwargs: Any) -> Any:
     flat = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
     there = [leaf for leaf in flat if leaf.device == DEVICE]
@@ -108,7 +117,8 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     if func is aten.zeros.default and list(args[0]) == []:
         return func(*args, **kwargs)  # a sink's
     if func is not aten._to_copy.default:
-        strangers = [leaf for leaf in flat if leaf.device != DEVICE and leaf.dim() > 0]
+        on_host = _on_host(func, args)
+        strangers = [leaf for leaf in flat if leaf.device != DEVICE and leaf.dim() > 0 and not any(leaf is one for one in on_host)]
         assert not (there and strangers), f"{func} is given tensors of the device and of the CPU: {[list(t.shape) for t in strangers]}"
     masked = func in (aten.index.Tensor, aten.index_put_.default) and any(i is not None and i.dtype == torch.bool for i in args[1])
     if State.waiting_is_refused and there and (func in _WAITS or masked):

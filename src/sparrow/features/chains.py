@@ -69,10 +69,11 @@ class ChainCalls:
 
         columns: the source of each. context_of: whom an error about a unit names. Raises `DataError` naming feature, column and row.
         """
-        key = tuple([column.dtype if isinstance(column, Tensor) else _layout(column) for column in columns])
+        device = columns[0].device if isinstance(columns[0], Tensor) else columns[0].values.device
+        key = (device, *[column.dtype if isinstance(column, Tensor) else _layout(column) for column in columns])
         bound = self._bound.get(key)
         if bound is None:
-            bound = self._bound[key] = self._bind(columns, context_of)
+            bound = self._bound[key] = self._bind(columns, context_of, device)
         values = [values_of(columns[unit]) for unit in self._readers]
         offsets = [columns[unit].offsets[-1] for unit in bound.with_offsets]  # type: ignore[union-attr]
         outputs, counts = map_values(values, offsets, bound.packed)
@@ -90,7 +91,7 @@ class ChainCalls:
         counts = zip(self.units, self._not_finite.tolist(), strict=True)
         return [(unit, count) for unit, count in counts if any(isinstance(one, Finite) for one in unit.transforms)]
 
-    def _bind(self, columns: Sequence[Column], context_of: Callable[[int], Context]) -> _Bound:
+    def _bind(self, columns: Sequence[Column], context_of: Callable[[int], Context], device: torch.device) -> _Bound:
         chains: list[Chain] = []
         steps_of: list[list[int]] = []
         with_offsets: list[int] = []
@@ -105,7 +106,7 @@ class ChainCalls:
             if source != Source.VALUES:
                 with_offsets.append(index)
             steps_of.append(owners)
-        packed = pack(chains, [values_of(columns[unit]).dtype for unit in self._readers])
+        packed = pack(chains, [values_of(columns[unit]).dtype for unit in self._readers]).to(device)
         counting = any(isinstance(one, Finite) for unit in self.units for one in unit.transforms)
         can_refuse = any(chain.source == Source.ROWS for chain in chains) or any(
             one.can_refuse for unit in self.units for one in unit.transforms

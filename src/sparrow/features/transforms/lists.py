@@ -15,9 +15,11 @@ from sparrow.features.types import Call
 from sparrow.ops.value_bits import value_bits
 from sparrow.types import Column, Ragged
 
-NO_WEIGHTS = torch.empty(0)
-# Operators read an empty tensor of offsets as one value a row.
-_ONE_A_ROW = torch.empty(0, dtype=torch.int64)
+
+@functools.lru_cache(maxsize=64)
+def nothing(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a tensor of no elements, made once: of weights where a column has none, of offsets where there is one value a row."""
+    return torch.empty(0, dtype=dtype, device=device)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -52,7 +54,7 @@ def values_and_offsets(column: Column) -> tuple[Tensor, Tensor]:
     """Return the values of a column, end to end, and the offsets of its innermost lists; empty where there is one value a row."""
     if isinstance(column, Ragged):
         return flat(column.values), column.offsets[-1]
-    return flat(column), _ONE_A_ROW if column.shape[1:].numel() == 1 else even_offsets(column)
+    return flat(column), nothing(torch.int64, column.device) if column.shape[1:].numel() == 1 else even_offsets(column)
 
 
 def even_offsets(column: Tensor) -> Tensor:
@@ -63,7 +65,11 @@ def even_offsets(column: Tensor) -> Tensor:
 def weights_of(column: Column) -> Tensor:
     """Return the weights of a column as operators take them: float32, or nothing where there are none."""
     weights = column.weights if isinstance(column, Ragged) else None
-    return NO_WEIGHTS if weights is None else flat(weights.float())
+    return (
+        nothing(torch.float32, column.device if isinstance(column, Tensor) else column.values.device)
+        if weights is None
+        else flat(weights.float())
+    )
 
 
 def require_value(kind: str, what: str, value: object) -> None:

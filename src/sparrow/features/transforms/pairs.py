@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, did_you_mean
-from sparrow.features.transforms.lists import bits_in, ids_of, packed, require_value, values_and_offsets, weights_of
+from sparrow.features.transforms.lists import bits_in, ids_of, nothing, packed, require_value, values_and_offsets, weights_of
 from sparrow.features.types import Call, Context, FeatureType
 from sparrow.ops.concat_rows.op import concat_rows
 from sparrow.ops.cross_rows.op import cross_rows
@@ -22,8 +22,6 @@ from sparrow.ops.overlap_rows.op import overlap_rows
 from sparrow.ops.subtract_rows.layouts import ALIGNED, ONE_A, ONE_B
 from sparrow.ops.subtract_rows.op import subtract_rows
 from sparrow.types import Column, Ragged
-
-_NO_ITEMS = torch.empty(0, dtype=torch.int64)
 
 
 class Several:
@@ -181,7 +179,8 @@ class Match(Several):
 
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
-        return _looked_up(calls, [_NO_ITEMS] * len(calls), [(MATCH, 0)] * len(calls))
+        none = [nothing(torch.int64, values_and_offsets(call.columns[0])[0].device) for call in calls]
+        return _looked_up(calls, none, [(MATCH, 0)] * len(calls))
 
 
 def _looked_up(calls: Sequence[Call], items: Sequence[Tensor], parameters: Sequence[tuple[int, int]]) -> list[Column]:
