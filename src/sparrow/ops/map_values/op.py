@@ -13,6 +13,7 @@ from sparrow.ops.map_values.packed import Packed
 library.define(
     "map_values(Tensor[] values, Tensor[] offsets, Tensor chains, Tensor steps, Tensor[] tables) -> (Tensor[] outputs, Tensor counts)"
 )
+library.triton_body("map_values", "sparrow.ops.map_values.triton")
 
 # Columns of `counts`.
 NOT_FINITE, REFUSED, FIRST_REFUSED, REFUSED_BY = range(4)
