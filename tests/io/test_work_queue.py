@@ -90,7 +90,7 @@ import sys
 from torch.distributed import FileStore
 from sparrow.io import Dataset, WorkQueue
 store, folder, rank = sys.argv[1:]
-queue = WorkQueue(FileStore(store, -1), "rows", lease_s=1.0)
+queue = WorkQueue(FileStore(store, -1), "rows", lease_s=4.0)
 for batch in Dataset(folder, ["x"], batch_size=5, rank=int(rank), world_size=2, queue=queue, prefetch=2):
     print(*batch["x"].tolist(), flush=True)
     if rank == "0":
