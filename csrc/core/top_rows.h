@@ -14,9 +14,12 @@ namespace sparrow {
 
 // Orders the items of a list: by weight, NaN least, -0 equal to 0, then the earlier position first. No two are equal.
 inline int64_t rank_key(float weight, int64_t position) {
-  int32_t bits = std::bit_cast<int32_t>(weight == 0 ? 0.0f : weight);
+  // On bits alone: a thread that flushes subnormal numbers to zero, as compiled models may leave it, would take them for equal.
+  int32_t bits = std::bit_cast<int32_t>(weight);
+  const bool is_nan = (bits & INT32_MAX) > 0x7f800000;
+  bits = bits == INT32_MIN ? 0 : bits;
   bits ^= (bits >> 31) & INT32_MAX;  // negative floats fall as their bits grow
-  if (weight != weight) bits = INT32_MIN;
+  if (is_nan) bits = INT32_MIN;
   return (static_cast<int64_t>(bits) << 32) | (UINT32_MAX - static_cast<uint32_t>(position));
 }
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from pyarrow import csv, parquet
-from torch.distributed import HashStore
+from torch.distributed import HashStore, TCPStore
 
 from sparrow.errors import ConfigError
 from sparrow.io import Agreement, Dataset, Shuffle, WorkQueue
@@ -87,10 +87,11 @@ def test_files_that_are_read_in_order_are_leased_too(tmp_path):
 
 _RANK = """
 import sys
-from torch.distributed import FileStore
+from datetime import timedelta
+from torch.distributed import TCPStore
 from sparrow.io import Dataset, WorkQueue
-store, folder, rank = sys.argv[1:]
-queue = WorkQueue(FileStore(store, -1), "rows", lease_s=4.0)
+port, folder, rank = sys.argv[1:]
+queue = WorkQueue(TCPStore("127.0.0.1", int(port), timeout=timedelta(seconds=60)), "rows", lease_s=4.0)
 for batch in Dataset(folder, ["x"], batch_size=5, rank=int(rank), world_size=2, queue=queue, prefetch=2):
     print(*batch["x"].tolist(), flush=True)
     if rank == "0":
@@ -98,9 +99,10 @@ for batch in Dataset(folder, ["x"], batch_size=5, rank=int(rank), world_size=2, 
 """
 
 
-def test_what_a_killed_rank_leased_comes_back(folder, tmp_path):
-    store = str(tmp_path / "store")
-    arguments = [sys.executable, "-c", _RANK, store, str(folder)]
+def test_what_a_killed_rank_leased_comes_back(folder):
+    # A server of its own: of a FileStore a killed writer may leave half a record, which all others then wait for.
+    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    arguments = [sys.executable, "-c", _RANK, str(server.port), str(folder)]
     with subprocess.Popen([*arguments, "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as dying:
         seen = []
         for _ in range(3):

@@ -18,7 +18,7 @@ from sparrow.io.readers import Readers
 class WorkQueue:
     """Ranks lease pieces of files one after the other instead of being dealt rows: a slow rank takes fewer.
 
-    store:   a `torch.distributed` store that all ranks see: `TCPStore`, `FileStore`.
+    store:   a `torch.distributed` store that all ranks see, such as `TCPStore`. A `FileStore` may hang where a rank is killed as it writes.
     name:    tells this dataset from others that use the same store; the same on all ranks.
     lease_s: a rank that gave no sign of life for so long, in seconds, is dead, and its leases are others'.
 
