@@ -13,7 +13,9 @@ import torch
 from sparrow.ops.map_values import op, triton as body
 from sparrow.ops.map_values.packed import VALUE_DTYPES
 from sparrow.ops.map_values.steps import *
+from sparrow.ops.map_values.steps import STEPS
 
+assert body.NUM_STEPS == len(STEPS), "a step was added: give it a branch in triton.py"
 warnings.simplefilter("ignore", RuntimeWarning)  # numpy tells of NaN that is meant
 generator = torch.Generator().manual_seed(5)
 spread = torch.cat([

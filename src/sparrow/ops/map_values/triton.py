@@ -11,7 +11,6 @@ from torch import Tensor
 
 from sparrow.ops.map_values import log_number as plain_log
 from sparrow.ops.map_values.packed import OUTPUT_DTYPES, VALUE_DTYPES, Source
-from sparrow.ops.map_values.steps import STEPS
 from sparrow.ops.triton_hashes import hash_bytes, hash_ints, shift_right
 
 BLOCK, NUM_WARPS = 256, 8
@@ -21,7 +20,8 @@ FILL, CAST, LOG1P, LOG, Z_SCORE, MIN_MAX, CLIP, FINITE, BUCKETIZE = (tl.constexp
 HASH_BYTES, VOCABULARY_OF_BYTES, HASH_INTS, NON_NEGATIVE, MOD, QUOTIENT, MULTI_HASH, VOCABULARY_OF_INTS = (
     tl.constexpr(code) for code in range(9, 17)
 )
-assert len(STEPS) == 17, "a step was added: give it a branch here"
+# Steps that have a branch here; a test holds it against `steps.STEPS`.
+NUM_STEPS = 17
 IDS, SINGLE, DOUBLE = (tl.constexpr(place) for place in range(3))  # as in OUTPUT_DTYPES
 VALUES, BYTES, ROWS = (tl.constexpr(int(source)) for source in Source)
 LARGEST = tl.constexpr(2**63 - 1)
