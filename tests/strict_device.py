@@ -77,7 +77,6 @@ class State:
     waiting_is_refused = False
     # Calls after which a copy to the host has come.
     lateness = 0
-    num_launches = 0
 
 
 def names_device(kwargs: Any) -> bool:
