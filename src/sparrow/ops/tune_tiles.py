@@ -16,8 +16,9 @@ from sparrow.errors import BackendError
 from sparrow.ops.tiles import Tile, candidates, key_of, trying
 from sparrow.ops.update_rows.rules import RULES, Rule
 
-# Rows of the scratch table: beyond any last-level cache at the widths that matter.
+# Rows of the scratch table: beyond any last-level cache at the widths that matter. Wider rows than 2^7 values are fewer.
 NUM_ROWS = 1 << 18
+_WIDE_BITS = 7
 # A tile that is no faster than this is not worth a file: two runs of one tile differ by as much.
 _LEAST_GAIN = 0.03
 _WARM_UP, _SAMPLES = 3, 9
@@ -161,7 +162,7 @@ def tune(
 ) -> Iterator[Tuned]:  # fmt: skip
     """Yield the best tile of each shape class: of the kernels over rows, for rows of these widths and dtypes, and these rules.
 
-    measure: runs a call some times and returns the seconds of one. num_rows: of the scratch table, which is made anew for each tile.
+    measure: runs a call some times and returns the seconds of one. num_rows: of the scratch table, a power of two; it is made anew for each tile.
 
     Raises `BackendError` where a tile gives other bits than the rule's. Cost: a compilation and some ten calls a tile.
     """
@@ -170,7 +171,7 @@ def tune(
         # Rules of as many slots cost the same, and are one class.
         kinds = {(len(RULES[name].element_slots), len(RULES[name].row_slots)): RULES[name] for name in rules}
         for rule in list(kinds.values()) if by_rule else list(kinds.values())[:1]:
-            anew = functools.partial(_anew, make, num_rows, dim, dtype, rule, device)
+            anew = functools.partial(_anew, make, num_rows >> max(0, (dim - 1).bit_length() - _WIDE_BITS), dim, dtype, rule, device)
             work = anew()
             if work.key not in done:
                 done.add(work.key)
