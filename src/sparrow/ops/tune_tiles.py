@@ -162,7 +162,8 @@ def tune(
 ) -> Iterator[Tuned]:  # fmt: skip
     """Yield the best tile of each shape class: of the kernels over rows, for rows of these widths and dtypes, and these rules.
 
-    measure: runs a call some times and returns the seconds of one. num_rows: of the scratch table, a power of two; it is made anew for each tile.
+    measure: runs a call some times and returns the seconds of one.
+    num_rows: of the scratch table, a power of two. It is made anew for each tile.
 
     Raises `BackendError` where a tile gives other bits than the rule's. Cost: a compilation and some ten calls a tile.
     """
