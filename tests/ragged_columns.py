@@ -83,7 +83,7 @@ def assert_same(got: Any, expected: Any) -> None:
         if isinstance(two, Tensor):
             assert one.dtype == two.dtype
             assert one.shape == two.shape
-            assert torch.equal(one.view(torch.uint8), two.view(torch.uint8))
+            assert torch.equal(one.view(torch.uint8), two.view(torch.uint8)), (one, two)
         else:
             assert_same(one, two)
 
