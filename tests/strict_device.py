@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+import quick_interpreter  # noqa: F401
 from sparrow.tables import placement
 
 DEVICE = torch.device("meta")
@@ -42,6 +43,7 @@ class OnDevice(Tensor):
     """A tensor of the device: `memory` holds its values."""
 
     memory: Tensor
+    is_meta = False  # unlike those of torch's meta it has values, which may be saved
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -88,8 +90,10 @@ def names_device(kwargs: Any) -> bool:
 def memory_of(tensor: Tensor) -> Tensor:
     if isinstance(tensor, OnDevice):
         return tensor.memory
-    # A sink has a shape and no values.
-    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) if tensor.device == DEVICE else tensor
+    if tensor.device != DEVICE:
+        return tensor
+    assert not any(tensor.stride()), "a tensor that torch made behind this device's back, as of a list of indices: its values are lost"
+    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)  # a sink has a shape and no values
 
 
 def _on_host(func: Any, args: Any) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,19 @@ def test_systems_of_a_device_step_agree_with_float64(rule: str) -> None:
     for kind in (device_step.Sparrow, *device_step.PEERS):
         if not kind.missing("cpu"):
             device_step.check(kind, rule, "cpu")
+
+
+def test_a_device_step_is_taken_on_a_device() -> None:
+    """Sparrow's side on the device that is not there: the benchmark must run on the first GPU it meets."""
+    pytest.importorskip("triton", reason="triton is not installed: a step on a device was not taken")
+    code = """
+import device_scenarios
+with device_scenarios.device():
+    from benchmarks import device_step
+    device_step.check(device_step.Sparrow, "adam", str(device_scenarios.DEVICE), rows=40, batch=6)
+"""
+    environment = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
+    run_python(code, PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **environment)
 
 
 def test_what_is_wrong_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

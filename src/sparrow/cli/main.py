@@ -74,15 +74,19 @@ def train(
 @app.command("eval")
 def evaluate(
     path: Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside one.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to its configuration, such as run.device=cpu.")
+    ] = None,
     data: Annotated[list[str] | None, typer.Option("--data", help="Files, folders or globs; default: the run's data.eval.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
     """Evaluate a trained model."""
     from sparrow.cli.show import print_evaluation
+    from sparrow.pipelines.load_config import parse_overrides
     from sparrow.pipelines.run import evaluate_run
 
-    print_evaluation(evaluate_run(path, data), as_json=as_json)
+    print_evaluation(evaluate_run(path, data, parse_overrides(overrides or [])), as_json=as_json)
 
 
 @app.command()

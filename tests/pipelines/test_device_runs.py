@@ -1,0 +1,51 @@
+"""Models and configured runs on a device, beside the same on the CPU. `device_runs.py` says what is done."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparrow import knobs
+from sparrow.errors import ConfigError
+from sparrow.features import Feature
+from sparrow.models import DIN, DeepFM, LogisticRegression
+from tests_support import run_python
+
+ON_GPU = torch.cuda.is_available()
+
+
+def run(scenario: str, *needed: str) -> None:
+    """Run a scenario on the GPU where there is one, else in the interpreter, which is chosen before triton is imported."""
+    missing = [name for name in ("triton", *needed) if importlib.util.find_spec(name) is None]
+    if missing:
+        message = f"{', '.join(missing)} not installed: runs on a device were not tested"
+        pytest.fail(message) if knobs.require_cuda() and missing == ["triton"] else pytest.skip(message)
+    environment = {} if ON_GPU else {"TRITON_INTERPRET": "1"}
+    run_python(f"from pipelines import device_runs; device_runs.{scenario}()", PYTHONPATH=str(Path(__file__).parents[1]), **environment)
+
+
+@pytest.mark.gpu
+def test_models_train_alike_wherever_their_halves_live() -> None:
+    run("models_of_the_zoo_train_alike")
+
+
+@pytest.mark.gpu
+def test_configured_runs_are_those_of_the_cpu() -> None:
+    run("configured_runs_are_those_of_the_cpu", "pyarrow", "pydantic", "safetensors", "yaml")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not ON_GPU, reason="only a GPU has a generator of its own")
+def test_dropout_goes_on_where_it_was() -> None:
+    run("dropout_goes_on_where_it_was", "pyarrow", "pydantic", "safetensors", "yaml")
+
+
+@pytest.mark.parametrize("kind", [LogisticRegression, DeepFM, DIN])
+def test_a_device_that_is_not_here_is_named(kind: type[torch.nn.Module]) -> None:
+    more = {"sequences": [{"past": "a"}]} if kind is DIN else {}
+    features = [Feature("a").select("a"), Feature("past").select("past")]
+    with pytest.raises(ConfigError, match=r"^the model: device is 'gpu', expected 'cpu', 'cuda' or 'cuda:N'$"):
+        kind(features, dense=[], sparse=["a"], device="gpu", **more)
+    with pytest.raises(ConfigError, match=r"^the model's tables: device is 'cuda:99', and "):
+        kind(features, dense=[], sparse=["a"], table_device="cuda:99", **more)
