@@ -108,7 +108,7 @@ def share_rows(batch: Batch, sharing: Sharing) -> Batch:
     left = dict(sample.columns)
     groups: dict[str, Group] = {}
     for shared in sharing:
-        first, sample_to_row = _rows_of(sample.columns[shared.key], shared.by)
+        first, sample_to_row = rows_of(sample.columns[shared.key], shared.by)
         columns = {name: take_rows(sample.columns[name], first) for name in shared.columns}
         for name, column in columns.items():
             if shared.check:
@@ -118,7 +118,7 @@ def share_rows(batch: Batch, sharing: Sharing) -> Batch:
     return Batch({SAMPLE_GROUP: Group(left, sample.num_rows), **groups}, batch.origin, batch.num_padding)
 
 
-def _rows_of(key: Column, by: str) -> tuple[Tensor, Tensor]:
+def rows_of(key: Column, by: str) -> tuple[Tensor, Tensor]:
     """Return which samples are the first of a row, and the row of each sample."""
     codes = _codes_of(key)
     if by == "runs":

@@ -1,0 +1,103 @@
+"""Batches that are made on a device, of pieces that are there already; what cannot be goes from the host by one copy a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sparrow.io.batches import Taken
+from sparrow.io.grouping import Requests, SharedRows, Sharing, rows_of, share_rows
+from sparrow.io.sending import Sender
+from sparrow.io.sent import Sent, join
+from sparrow.ops.devices import send
+from sparrow.ops.take_rows import take_rows
+from sparrow.types import SAMPLE_GROUP, Batch, Column, Group
+
+
+@final
+class DeviceBatches:
+    """Makes batches on a device, the same as on the CPU.
+
+    columns: the names that are read. sharing: groups of them, or None.
+
+    On the device: columns that lie in blocks, those of `SharedRows(check=False)` included. On the host, and sent with the batch: columns
+    that lie by themselves, groups whose rows are compared, `Requests`, and everything in a batch of pieces that are not laid out alike.
+    """
+
+    def __init__(self, device: torch.device, columns: Sequence[str], sharing: Sharing | None) -> None:
+        self._device, self._sharing = device, sharing
+        self._shared: Sequence[SharedRows] = () if sharing is None or isinstance(sharing, Requests) else sharing
+        moved = {name for shared in self._shared for name in shared.columns}
+        self._own = [name for name in columns if name not in moved]
+        # The sets of a piece that are taken apart: what samples have, then each group that is joined on the device.
+        self._joined_there = [shared for shared in self._shared if not shared.check]
+        sets = [self._own, *(shared.columns for shared in self._joined_there)]
+        self.sender = None if isinstance(sharing, Requests) else Sender(device, sets)
+
+    def batch(self, taken: Taken) -> Batch:
+        """Return a batch on the device; the host waits for nothing. Raises what `share_rows` raises."""
+        if not _is_there(taken):
+            batch = taken.batch()
+            return self._sent(batch if self._sharing is None else share_rows(batch, self._sharing))
+        selection = _Selection(taken, self._device)
+        # By the name of the group: what is on the device, and what the host has for it.
+        there = {SAMPLE_GROUP: selection.columns(0)}
+        beside = taken.columns([name for name in self._own if name not in there[SAMPLE_GROUP]])
+        here = {SAMPLE_GROUP: Group(beside, taken.num_rows)}
+        for shared in self._shared:
+            there[shared.name], here[shared.name] = self._group(shared, taken, selection)
+        sent = self._sent(Batch(here, taken.origin, taken.num_padding))
+        order = {SAMPLE_GROUP: self._own, **{shared.name: shared.columns for shared in self._shared}}
+        groups = {}
+        for name, group in sent.groups.items():
+            both = {**there[name], **group.columns}
+            groups[name] = Group({column: both[column] for column in order[name]}, group.num_rows, group.sample_to_row)
+        return Batch(groups, sent.origin, sent.num_padding)
+
+    def _group(self, shared: SharedRows, taken: Taken, selection: _Selection) -> tuple[dict[str, Column], Group]:
+        """Return what of a group is joined on the device, and on the host."""
+        if shared.check:
+            flat = Batch.of(taken.columns(list({shared.key: None, **dict.fromkeys(shared.columns)})), origin=taken.origin)
+            return {}, share_rows(flat, [shared]).groups[shared.name]
+        first, sample_to_row = rows_of(taken.columns([shared.key])[shared.key], shared.by)
+        there = selection.some(1 + self._joined_there.index(shared), first)
+        beside = taken.columns([name for name in shared.columns if name not in there])
+        return there, Group({name: take_rows(column, first) for name, column in beside.items()}, first.numel(), sample_to_row)
+
+    def _sent(self, batch: Batch) -> Batch:
+        return batch.packed(pin_memory=self._device.type == "cuda").to(self._device, non_blocking=True)
+
+
+def _is_there(taken: Taken) -> bool:
+    return taken.empty is None and taken.rows.sent is not None
+
+
+class _Selection:
+    """The rows of a batch among pieces that are on the device."""
+
+    def __init__(self, taken: Taken, device: torch.device) -> None:
+        assert taken.rows.sent is not None
+        self._taken, self._device, self._sent = taken, device, taken.rows.sent
+        for piece in self._sent.pieces:
+            piece.arrive()
+        self._index_there = None if taken.index is None else send(taken.index, device)
+
+    def columns(self, number: int) -> dict[str, Column]:
+        """Return the columns of set `number`."""
+        if self._taken.index is None:
+            return join([(_of(piece.sent), begin, end) for piece, begin, end in self._taken.runs], number)
+        assert self._index_there is not None
+        return self._sent.take(number, self._taken.index, self._index_there)
+
+    def some(self, number: int, samples: Tensor) -> dict[str, Column]:
+        """Return the columns of set `number`, of some samples alone (int64, on the host)."""
+        index = self._taken.numbers()[samples]
+        return self._sent.take(number, index, send(index, self._device))
+
+
+def _of(sent: Sent | None) -> Sent:
+    assert sent is not None
+    return sent
