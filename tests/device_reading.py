@@ -1,0 +1,237 @@
+"""What `tests/io/test_reading_on_a_device.py` runs in processes of their own: batches made on a device beside those of the CPU.
+
+On a GPU where there is one, which torch then lets nobody wait for; else on the device of `strict_device`, kernels in the interpreter.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from pyarrow import parquet
+from torch import Tensor
+
+from device_scenarios import DEVICE, ON_GPU, device, raises, same_bits
+from sparrow.errors import DataError
+from sparrow.io import Cost, Dataset, Requests, SharedRows, Shuffle
+from sparrow.types import Batch, Column, ColumnSpec
+from tables_on_disk import write_orc, write_parquet
+
+# In blocks: numbers, lists of numbers, strings. By themselves: truth values, lists of lists, maps, and numbers that become others.
+BLOCKS: list[str | ColumnSpec] = ["label", "x", "c1", "c2", "s", "empty"]
+OTHERS: list[str | ColumnSpec] = ["flag", "words", "tags", ColumnSpec("pair", kind="dense", width=2)]
+
+
+def table_of(first: int, num_rows: int) -> pa.Table:
+    rows = range(first, first + num_rows)
+    return pa.table({
+        "label": pa.array([row / 7 for row in rows], pa.float32()),
+        "x": pa.array(rows, pa.int64()),
+        "c1": pa.array([[row * 10 + place for place in range(row % 4)] for row in rows], pa.list_(pa.int64())),
+        "c2": pa.array([[row + 0.5] * (row * 7 % 3) for row in rows], pa.list_(pa.float32())),
+        "s": pa.array(["w" * (row % 5) for row in rows], pa.string()),
+        "empty": pa.array([[] for _ in rows], pa.list_(pa.int64())),
+        "user": pa.array([row // 3 % 4 for row in rows], pa.int64()),
+        "age": pa.array([row // 3 % 4 * 1.5 for row in rows], pa.float64()),
+        "history": pa.array([[row // 3 % 4] * (row // 3 % 4) for row in rows], pa.list_(pa.int64())),
+        "flag": pa.array([row % 3 == 0 for row in rows], pa.bool_()),
+        "words": pa.array([["a" * place for place in range(row // 3 % 4)] for row in rows], pa.list_(pa.string())),
+        "tags": pa.array([[(place, row + 0.25) for place in range(row % 3)] for row in rows], pa.map_(pa.int64(), pa.float32())),
+        "pair": pa.array([[row, -row] for row in rows], pa.list_(pa.int64())),
+    })  # fmt: skip
+
+
+def files(folder: Path) -> list[Path]:
+    """Write 40 rows to ORC and Parquet files, five rows a piece. Return the files."""
+    for number, (first, num_rows, write) in enumerate([(0, 12, write_orc), (12, 17, write_parquet), (29, 11, write_orc)]):
+        write(table_of(first, num_rows), folder / f"part-{number}.{'parquet' if write is write_parquet else 'orc'}", 5)
+    return sorted(folder.iterdir())
+
+
+def parts_of(column: Column) -> list[Tensor]:
+    if isinstance(column, Tensor):
+        return [column]
+    return [column.values, *column.offsets, *([] if column.weights is None else [column.weights])]
+
+
+def check_equal(mine: Batch, theirs: Batch) -> None:
+    """Check that a batch on the device is one of the CPU: groups, columns and their order, bits, and where each sample came from."""
+    assert list(mine.groups) == list(theirs.groups)
+    assert list(mine) == list(theirs)
+    assert (mine.num_samples, mine.num_padding) == (theirs.num_samples, theirs.num_padding)
+    assert [mine.locate(sample) for sample in range(mine.num_samples)] == [theirs.locate(sample) for sample in range(theirs.num_samples)]
+    for name, group in mine.groups.items():
+        other = theirs.groups[name]
+        assert group.num_rows == other.num_rows
+        pairs = [(column, other.columns[key]) for key, column in group.columns.items()]
+        assert (group.sample_to_row is None) == (other.sample_to_row is None)
+        if group.sample_to_row is not None and other.sample_to_row is not None:
+            pairs.append((group.sample_to_row, other.sample_to_row))
+        for one, two in pairs:
+            for part, expected in zip(parts_of(one), parts_of(two), strict=True):
+                assert part.device == DEVICE
+                assert part.is_contiguous()
+                # Strides of a tensor without values may be anything, and torch does not show the bytes of all.
+                assert part.dtype == expected.dtype
+                assert part.shape == expected.shape
+                assert not part.numel() or same_bits(part.cpu(), expected), (name, expected)
+
+
+def compare(paths: list[Path] | Path, columns: list[str | ColumnSpec], epochs: int = 1, **options: Any) -> list[Batch]:
+    """Read on the CPU and on the device, and compare every batch and every state; return the CPU's batches."""
+    batches: list[Batch] = []
+    with device() as no_waiting:
+        here = Dataset(paths, columns, **options)
+        there = Dataset(paths, columns, device=DEVICE, **options)
+        for _ in range(epochs):
+            mine = iter(there)
+            for expected in here:
+                with no_waiting():
+                    batch = next(mine)
+                check_equal(batch, expected)
+                assert there.state_dict() == here.state_dict()
+                batches.append(expected)
+            assert next(mine, None) is None
+            assert there.state_dict() == here.state_dict()
+    assert batches
+    return batches
+
+
+def run(scenario: str) -> None:
+    """Run one of the functions below, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        globals()[scenario](Path(folder))
+
+
+def in_order(folder: Path) -> None:
+    """Batches inside a piece and across several, of columns in blocks, by themselves, and both."""
+    paths = files(folder)
+    assert len(compare(paths, BLOCKS + OTHERS, batch_size=7)) == 6
+    compare(paths, BLOCKS, batch_size=2, prefetch=0)
+    compare(paths, BLOCKS[:2], batch_size=13, prefetch=3, num_threads=2)
+    compare(paths, OTHERS, batch_size=13)
+    compare(paths, ["s", "tags"], batch_size=100)
+
+
+def in_any_order(folder: Path) -> None:
+    """Shuffled rows, of one buffer and of two, in two epochs and by several threads."""
+    compare(files(folder), BLOCKS + OTHERS, epochs=2, batch_size=9, shuffle=Shuffle(seed=3, window_files=3, buffer_pieces=3))
+    compare(files(folder), ["x", "c1"], batch_size=40, shuffle=Shuffle(seed=4), prefetch=2, num_threads=2)
+
+
+def tails(folder: Path) -> None:
+    """Last batches that are filled up, left out or empty, on one rank and on several."""
+    paths = files(folder)
+    for tail, rank, shuffle in itertools.product(("pad", "repeat"), (0, 2), (None, Shuffle(seed=1))):
+        last = compare(paths, ["x", "c1", "flag"], batch_size=9, tail=tail, rank=rank, world_size=3, shuffle=shuffle)[-1]
+        assert last.num_samples == 9
+    # 40 rows: ranks have 14, 13 and 13, so two of three end on a batch without rows.
+    assert compare(paths, ["x", "s"], batch_size=13, rank=1, world_size=3)[-1].num_samples == 0
+    compare(paths, ["x", "s"], batch_size=9, tail="drop", rank=1, world_size=3)
+    compare(paths, ["x", "s"], batch_size=13, tail="pad", rank=1, world_size=3)
+
+
+def chosen_rows(folder: Path) -> None:
+    """Rows left out by a filter, and batches cut by cost."""
+    paths = files(folder)
+    compare(paths, ["x", "c1", "tags"], batch_size=6, where=pc.field("flag"), also_read=["flag"])
+    compare(paths, ["x", "c1", "s"], batch_size=20, cost=Cost(["c1"], limit=11))
+    compare(paths, ["x", "c1"], batch_size=6, tail="pad", where=pc.field("x") > 7, shuffle=Shuffle(seed=2))
+
+
+def shared_rows(folder: Path) -> None:
+    """Groups found in flat rows, compared on the host and not; of columns in blocks and by themselves."""
+    paths = files(folder)
+    columns = ["x", "user", "age", "flag", "c1", "history", "words"]
+    for by, check, shuffle in itertools.product(("runs", "key"), (True, False), (None, Shuffle(seed=5))):
+        group = SharedRows("of_user", ["words", "history", "age"], key="user", by=by, check=check)
+        batch = compare(paths, columns, batch_size=11, shuffle=shuffle, groups=[group])[0]
+        assert batch.groups["of_user"].num_rows < 11
+    pair = [
+        SharedRows("first", ["user", "age"], key="user", check=False),
+        SharedRows("second", ["history"], key="age", by="key", check=False),
+    ]
+    compare(paths, columns, batch_size=11, tail="pad", groups=pair)
+    with device():
+        wrong = Dataset(paths, ["x", "user"], batch_size=11, device=DEVICE, groups=[SharedRows("g", ["x"], key="user")])
+        assert "'x' differs" in raises(DataError, lambda: next(iter(wrong)))
+
+
+def requests(folder: Path) -> None:
+    """Files in which a row is a request."""
+    table = pa.table({
+        "label_0": [[0.0, 1.0], [1.0], [], [0.5, 0.25]],
+        "item_0": [[7, 8], [9], [], [1, 2]],
+        "history_1": [[[1, 2], [3]], [[4]], [], [[5, 6]]],
+        "age_1": [[30, 40], [50], [], [60]],
+        "_indicator_1": [[1, 0], [0], [], [0, -1]],
+    })  # fmt: skip
+    parquet.write_table(table, folder / "requests.parquet", row_group_size=2)
+    compare(folder, ["label_0", "item_0", "history_1", "age_1"], batch_size=3, groups=Requests({1: "user"}))
+
+
+def unlike_pieces(folder: Path) -> None:
+    """A file whose numbers must be converted lies otherwise: batches of both kinds of pieces are joined on the host."""
+    write_parquet(table_of(0, 10), folder / "0.parquet", 5)
+    narrow = table_of(10, 10)
+    narrow = narrow.set_column(narrow.schema.get_field_index("c1"), "c1", narrow["c1"].cast(pa.list_(pa.int32())))
+    write_parquet(narrow, folder / "1.parquet", 5)
+    compare(folder, ["x", ColumnSpec("c1", dtype=torch.int64), "s"], batch_size=7)
+
+
+def resumed(folder: Path) -> None:
+    """A reader goes on from the state of one on the other device."""
+    paths = files(folder)
+    for shuffle in (None, Shuffle(seed=6)):
+        here = Dataset(paths, ["x", "c1"], batch_size=6, shuffle=shuffle)
+        with device():
+            there = Dataset(paths, ["x", "c1"], batch_size=6, shuffle=shuffle, device=DEVICE)
+            begun = iter(there)
+            for _ in range(3):
+                next(begun)
+            here.load_state_dict(there.state_dict())
+            for expected, batch in zip(here, begun, strict=True):
+                check_equal(batch, expected)
+            assert here.epoch == there.epoch == 1
+
+
+def kept_and_written(folder: Path) -> None:
+    """A batch that is there is not copied again, and one that is kept is not written over."""
+    with device():
+        batches = list(Dataset(files(folder), ["x", "c1"], batch_size=6, device=DEVICE))
+        again = batches[0].to(DEVICE)
+        assert all(one is two for name in ("x", "c1") for one, two in zip(parts_of(again[name]), parts_of(batches[0][name]), strict=True))
+        expected = list(Dataset(files(folder), ["x", "c1"], batch_size=6))
+        for batch, one in zip(batches, expected, strict=True):
+            check_equal(batch, one)
+
+
+def launches(folder: Path) -> None:
+    """A batch inside a piece launches no kernel of ours, one of several pieces one a dtype of its lists, a shuffled one two."""
+    assert not ON_GPU, "kernels are counted in the interpreter"
+    import triton.runtime.interpreter as interpreter
+
+    launched: list[str] = []
+    launch = interpreter.GridExecutor.__call__
+
+    def counted(self: Any, *arguments: Any, **named: Any) -> None:
+        launched.append(self.fn.__name__)
+        launch(self, *arguments, **named)
+
+    interpreter.GridExecutor.__call__ = counted  # type: ignore[method-assign]
+    columns = ["label", "x", "c1", "empty", "s"]
+    paths = files(folder)
+    with device():
+        for options, expected in (
+            ({"batch_size": 5}, 0),
+            ({"batch_size": 11}, 2),
+            ({"batch_size": 35, "shuffle": Shuffle(seed=1)}, 4),
+        ):
+            launched.clear()
+            next(iter(Dataset(paths, columns, device=DEVICE, **options)))  # type: ignore[arg-type]
+            assert len(launched) == expected, (options, launched)
