@@ -5,9 +5,12 @@ On a GPU where there is one, which torch then lets nobody wait for; else on the 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +21,7 @@ from torch import Tensor
 
 from device_scenarios import DEVICE, ON_GPU, device, raises, same_bits
 from sparrow.errors import DataError
-from sparrow.io import Cost, Dataset, Requests, SharedRows, Shuffle
+from sparrow.io import Cost, Dataset, Requests, SharedRows, Shuffle, device_batches
 from sparrow.types import Batch, Column, ColumnSpec
 from tables_on_disk import write_orc, write_parquet
 
@@ -102,6 +105,20 @@ def compare(paths: list[Path] | Path, columns: list[str | ColumnSpec], epochs: i
     return batches
 
 
+@contextlib.contextmanager
+def groups_made_there() -> Iterator[None]:
+    """Fail where a batch on the device is grouped on the host."""
+
+    def refuse(batch: Batch, sharing: Any) -> Batch:
+        raise AssertionError("grouped on the host")
+
+    before, device_batches.share_rows = device_batches.share_rows, refuse
+    try:
+        yield
+    finally:
+        device_batches.share_rows = before
+
+
 def run(scenario: str) -> None:
     """Run one of the functions below, in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +167,8 @@ def shared_rows(folder: Path) -> None:
     columns = ["x", "user", "age", "flag", "c1", "history", "words"]
     for by, check, shuffle in itertools.product(("runs", "key"), (True, False), (None, Shuffle(seed=5))):
         group = SharedRows("of_user", ["words", "history", "age"], key="user", by=by, check=check)
-        batch = compare(paths, columns, batch_size=11, shuffle=shuffle, groups=[group])[0]
+        with contextlib.nullcontext() if check else groups_made_there():
+            batch = compare(paths, columns, batch_size=11, shuffle=shuffle, groups=[group])[0]
         assert batch.groups["of_user"].num_rows < 11
     pair = [
         SharedRows("first", ["user", "age"], key="user", check=False),
@@ -163,16 +181,47 @@ def shared_rows(folder: Path) -> None:
 
 
 def requests(folder: Path) -> None:
-    """Files in which a row is a request."""
-    table = pa.table({
-        "label_0": [[0.0, 1.0], [1.0], [], [0.5, 0.25]],
-        "item_0": [[7, 8], [9], [], [1, 2]],
-        "history_1": [[[1, 2], [3]], [[4]], [], [[5, 6]]],
-        "age_1": [[30, 40], [50], [], [60]],
-        "_indicator_1": [[1, 0], [0], [], [0, -1]],
-    })  # fmt: skip
+    """Files in which a row is a request: rows read and not read, groups with a column in blocks first and without, requests of nothing."""
+    random = Random(5)
+    users = [0, 2, 1, 3, 0, 2, 2, 1, 3, 1, 0, 2, 1, 3, 2]
+    samples = [0, 3, 1, 4, 0, 0, 2, 1, 4, 1, 0, 3, 4, 2, 4]
+    columns: dict[str, Any] = {
+        "label_0": [[random.random() for _ in range(count)] for count in samples],
+        "item_0": [[random.randrange(9) for _ in range(count)] for count in samples],
+        "words_0": [[["w"] * random.randrange(3) for _ in range(count)] for count in samples],
+        "history_1": [[[random.randrange(9)] * random.randrange(4) for _ in range(number)] for number in users],
+        "age_1": [[random.random() for _ in range(number)] for number in users],
+        "city_2": [[random.randrange(9) for _ in range(number)] for number in users],
+        # Of the second group some samples read no row, in later requests alone.
+        "_indicator_1": [[random.randrange(number) for _ in range(count)] for number, count in zip(users, samples, strict=True)],
+        "_indicator_2": [
+            [random.randrange(-1 if row > 5 else 0, number) for _ in range(count)]
+            for row, (number, count) in enumerate(zip(users, samples, strict=True))
+        ],
+    }
+    table = pa.table(columns)
     parquet.write_table(table, folder / "requests.parquet", row_group_size=2)
-    compare(folder, ["label_0", "item_0", "history_1", "age_1"], batch_size=3, groups=Requests({1: "user"}))
+    names: list[str | ColumnSpec] = [name for name in columns if not name.startswith("_")]
+    groups = Requests({1: "user"})
+    with groups_made_there():
+        batches = compare(folder, names, batch_size=3, groups=groups)
+        compare(folder, names, batch_size=4, groups=groups, tail="pad", shuffle=Shuffle(seed=9, buffer_pieces=2))
+        compare(folder, ["city_2", "age_1"], batch_size=2, groups=Requests())
+    read_nothing = [any(-1 in own for own in columns["_indicator_2"][begin : begin + 3]) for begin in range(0, 15, 3)]
+    assert {True, False} == set(read_nothing)
+    for at, batch in enumerate(batches):
+        assert batch.groups["group_2"].num_rows == sum(users[3 * at : 3 * at + 3]) + read_nothing[at]
+
+    columns["_indicator_1"][7] = [99] * samples[7]
+    parquet.write_table(pa.table(columns), folder / "requests.parquet", row_group_size=2)
+    messages = []
+    for place in (None, DEVICE):
+        with device():
+            reader = iter(Dataset(folder, names, batch_size=3, groups=groups, device=place))
+            next(reader), next(reader)
+            messages.append(raises(DataError, lambda reader=reader: next(reader)))  # type: ignore[misc]
+    assert messages[0] == messages[1]
+    assert "row 7: column '_indicator_1' says row 99" in messages[0]
 
 
 def unlike_pieces(folder: Path) -> None:

@@ -101,6 +101,12 @@ class Taken:
             return _joined([({name: piece.columns[name] for name in names}, begin, end) for piece, begin, end in self.runs])
         return {name: take_rows(self.rows.column(name), self.index) for name in names}
 
+    def of_rows(self, of_pieces: Sequence[Tensor]) -> Tensor:
+        """Return what tensors say of the rows of each piece, a value a row, of the rows of the batch."""
+        if self.index is not None:
+            return torch.cat(list(of_pieces))[self.index]
+        return torch.cat([of[begin:end] for of, (_, begin, end) in zip(of_pieces, self.runs, strict=True)])
+
     def numbers(self) -> Tensor:
         """Return the rows as numbers into the concatenated pieces."""
         if self.index is not None:

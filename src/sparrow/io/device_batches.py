@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparrow.io.batches import Taken
 from sparrow.io.grouping import Requests, SharedRows, Sharing, rows_of, share_rows
+from sparrow.io.request_groups import Opening, open_groups
 from sparrow.io.sending import Sender
 from sparrow.io.sent import Sent, join
 from sparrow.ops.devices import send
@@ -23,8 +24,8 @@ class DeviceBatches:
 
     columns: the names that are read. sharing: groups of them, or None.
 
-    On the device: columns that lie in blocks, those of `SharedRows(check=False)` included. On the host, and sent with the batch: columns
-    that lie by themselves, groups whose rows are compared, `Requests`, and everything in a batch of pieces that are not laid out alike.
+    On the device: columns that lie in blocks, those of `SharedRows(check=False)` and `Requests` included. On the host, and sent with the
+    batch: columns that lie by themselves, groups whose rows are compared, and everything in a batch of pieces that are not laid out alike.
     """
 
     def __init__(self, device: torch.device, columns: Sequence[str], sharing: Sharing | None) -> None:
@@ -35,11 +36,12 @@ class DeviceBatches:
         # The sets of a piece that are taken apart: what samples have, then each group that is joined on the device.
         self._joined_there = [shared for shared in self._shared if not shared.check]
         sets = [self._own, *(shared.columns for shared in self._joined_there)]
-        self.sender = None if isinstance(sharing, Requests) else Sender(device, sets)
+        self.sender = Sender(device, sets, sharing if isinstance(sharing, Requests) else None)
 
     def batch(self, taken: Taken) -> Batch:
         """Return a batch on the device; the host waits for nothing. Raises what `share_rows` raises."""
-        if not _is_there(taken):
+        openings = _openings(taken)
+        if not _is_there(taken) or (isinstance(self._sharing, Requests) and openings is None):
             batch = taken.batch()
             return self._sent(batch if self._sharing is None else share_rows(batch, self._sharing))
         selection = _Selection(taken, self._device)
@@ -55,6 +57,9 @@ class DeviceBatches:
         for name, group in sent.groups.items():
             both = {**there[name], **group.columns}
             groups[name] = Group({column: both[column] for column in order[name]}, group.num_rows, group.sample_to_row)
+        if isinstance(self._sharing, Requests) and openings is not None:
+            opening = Opening.joined(openings, taken.of_rows, taken.num_padding)
+            return open_groups(opening, groups[SAMPLE_GROUP].columns, self._sharing.names, taken.origin)
         return Batch(groups, sent.origin, sent.num_padding)
 
     def _group(self, shared: SharedRows, taken: Taken, selection: _Selection) -> tuple[dict[str, Column], Group]:
@@ -73,6 +78,12 @@ class DeviceBatches:
 
 def _is_there(taken: Taken) -> bool:
     return taken.empty is None and taken.rows.sent is not None
+
+
+def _openings(taken: Taken) -> list[Opening] | None:
+    """Return how the pieces' requests are opened; None where some do not fit together."""
+    found = [piece.sent.opening for piece in taken.rows if piece.sent is not None and piece.sent.opening is not None]
+    return found if len(found) == len(taken.rows) else None
 
 
 class _Selection:

@@ -11,9 +11,13 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sparrow.errors import ConfigError, DataError
+from sparrow.io.grouping import Requests, opening_of
 from sparrow.io.pieces import Piece
+from sparrow.io.request_groups import Opening
 from sparrow.io.sent import Sent
 from sparrow.io.unpack import Blocks, Layout
+from sparrow.types import Batch
 
 # Where columns begin in a buffer, so that any dtype may: bytes.
 _ALIGNMENT = 64
@@ -24,10 +28,11 @@ class Sender:
     """Sends pieces to a device, on a stream of its own. Reader threads share it.
 
     sets: names of columns. Those of one set are taken together; those of none stay on the host.
+    requests: how rows are requests, where they are.
     """
 
-    def __init__(self, device: torch.device, sets: Sequence[Collection[str]]) -> None:
-        self._device, self._sets = device, tuple(frozenset(names) for names in sets)
+    def __init__(self, device: torch.device, sets: Sequence[Collection[str]], requests: Requests | None = None) -> None:
+        self._device, self._sets, self._requests = device, tuple(frozenset(names) for names in sets), requests
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def send(self, piece: Piece) -> None:
@@ -51,7 +56,16 @@ class Sender:
         blocks = tuple(
             Blocks(one.layout, tuple(next(there) for _ in one.dense), next(there), [next(there) for _ in one.values], {}) for one in chosen
         )
-        piece.sent = Sent(blocks, tuple(one.offsets for one in chosen), buffer, copied)
+        piece.sent = Sent(blocks, tuple(one.offsets for one in chosen), buffer, copied, self._opening_of(piece))
+
+    def _opening_of(self, piece: Piece) -> Opening | None:
+        if self._requests is None:
+            return None
+        try:
+            return opening_of(Batch.of(piece.columns), self._requests)
+        except (ConfigError, DataError):
+            # The batch that has these rows says what is wrong with which.
+            return None
 
 
 def _views(buffer: Tensor, begins: Sequence[int], tensors: Sequence[Tensor]) -> list[Tensor]:

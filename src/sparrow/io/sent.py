@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sparrow.io.request_groups import Opening
 from sparrow.io.unpack import Blocks, columns_of_matrices
 from sparrow.ops.pack_lists.op import pack_lists
 from sparrow.types import Column, Ragged
@@ -21,12 +22,14 @@ class Sent:
     offsets: of each set, int64 [lists, rows + 1], the host's: all sizes follow from it.
     buffer:  what all tensors of `blocks` are views of.
     copied:  what happens on the device when the copy is done; None where it is done.
+    opening: how lists of requests become rows of groups; None where they do not fit together, or rows are no requests.
     """
 
     blocks: tuple[Blocks, ...]
     offsets: tuple[Tensor, ...]
     buffer: Tensor
     copied: torch.cuda.Event | None
+    opening: Opening | None = None
 
     def arrive(self) -> None:
         """Make the current stream, not the host, wait for the copy, and keep the memory until that stream has read it."""
