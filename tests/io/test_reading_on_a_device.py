@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from sparrow import knobs
-from sparrow.errors import ConfigError
 from tests_support import run_python
 
 pytestmark = pytest.mark.gpu
