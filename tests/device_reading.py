@@ -119,10 +119,11 @@ def groups_made_there() -> Iterator[None]:
         device_batches.share_rows = before
 
 
-def run(scenario: str) -> None:
-    """Run one of the functions below, in a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        globals()[scenario](Path(folder))
+def run(*scenarios: str) -> None:
+    """Run some of the functions below, each in a folder of its own."""
+    for scenario in scenarios:
+        with tempfile.TemporaryDirectory() as folder:
+            globals()[scenario](Path(folder))
 
 
 def in_order(folder: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.library import opcheck
 
 from sparrow.ops.pack_lists import reference
 from sparrow.ops.pack_lists.op import pack_lists
@@ -86,6 +87,11 @@ def _one(bounds=(0, 2, 3), num_values=3, rows=((0, 2),)):
 def test_what_makes_no_sense_is_refused(arguments, message):
     with pytest.raises(RuntimeError, match=message):
         pack_lists(*arguments)
+
+
+def test_opcheck():
+    opcheck(torch.ops.sparrow.pack_lists.default, _one())
+    opcheck(torch.ops.sparrow.pack_lists.default, (*_one(), torch.tensor([3])))
 
 
 def _random_parts(num_columns, rows_of_parts, dtype, longest, generator):

@@ -52,7 +52,7 @@ class SentRows:
         layout = self.pieces[0].blocks[number].layout
         found = columns_of_matrices(layout, [matrix.index_select(1, index_there) for matrix in self._dense_of(number)])
         if layout.lists:
-            sizes = self._lengths_of(number).index_select(1, index).sum(1)
+            sizes = self._lengths_of(number).index_select(0, index).sum(0)
             found.update(_packed([one.blocks[number] for one in self.pieces], torch.stack([index, index + 1], 1), sizes))
         return {name: found[name] for name in layout.order}
 
@@ -63,8 +63,9 @@ class SentRows:
         return self._dense[number]
 
     def _lengths_of(self, number: int) -> Tensor:
+        """Return the lengths of all lists, int64 [rows, lists], so that those of a row lie together."""
         if number not in self._lengths:
-            self._lengths[number] = torch.cat([one.offsets[number].diff() for one in self.pieces], 1)
+            self._lengths[number] = torch.cat([one.offsets[number].diff().t() for one in self.pieces]).contiguous()
         return self._lengths[number]
 
 

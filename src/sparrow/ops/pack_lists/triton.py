@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.row_search import BLOCK, address_of, bound_of, copy_items, grid_of, refuse_unless, row_of, steps_of
+from sparrow.ops.row_search import BLOCK, bound_of, copy_items, grid_of, refuse_unless, row_of, steps_of
 
 # Words of a row of the tables: of columns, of the columns of each part, of runs.
 OUT_VALUES, OUT_OFFSETS, NUM_VALUES, ITEM_BYTES = (tl.constexpr(i) for i in range(4))
@@ -99,18 +99,7 @@ def pack_lists(offsets: list[Tensor], values: list[Tensor], rows: Tensor, sizes:
     rows = rows.cpu()
     starts = [0, *itertools.accumulate(of.shape[1] - 1 for of in offsets)]
     _check_rows(rows, starts[-1])
-    num_columns, item = offsets[0].shape[0], values[0].element_size()
-    lists = torch.tensor(
-        [
-            [
-                of.data_ptr() + column * of.shape[1] * of.element_size(),
-                address_of(values[part * num_columns + column], "values", values[0].dtype),
-                item,
-            ]
-            for part, of in enumerate(offsets)
-            for column in range(num_columns)
-        ]
-    )
+    lists = _lists(offsets, values)
     sizes = None if sizes is None else sizes.cpu()
     if sizes is not None and rows.shape[0] <= MOST_RUNS:
         runs = _runs(rows.tolist(), starts)
@@ -147,6 +136,16 @@ def _by_row(
         grid = grid_of(num_columns, int(sizes.max()), BLOCK)
         copy_lists_kernel[grid](columns, begins, num_rows, steps_of([num_rows]), BLOCK_N=BLOCK)
     return out, packed, sizes
+
+
+def _lists(offsets: list[Tensor], values: list[Tensor]) -> Tensor:
+    """Return the table of the columns of each part. There may be hundreds of them: as little as can be is done for each."""
+    held = iter([of.data_ptr() if of.numel() else 0 for of in values])
+    item, table = values[0].element_size(), []
+    for of in offsets:
+        first, width = of.data_ptr(), of.shape[1] * of.element_size()
+        table += [(first + column * width, next(held), item) for column in range(of.shape[0])]
+    return torch.tensor(table)
 
 
 def _columns(out: Tensor, packed: Tensor, sizes: Tensor) -> Tensor:
@@ -195,7 +194,8 @@ def _check(offsets: list[Tensor], values: list[Tensor], sizes: Tensor | None) ->
     for part, of in enumerate(offsets):
         is_right = of.dtype == torch.int64 and of.is_contiguous() and of.shape[0] == num_columns and of.shape[1] > 0
         refuse_unless(is_right, f"offsets: part {part} must be contiguous int64 [columns, rows + 1]")
-    refuse_unless(all(of.dtype == values[0].dtype for of in values), "values must be contiguous tensors of one dtype")
+    dtype = values[0].dtype
+    refuse_unless(all(of.dtype == dtype and of.is_contiguous() for of in values), "values must be contiguous tensors of one dtype")
     refuse_unless(values[0].element_size() in (1, 2, 4, 8), "values have a dtype that columns do not have")
     refuse_unless(sizes is None or sizes.shape == (num_columns,), "sizes must be a number a column")
 
