@@ -163,22 +163,39 @@ def chosen_rows(folder: Path) -> None:
 
 
 def shared_rows(folder: Path) -> None:
-    """Groups found in flat rows, compared on the host and not; of columns in blocks and by themselves."""
+    """Groups found in flat rows, compared and not, piece by piece and on the host; of columns in blocks and by themselves."""
     paths = files(folder)
-    columns = ["x", "user", "age", "flag", "c1", "history", "words"]
+    columns: list[str | ColumnSpec] = ["x", "user", "age", "flag", "c1", "history", "words"]
     for by, check, shuffle in itertools.product(("runs", "key"), (True, False), (None, Shuffle(seed=5))):
         group = SharedRows("of_user", ["words", "history", "age"], key="user", by=by, check=check)
-        with contextlib.nullcontext() if check else groups_made_there():
+        is_made_there = not check or (by == "runs" and shuffle is None)
+        with groups_made_there() if is_made_there else contextlib.nullcontext():
             batch = compare(paths, columns, batch_size=11, shuffle=shuffle, groups=[group])[0]
         assert batch.groups["of_user"].num_rows < 11
     pair = [
-        SharedRows("first", ["user", "age"], key="user", check=False),
+        SharedRows("first", ["user", "age"], key="user"),
         SharedRows("second", ["history"], key="age", by="key", check=False),
     ]
     compare(paths, columns, batch_size=11, tail="pad", groups=pair)
-    with device():
-        wrong = Dataset(paths, ["x", "user"], batch_size=11, device=DEVICE, groups=[SharedRows("g", ["x"], key="user")])
-        assert "'x' differs" in raises(DataError, lambda: next(iter(wrong)))
+    compare(paths, columns, batch_size=4, groups=pair)
+
+
+def shared_rows_that_differ(folder: Path) -> None:
+    """What differs inside a piece, or where two meet, is named as on the CPU, at the same batch."""
+    table = pa.table({"user": [1] * 15 + [2] * 5, "piece": [row // 5 for row in range(20)], "x": [row // 8 for row in range(20)]})
+    parquet.write_table(table, folder / "0.parquet", row_group_size=5)
+    for column, by, batch_size, rows in (("piece", "runs", 7, (5, 0)), ("x", "runs", 5, (8, 5)), ("x", "key", 7, (8, 7))):
+        messages = []
+        for place in (None, DEVICE):
+            with device():
+                group = SharedRows("g", [column], key="user", by=by)  # type: ignore[arg-type]
+                reader = Dataset(folder, ["user", column], batch_size=batch_size, groups=[group], device=place)
+                messages.append((raises(DataError, lambda reader=reader: list(reader)), reader.state_dict()))  # type: ignore[misc]
+        assert messages[0] == messages[1]
+        assert f"row {rows[0]}: column {column!r} differs from that of" in messages[0][0]
+        assert f"row {rows[1]}, though" in messages[0][0]
+    with groups_made_there():
+        compare(folder, ["user", "piece"], batch_size=5, groups=[SharedRows("g", ["piece"], key="user")])
 
 
 def requests(folder: Path) -> None:

@@ -34,7 +34,7 @@ def test_tails_and_chosen_rows_are_those_of_the_cpu() -> None:
 
 
 def test_groups_are_those_of_the_cpu() -> None:
-    run("shared_rows", "requests")
+    run("shared_rows", "shared_rows_that_differ", "requests")
 
 
 def test_states_are_those_of_the_cpu_and_batches_stay() -> None:

@@ -240,7 +240,8 @@ class Dataset:
     def _batches_on_device(self) -> DeviceBatches | None:
         if self._device is None or self._device.type == "cpu":
             return None
-        return DeviceBatches(self._device, [spec.name for spec in self._source.specs], self._groups)
+        names = [spec.name for spec in self._source.specs]
+        return DeviceBatches(self._device, names, self._groups, self._deals.shuffle is not None)
 
     def _require_current(self, current: object) -> None:
         if self._iteration is not current:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import final
 
 import torch
 from torch import Tensor
 
 from sparrow.io.batches import Taken
-from sparrow.io.grouping import Requests, SharedRows, Sharing, rows_of, share_rows
+from sparrow.io.grouping import Requests, SharedRows, Sharing, is_alike, rows_of, share_rows
 from sparrow.io.request_groups import Opening, open_groups
 from sparrow.io.sending import Sender
 from sparrow.io.sent import Sent, join
@@ -22,21 +24,23 @@ from sparrow.types import SAMPLE_GROUP, Batch, Column, Group
 class DeviceBatches:
     """Makes batches on a device, the same as on the CPU.
 
-    columns: the names that are read. sharing: groups of them, or None.
+    columns: the names that are read. sharing: groups of them, or None. is_shuffled: whether rows come in another order than they lie.
 
-    On the device: columns that lie in blocks, those of `SharedRows(check=False)` and `Requests` included. On the host, and sent with the
-    batch: columns that lie by themselves, groups whose rows are compared, and everything in a batch of pieces that are not laid out alike.
+    On the device: columns that lie in blocks, those of groups included. On the host, and sent with the batch: columns that lie by
+    themselves, groups whose rows must be compared where that was not done piece by piece, and everything in a batch of pieces that are not
+    laid out alike.
     """
 
-    def __init__(self, device: torch.device, columns: Sequence[str], sharing: Sharing | None) -> None:
+    def __init__(self, device: torch.device, columns: Sequence[str], sharing: Sharing | None, is_shuffled: bool) -> None:
         self._device, self._sharing = device, sharing
         self._shared: Sequence[SharedRows] = () if sharing is None or isinstance(sharing, Requests) else sharing
         moved = {name for shared in self._shared for name in shared.columns}
         self._own = [name for name in columns if name not in moved]
-        # The sets of a piece that are taken apart: what samples have, then each group that is joined on the device.
-        self._joined_there = [shared for shared in self._shared if not shared.check]
-        sets = [self._own, *(shared.columns for shared in self._joined_there)]
-        self.sender = Sender(device, sets, sharing if isinstance(sharing, Requests) else None)
+        # The sets of a piece that are taken apart: what samples have, then each group that may be taken on the device.
+        self._taken_there = [shared for shared in self._shared if not (shared.check and is_shuffled)]
+        sets = [self._own, *(shared.columns for shared in self._taken_there)]
+        compared = [shared for shared in self._taken_there if shared.check]
+        self.sender = Sender(device, sets, sharing if isinstance(sharing, Requests) else compared)
 
     def batch(self, taken: Taken) -> Batch:
         """Return a batch on the device; the host waits for nothing. Raises what `share_rows` raises."""
@@ -64,11 +68,11 @@ class DeviceBatches:
 
     def _group(self, shared: SharedRows, taken: Taken, selection: _Selection) -> tuple[dict[str, Column], Group]:
         """Return what of a group is joined on the device, and on the host."""
-        if shared.check:
+        if shared.check and not _are_alike(taken, shared):
             flat = Batch.of(taken.columns(list({shared.key: None, **dict.fromkeys(shared.columns)})), origin=taken.origin)
             return {}, share_rows(flat, [shared]).groups[shared.name]
         first, sample_to_row = rows_of(taken.columns([shared.key])[shared.key], shared.by)
-        there = selection.some(1 + self._joined_there.index(shared), first)
+        there = selection.some(1 + self._taken_there.index(shared), first)
         beside = taken.columns([name for name in shared.columns if name not in there])
         return there, Group({name: take_rows(column, first) for name, column in beside.items()}, first.numel(), sample_to_row)
 
@@ -78,6 +82,17 @@ class DeviceBatches:
 
 def _is_there(taken: Taken) -> bool:
     return taken.empty is None and taken.rows.sent is not None
+
+
+def _are_alike(taken: Taken, shared: SharedRows) -> bool:
+    """Return whether rows of one key are known to have the same columns: inside pieces they were compared, where two meet two rows are."""
+    if taken.index is not None or not all(piece.sent is not None and shared.name in piece.sent.alike for piece, _, _ in taken.runs):
+        return False
+    if shared.by == "key" and len(taken.runs) > 1:
+        return False
+    meeting = [((one, end - 1, end), (two, begin, begin + 1)) for (one, _, end), (two, begin, _) in itertools.pairwise(taken.runs)]
+    names = [shared.key, *shared.columns]
+    return all(is_alike(replace(taken, runs=pair).columns(names), shared) for pair in meeting)
 
 
 def _openings(taken: Taken) -> list[Opening] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -115,6 +115,16 @@ def share_rows(batch: Batch, sharing: Sharing) -> Batch:
             del left[name]
         groups[shared.name] = Group(columns, first.numel(), sample_to_row)
     return Batch({SAMPLE_GROUP: Group(left, sample.num_rows), **groups}, batch.origin, batch.num_padding)
+
+
+def is_alike(columns: Mapping[str, Column], shared: SharedRows) -> bool:
+    """Return whether rows that would be given one row of a group have the same columns."""
+    flat = Batch.of({name: columns[name] for name in dict.fromkeys([shared.key, *shared.columns])})
+    try:
+        share_rows(flat, [shared])
+    except DataError:
+        return False
+    return True
 
 
 def rows_of(key: Column, by: str) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, DataError
-from sparrow.io.grouping import Requests, opening_of
+from sparrow.io.grouping import Requests, Sharing, is_alike, opening_of
 from sparrow.io.pieces import Piece
 from sparrow.io.request_groups import Opening
 from sparrow.io.sent import Sent
@@ -28,11 +28,11 @@ class Sender:
     """Sends pieces to a device, on a stream of its own. Reader threads share it.
 
     sets: names of columns. Those of one set are taken together; those of none stay on the host.
-    requests: how rows are requests, where they are.
+    sharing: what is looked at here, once a piece, so that a batch need not: whether requests can be opened, and rows of one key are alike.
     """
 
-    def __init__(self, device: torch.device, sets: Sequence[Collection[str]], requests: Requests | None = None) -> None:
-        self._device, self._sets, self._requests = device, tuple(frozenset(names) for names in sets), requests
+    def __init__(self, device: torch.device, sets: Sequence[Collection[str]], sharing: Sharing = ()) -> None:
+        self._device, self._sets, self._sharing = device, tuple(frozenset(names) for names in sets), sharing
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def send(self, piece: Piece) -> None:
@@ -56,16 +56,24 @@ class Sender:
         blocks = tuple(
             Blocks(one.layout, tuple(next(there) for _ in one.dense), next(there), [next(there) for _ in one.values], {}) for one in chosen
         )
-        piece.sent = Sent(blocks, tuple(one.offsets for one in chosen), buffer, copied, self._opening_of(piece))
+        offsets = tuple(one.offsets for one in chosen)
+        piece.sent = Sent(blocks, offsets, buffer, copied, _opening_of(piece, self._sharing), _alike(piece, self._sharing))
 
-    def _opening_of(self, piece: Piece) -> Opening | None:
-        if self._requests is None:
-            return None
-        try:
-            return opening_of(Batch.of(piece.columns), self._requests)
-        except (ConfigError, DataError):
-            # The batch that has these rows says what is wrong with which.
-            return None
+
+def _opening_of(piece: Piece, sharing: Sharing) -> Opening | None:
+    if not isinstance(sharing, Requests):
+        return None
+    try:
+        return opening_of(Batch.of(piece.columns), sharing)
+    except (ConfigError, DataError):
+        # The batch that has these rows says what is wrong with which.
+        return None
+
+
+def _alike(piece: Piece, sharing: Sharing) -> frozenset[str]:
+    if isinstance(sharing, Requests):
+        return frozenset()
+    return frozenset(shared.name for shared in sharing if is_alike(piece.columns, shared))
 
 
 def _views(buffer: Tensor, begins: Sequence[int], tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -23,6 +23,7 @@ class Sent:
     buffer:  what all tensors of `blocks` are views of.
     copied:  what happens on the device when the copy is done; None where it is done.
     opening: how lists of requests become rows of groups; None where they do not fit together, or rows are no requests.
+    alike:   names of the groups of which rows of one key were compared, and do not differ inside this piece.
     """
 
     blocks: tuple[Blocks, ...]
@@ -30,6 +31,7 @@ class Sent:
     buffer: Tensor
     copied: torch.cuda.Event | None
     opening: Opening | None = None
+    alike: frozenset[str] = frozenset()
 
     def arrive(self) -> None:
         """Make the current stream, not the host, wait for the copy, and keep the memory until that stream has read it."""
