@@ -20,9 +20,12 @@ from pyarrow import parquet
 from torch import Tensor
 
 from device_scenarios import DEVICE, ON_GPU, device, raises, same_bits
+from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import DataError
 from sparrow.io import Cost, Dataset, Requests, SharedRows, Shuffle, device_batches
-from sparrow.types import Batch, Column, ColumnSpec
+from sparrow.ops.take_rows import take_rows
+from sparrow.optim import SparseOptimizer
+from sparrow.types import Batch, Column, ColumnSpec, Ragged
 from tables_on_disk import write_orc, write_parquet
 
 # In blocks: numbers, lists of numbers, strings. By themselves: truth values, lists of lists, maps, and numbers that become others.
@@ -276,6 +279,34 @@ def kept_and_written(folder: Path) -> None:
         expected = list(Dataset(files(folder), ["x", "c1"], batch_size=6))
         for batch, one in zip(batches, expected, strict=True):
             check_equal(batch, one)
+
+
+def trained_on(folder: Path) -> None:
+    """A step takes a batch as it comes, and waits for nothing: rows of tables are those of the CPU. Samples join rows there, too."""
+    paths = files(folder)
+    results = []
+    for place in (torch.device("cpu"), DEVICE):
+        with device() as no_waiting:
+            engine = EmbeddingEngine({name: EmbeddingOption(dim=2, device=place) for name in ("c1", "x")}, rows_per_block=64)
+            optimizer = SparseOptimizer(engine, lr=0.5)
+            outputs = []
+            reader = iter(Dataset(paths, ["c1", "x"], batch_size=9, shuffle=Shuffle(seed=8), device=place))
+            for _ in range(5):
+                with no_waiting() if place == DEVICE else contextlib.nullcontext():
+                    vectors = engine(next(reader)).stack(["c1", "x"])
+                    (vectors * vectors).sum().backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+                outputs.append(vectors.detach().cpu())
+            results.append(torch.cat(outputs))
+    assert same_bits(*results)
+
+    index = torch.tensor([2, 0, 2, 1])
+    nested = Ragged(torch.arange(6), (torch.tensor([0, 2, 2, 3]), torch.tensor([0, 1, 4, 6])), torch.rand(6))
+    with device():
+        for column in (nested, Ragged(nested.values, (torch.tensor([0, 1, 4, 6]),)), torch.rand(3, 2)):
+            mine, theirs = take_rows(column.to(DEVICE), index.to(DEVICE)), take_rows(column, index)
+            assert all(same_bits(one.cpu(), two) for one, two in zip(parts_of(mine), parts_of(theirs), strict=True))
 
 
 def launches(folder: Path) -> None:

@@ -41,6 +41,10 @@ def test_states_are_those_of_the_cpu_and_batches_stay() -> None:
     run("resumed", "kept_and_written")
 
 
+def test_a_step_takes_batches_as_they_come() -> None:
+    run("trained_on")
+
+
 @pytest.mark.skipif(ON_GPU, reason="kernels are counted in the interpreter")
 def test_a_batch_launches_few_kernels() -> None:
     run("launches")
