@@ -9,10 +9,10 @@ import torch
 from rich.console import Console
 
 from sparrow.errors import ConfigError, did_you_mean
+from sparrow.ops.devices import device_of
 from sparrow.ops.tiles import Tile, tiles_file, write_tiles
 from sparrow.ops.tune_tiles import seconds_on_gpu, tune
 from sparrow.ops.update_rows.rules import RULES
-from sparrow.tables.placement import device_of
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 

@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import Any
 
 from sparrow.errors import ConfigError, DataError
+from sparrow.io.batches import Taken
 from sparrow.io.chunks import Handed
 from sparrow.io.cutting import Cutting, extra_batch
-from sparrow.types import Batch
 
 # Batches a rank looks ahead, so that what the others need to know lies in the store before they ask.
 _AHEAD = 4
@@ -97,10 +97,10 @@ class _Exchange:
         return list(self._others)
 
 
-def agreed(batches: Iterator[tuple[Batch, Handed]], agreement: Agreement, how: Cutting, end: Handed) -> Iterator[tuple[Batch, Handed]]:
+def agreed(batches: Iterator[tuple[Taken, Handed]], agreement: Agreement, how: Cutting, end: Handed) -> Iterator[tuple[Taken, Handed]]:
     """Yield the batches of a rank, ended where all end: before a rank has none left (`tail="drop"`), or after all have none."""
     exchange = agreement.begin(how.rank, how.world_size)
-    ahead: deque[tuple[Batch, Handed]] = deque()
+    ahead: deque[tuple[Taken, Handed]] = deque()
     is_over, step = False, 0
     while True:
         while len(ahead) < 2 * _AHEAD and not is_over:
