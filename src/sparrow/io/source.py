@@ -17,7 +17,7 @@ from sparrow.io.opening import Opened, StaleError, open_file
 from sparrow.io.partitions import values_of, with_keys
 from sparrow.io.pieces import damage, has_rows
 from sparrow.io.plan import ColumnPlan, plan_columns, replan
-from sparrow.io.row_work import RowWork
+from sparrow.io.row_work import RowWork, WorkError
 from sparrow.io.skipped import SkipLog
 from sparrow.io.unpack import Blocks, Unpacking, unpacking_of
 from sparrow.types import Column, ColumnSpec
@@ -46,8 +46,11 @@ class Decoding:
         if self.work is not None:
             for name, value in self.values.items():
                 batch = batch.append_column(name, pa.repeat(value, batch.num_rows))
-            batch, kept = self.work.apply(batch, f"{where.path}: {where.piece}")
-            where = where if kept is None else replace(where, rows=kept)
+            num_rows = batch.num_rows
+            batch, kept = self.work.apply(batch, self.plans, f"{where.path}: {where.piece}")
+            if kept is not None:
+                self.work.num_filtered.add(num_rows - len(kept))
+                where = replace(where, rows=kept)
         unpacking = self.recent[0] if self.recent else None
         if unpacking is None or unpacking.plans is not self.plans or not unpacking.schema.equals(batch.schema):
             unpacking = unpacking_of(batch.schema, self.plans)
@@ -145,10 +148,13 @@ def _types_after(types: FileTypes, specs: Sequence[ColumnSpec], work: RowWork | 
 
 @contextmanager
 def skipping(file: SourceFile, skips: SkipLog | None) -> Iterator[None]:
-    """Note a file that cannot be read in `skips` and go on behind it; where `skips` is None, or the file was changed, raise."""
+    """Note a file that cannot be read in `skips` and go on behind it.
+
+    Raise where `skips` is None, the file was changed, or a user's function is to blame.
+    """
     try:
         yield
-    except StaleError:
+    except (StaleError, WorkError):
         raise
     except DataError as error:
         if skips is None:

@@ -344,7 +344,7 @@ def test_poison(kafka: MockKafka, topic: str, name: str) -> None:
     resumed = dataset(kafka, topic, format=kind, on_error="skip")
     resumed.load_state_dict(stream.state_dict())
     assert all_ids(resumed) == list(range(8, 30))
-    assert resumed.counters == {"skipped": 1, "stalled_seconds": 0.0, "unread_partitions": 0}
+    assert resumed.counters == {"skipped": 1, "filtered_rows": 0, "stalled_seconds": 0.0, "unread_partitions": 0}
     assert resumed.state_dict()["positions"][topic][1] == [1, 31, 0]
     assert all_ids(resumed) == []
     assert resumed.skipped == 1

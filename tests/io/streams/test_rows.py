@@ -32,7 +32,7 @@ def require_columns_of(numbers: list[int], batch: Batch) -> None:
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), max_size=8), st.integers(1, 7))
 def test_batches_are_the_rows_in_order_with_their_places(pieces: list[list[int]], batch_size: int) -> None:
     """`pieces` holds the number of rows of each part; after every batch, the places say exactly what is consumed."""
-    batcher, expected, consumed = Batcher(), [], []
+    batcher, expected, consumed = Batcher(batch_size), [], []
     begin_of: dict[int, int] = {}
     part = 0
     for counts in pieces:
@@ -45,9 +45,12 @@ def test_batches_are_the_rows_in_order_with_their_places(pieces: list[list[int]]
         total = sum(counts)
         numbers = list(range(len(expected) - total, len(expected)))
         batcher.add(Piece("", 0, 0, total, columns_of(numbers)) if total else None, marks)
-    while batcher.num_rows:
-        batch, after, _ = batcher.take(min(batch_size, batcher.num_rows))
-        assert batch is not None
+    for batch, after, _ in batcher.rest():
+        if batch is None:
+            # Parts without rows, and no row at all.
+            assert (expected, after) == ([], {"source": Place(part - 1, None)})
+            continue
+        assert batch.num_samples == min(batch_size, len(expected) - len(consumed))
         values = batch["x"]
         assert isinstance(values, Tensor)
         assert values.tolist() == list(range(len(consumed), len(consumed) + batch.num_samples))
@@ -59,7 +62,5 @@ def test_batches_are_the_rows_in_order_with_their_places(pieces: list[list[int]]
         place = after["source"]
         assert begin_of[place.part] + (place.row if place.row is not None else sum(p == place.part for p, _ in expected)) == len(consumed)
     assert len(consumed) == len(expected)
-    rest, after, _ = batcher.take(0)
-    assert rest is None
-    # Parts without rows behind the last row are consumed with it, or now where there was no row at all.
-    assert after == ({} if expected or not part else {"source": Place(part - 1, None)})
+    assert batcher.num_rows == 0
+    assert list(batcher.rest()) == []
