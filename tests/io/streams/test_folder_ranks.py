@@ -26,7 +26,7 @@ from sparrow.io.streams import WatchedFolder
 
 folder, rank, world_size, saves, states, out = sys.argv[1:]
 stream = WatchedFolder(folder, ["id"], batch_size=7, rank=int(rank), world_size=int(world_size), end="now" if saves == "all" else "never",
-                       poll_seconds=0.02, flush_seconds=0.05, where=lambda batch: batch["id"].to_numpy() % 3 != 0, cost=Cost(["id"], 5))
+                       poll_seconds=0.02, flush_seconds=0.05, cost=Cost(["id"], 5), where=lambda batch: batch["id"].to_numpy() % 3 != 0)
 if os.path.exists(states):
     stream.load_state_dict(json.load(open(states)))
 
