@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.io.formats.format import FileTypes
-from sparrow.io.plan import ColumnPlan
+from sparrow.io.plan import ColumnPlan, plan_columns
+from sparrow.types import ColumnSpec
 
 # A filter: an expression of `pyarrow.compute`, or a function that returns a truth value a row (Arrow, NumPy or torch).
 Filter = Any
@@ -24,6 +25,11 @@ _NUMBER = "__row_number__"
 
 class WorkError(DataError):
     """A user's function failed, or returned what it must not. The rows are not to blame, so they are never left out for it."""
+
+
+def error_of_columns(work: RowWork | None) -> type[DataError]:
+    """Return what columns are that come out otherwise than before: the transform's fault where there is one, for it is what makes them."""
+    return DataError if work is None or work.transform is None else WorkError
 
 
 class Count:
@@ -79,6 +85,17 @@ class RowWork:
         )
         made = FileTypes.of(after.schema)
         return FileTypes(made.of_column, types.repeated | made.repeated, " (as transform= returns them)")
+
+    def plans(self, specs: Sequence[ColumnSpec], types: FileTypes, names: Sequence[str], path: str) -> tuple[ColumnPlan, ...]:
+        """Return what the columns become that there are after the transform. names: of the columns read.
+
+        Raises `DataError` where a column cannot be had, `WorkError` where the transform should have made it.
+        """
+        types = self.types_after(types, names, path)
+        try:
+            return plan_columns(specs, types, path)
+        except DataError as error:
+            raise error_of_columns(self)(str(error)) from None
 
     def apply(self, batch: Any, plans: Sequence[ColumnPlan], where: str) -> tuple[Any, Any | None]:
         """Return what becomes of a record batch, and which of its rows are left, int64; None for all.

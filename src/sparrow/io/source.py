@@ -96,8 +96,8 @@ class Source:
             with skipping(file, skips), open_file(file, wanted) as opened:
                 if has_rows(file, opened):
                     values = values_of(file.place.path, file.path, opened.file.types, specs)
-                    types = _types_after(with_keys(opened.file.types, values), specs, work, file.path)
-                    return Source(files, specs, wanted, skips, plan_columns(specs, types, file.path), file.path, opened.file.types, work)
+                    plans = _plans_of(with_keys(opened.file.types, values), specs, work, file.path)
+                    return Source(files, specs, wanted, skips, plans, file.path, opened.file.types, work)
         if skips is not None and skips.found:
             raise nothing_left(skips)
         others = f" and the other {len(files) - 1} files" if len(files) > 1 else ""
@@ -121,7 +121,9 @@ class Source:
         values = values_of(file.place.path, file.path, in_file, self.specs)
         plans = self.plans
         if file.path != self.first_path:
-            types = _types_after(with_keys(in_file, values), self.specs, self.work, file.path)
+            types = with_keys(in_file, values)
+            if self.work is not None:
+                types = self.work.types_after(types, self.work.reads([spec.name for spec in self.specs], types, file.path), file.path)
             plans = replan(self.specs, plans, self.first_path, types, file.path)
         if self.work is None:
             names = [plan.name for plan in plans if plan.name not in values]
@@ -141,9 +143,11 @@ class Source:
         return 0
 
 
-def _types_after(types: FileTypes, specs: Sequence[ColumnSpec], work: RowWork | None, path: str) -> FileTypes:
-    """Return the columns that there are to be planned: a file's, or what a user makes of those that are read."""
-    return types if work is None else work.types_after(types, work.reads([spec.name for spec in specs], types, path), path)
+def _plans_of(types: FileTypes, specs: Sequence[ColumnSpec], work: RowWork | None, path: str) -> tuple[ColumnPlan, ...]:
+    """Return what a file's columns become, or what a user makes of those that are read."""
+    if work is None:
+        return plan_columns(specs, types, path)
+    return work.plans(specs, types, work.reads([spec.name for spec in specs], types, path), path)
 
 
 @contextmanager

@@ -300,6 +300,26 @@ def test_a_function_that_fails_on_no_rows(stream_of: Make) -> None:
         rows_of(stream_of(["x"], transform=share, on_error="skip"))
 
 
+def test_a_transform_that_makes_other_columns_is_never_a_reason_to_leave_rows_out(stream_of: Make) -> None:
+    """Whether it was another in the run before, or forgets one."""
+
+    def as_floats(batch: Any) -> Any:
+        return pa.record_batch({"x": pc.cast(batch["x"], pa.float64())})
+
+    stream = stream_of(["x"], transform=lambda batch: batch, on_error="skip")
+    with stream:
+        assert numbers_of(next(iter(stream))) == [0, 1, 2, 3]
+    other = resumed(stream, stream_of, ["x"], transform=as_floats, on_error="skip")
+    with pytest.raises(DataError, match=r"(offset 2|3\.parquet): column 'x' .*would be dense torch.float64"):
+        rows_of(other)
+    assert other.skipped == 0
+    assert rows_of(resumed(other, stream_of, ["x"])) == ROWS[4:]
+    forgetful = stream_of(["x"], transform=lambda batch: batch.rename_columns(["y"]), on_error="skip")
+    with pytest.raises(DataError, match=r"(offset 0|0\.parquet): no column 'x' \(as transform= returns them\)"):
+        rows_of(forgetful)
+    assert forgetful.skipped == 0
+
+
 def test_a_filter_that_fails_on_messages_together_names_the_first_and_the_last(kafka: MockKafka, topic: str) -> None:
     kafka.produce(topic, [(0, arrow_message(table_of(ids))) for ids in PARTS])
 

@@ -16,7 +16,7 @@ from sparrow.io.grouping import Sharing, specs_to_read
 from sparrow.io.opening import first_line
 from sparrow.io.pieces import Piece
 from sparrow.io.plan import as_specs
-from sparrow.io.row_work import Filter, RowWork, Transform, WorkError
+from sparrow.io.row_work import Filter, RowWork, Transform, WorkError, error_of_columns
 from sparrow.io.streams.backlog import Backlog, Found
 from sparrow.io.streams.file_rows import FileRows, read_file
 from sparrow.io.streams.folder_state import SavedRank, merged_shapes, resume
@@ -258,7 +258,7 @@ class WatchedFolder(AbstractStream):
         for name, shape in shapes.items():
             expected = self._shapes.setdefault(name, shape)
             if shape != expected:
-                raise DataError(
+                raise error_of_columns(self._work)(
                     f"{path}: column {name!r} would be {shape}, but the files before gave {expected}; write all alike, or ask for one kind "
                     "and dtype in a ColumnSpec"
                 )

@@ -16,7 +16,7 @@ from sparrow.errors import ConfigError, DataError
 from sparrow.io.decode import Where, decode
 from sparrow.io.formats.format import FileTypes
 from sparrow.io.plan import ColumnPlan, plan_columns
-from sparrow.io.row_work import RowWork, WorkError
+from sparrow.io.row_work import RowWork, WorkError, error_of_columns
 from sparrow.io.streams.json_values import check_of
 from sparrow.types import Column, ColumnSpec
 
@@ -67,7 +67,7 @@ class AbstractPayloads(ABC):
         """
         plans = messages[0].plans
         # Of messages that arrive together some may differ from the first, which decides when it is decoded.
-        self.require_shapes(plans)
+        self.require_shapes(plans, path)
         try:
             batch = self._joined(messages)
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
@@ -91,15 +91,18 @@ class AbstractPayloads(ABC):
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise PoisonError(f"column {plan.name!r}: cannot be decoded ({first_line(error)})") from None
 
-    def require_shapes(self, plans: Sequence[ColumnPlan]) -> None:
-        """Raise `PoisonError` where a column would come out otherwise than before."""
+    def require_shapes(self, plans: Sequence[ColumnPlan], path: str) -> None:
+        """Raise `PoisonError` where a column would come out otherwise than before, `WorkError` where a transform made it."""
         for plan in plans:
             expected = self.shapes.get(plan.name, plan.shape)
             if plan.shape != expected:
-                raise PoisonError(
+                what = (
                     f"column {plan.name!r} has type {plan.file_type} and would be {plan.shape}, but the messages before gave {expected}; "
                     "produce all alike, or ask for one kind and dtype in a ColumnSpec"
                 )
+                if error_of_columns(self.work) is WorkError:
+                    raise WorkError(f"{path}: {what}, or make it of one type in transform=")
+                raise PoisonError(what)
 
 
 @final
@@ -142,16 +145,17 @@ class ArrowPayloads(AbstractPayloads):
         if self._last is None or not self._last[0].equals(schema):
             types, names = FileTypes.of(schema), [spec.name for spec in self.specs]
             try:
-                if self.work is not None:
+                if self.work is None:
+                    plans = plan_columns(self.specs, types, path)
+                else:
                     # Where a transform needs none, any column tells the number of rows.
-                    names = self.work.reads(names, types, "") or list(types.of_column)[:1]
-                    types = self.work.types_after(types, names, path)
-                plans = plan_columns(self.specs, types, "")
+                    names = self.work.reads(names, types, path) or list(types.of_column)[:1]
+                    plans = self.work.plans(self.specs, types, names, path)
             except WorkError:
                 raise
             except DataError as error:
-                raise PoisonError(str(error).removeprefix(": ")) from None
-            self.require_shapes(plans)
+                raise PoisonError(str(error).removeprefix(f"{path}: ")) from None
+            self.require_shapes(plans, path)
             self._last = schema, names, plans
         return self._last[1:]
 
@@ -190,8 +194,8 @@ class JsonPayloads(AbstractPayloads):
         wanted = {name: types.get(name, None) or _json_type(of_name.get(name, ColumnSpec(name))) for name in names}
         self._checks = [(name, check_of(wanted[name])) for name in names]
         self._schema = pa.schema(list(wanted.items()))
-        made = FileTypes(wanted, frozenset())
-        self._plans = plan_columns(specs, made if work is None else work.types_after(made, names, "JSON"), "JSON")
+        fields = FileTypes(wanted, frozenset())
+        self._plans = plan_columns(specs, fields, "JSON") if work is None else work.plans(specs, fields, names, "JSON")
         self._decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_distinct)
         for plan in self._plans:
             self.shapes[plan.name] = plan.shape
