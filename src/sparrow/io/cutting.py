@@ -10,14 +10,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sparrow.errors import ConfigError
+from sparrow.errors import ConfigError, did_you_mean
 from sparrow.io.batches import Rows, Taken
 from sparrow.io.chunks import Chunk, Chunks, Handed, PermutedRows
 from sparrow.io.deals import Mark, Position
 from sparrow.io.order import dealt_to
 from sparrow.io.pieces import Piece
 from sparrow.io.worker import Decoded
-from sparrow.types import Column, RowSpan
+from sparrow.types import Column, ColumnSpec, RowSpan
 
 Tail = Literal["short", "drop", "pad", "repeat"]
 
@@ -38,11 +38,17 @@ class Cost:
         if not isinstance(self.limit, int) or isinstance(self.limit, bool) or self.limit < 1:
             raise ConfigError(f"Cost: limit is {self.limit!r}; expected a whole number of at least 1")
 
-    def of_rows(self, chunk: Chunk) -> Tensor:
-        """Return the cost of each row of a chunk, int64."""
-        of_pieces = [sum(_values_of_rows(piece.columns[name]) for name in self.columns) for piece in chunk.pieces]
-        costs = torch.cat([torch.as_tensor(of_piece) for of_piece in of_pieces])
-        return costs if chunk.index is None else costs[chunk.index]
+    def require_read(self, specs: Sequence[ColumnSpec]) -> None:
+        """Raise `ConfigError` for a column that is not among those read."""
+        names = [spec.name for spec in specs]
+        for name in self.columns:
+            if name not in names:
+                raise ConfigError(f"cost counts column {name!r}, which is not read{did_you_mean(name, names)}")
+
+    def of_rows(self, pieces: Iterable[Piece]) -> Tensor:
+        """Return the cost of each row of pieces, int64."""
+        of_pieces = [sum(_values_of_rows(piece.columns[name]) for name in self.columns) for piece in pieces]
+        return torch.cat([torch.as_tensor(of_piece) for of_piece in of_pieces])
 
 
 def _values_of_rows(column: Column) -> Tensor:
@@ -80,37 +86,63 @@ class _Part(NamedTuple):
     end: int
 
 
-class _Filling:
-    """The batch that is being filled."""
+class Fill:
+    """How far the batch that is being filled is: its rows, and what they cost."""
 
     def __init__(self, batch_size: int, cost: Cost | None) -> None:
         self._batch_size, self._cost = batch_size, cost
         self._spent = 0
-        self.parts: list[_Part] = []
         self.num_rows = 0
 
-    def add(self, chunk: Chunk) -> Iterator[list[_Part]]:
-        """Put rows in; yield batches as they are full."""
-        costs = None if self._cost is None else torch.cat([torch.zeros(1, dtype=torch.int64), self._cost.of_rows(chunk).cumsum(0)])
+    def add(self, num_rows: int, costs: Tensor | None) -> Iterator[tuple[int, int, bool]]:
+        """Put rows in. Yield runs of them, begin and end, each with whether a batch is full with it, which may be one of no rows.
+
+        costs: int64 [num_rows], of each row; None where there is no cost.
+        """
+        sums = None if costs is None else torch.cat([torch.zeros(1, dtype=torch.int64), costs.cumsum(0)])
         begin = 0
-        while begin < chunk.num_rows:
-            end = min(chunk.num_rows, begin + self._batch_size - self.num_rows)
+        while begin < num_rows:
+            end = min(num_rows, begin + self._batch_size - self.num_rows)
             is_full = end - begin == self._batch_size - self.num_rows
-            if costs is not None and self._cost is not None:
-                fits = int(torch.searchsorted(costs, costs[begin] + self._cost.limit - self._spent, right=True)) - 1
+            if sums is not None and self._cost is not None:
+                fits = int(torch.searchsorted(sums, sums[begin] + self._cost.limit - self._spent, right=True)) - 1
                 if fits < end:
                     # A row that fits no batch is one by itself.
                     end, is_full = max(fits, begin + (self.num_rows == 0)), True
-                self._spent += int(costs[end] - costs[begin])
+                self._spent += int(sums[end] - sums[begin])
+            self.num_rows += end - begin
+            if is_full:
+                self.empty()
+            yield begin, end, is_full
+            begin = end
+
+    def empty(self) -> int:
+        """Begin the next batch; return the rows of this one."""
+        num_rows, self.num_rows, self._spent = self.num_rows, 0, 0
+        return num_rows
+
+
+class _Filling:
+    """The batch that is being filled."""
+
+    def __init__(self, batch_size: int, cost: Cost | None) -> None:
+        self._fill, self._cost = Fill(batch_size, cost), cost
+        self.parts: list[_Part] = []
+
+    def add(self, chunk: Chunk) -> Iterator[list[_Part]]:
+        """Put rows in; yield batches as they are full."""
+        costs = None if self._cost is None else self._cost.of_rows(chunk.pieces)
+        if costs is not None and chunk.index is not None:
+            costs = costs[chunk.index]
+        for begin, end, is_full in self._fill.add(chunk.num_rows, costs):
             if begin < end:
                 self.parts.append(_Part(chunk, begin, end))
-                self.num_rows += end - begin
-            begin = end
             if is_full:
                 yield self.take()
 
     def take(self) -> list[_Part]:
-        parts, self.parts, self.num_rows, self._spent = self.parts, [], 0, 0
+        parts, self.parts = self.parts, []
+        self._fill.empty()
         return parts
 
 
@@ -128,7 +160,7 @@ def cut(items: Iterable[Decoded | Mark], start: Position, how: Cutting, end: Han
         if isinstance(item, Mark):
             dealt = item.dealt
             flushed = item.flushed
-            if flushed is not None and filling.num_rows:
+            if flushed is not None and filling.parts:
                 held.append(filling.take())
         else:
             dealt = item.task.run.dealt_after or dealt

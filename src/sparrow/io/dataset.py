@@ -128,7 +128,8 @@ class Dataset:
         self._skips = SkipLog()
         skips = self._skips if on_error == "skip" else None
         self._source = source = Source.of(find_files(paths, wanted, filesystem, skips), specs, wanted, skips, self._work)
-        _check_cost(cost, specs)
+        if cost is not None:
+            cost.require_read(specs)
         self._deals = Deals(source, shuffle, rank, world_size)
         some = functools.cache(functools.partial(some_piece, source))
         self._cutting = Cutting(batch_size, cost, tail, rank, world_size, is_planned, source.empty_columns, some)
@@ -297,13 +298,6 @@ class Dataset:
 def _require_choice(name: str, value: object, known: Sequence[str]) -> None:
     if value not in known:
         raise ConfigError(f"{name} is {value!r}{did_you_mean(str(value), known)}")
-
-
-def _check_cost(cost: Cost | None, specs: Sequence[ColumnSpec]) -> None:
-    names = [spec.name for spec in specs]
-    for name in () if cost is None else cost.columns:
-        if name not in names:
-            raise ConfigError(f"cost counts column {name!r}, which is not read{did_you_mean(name, names)}")
 
 
 def _check_numbers(**numbers: tuple[object, int]) -> None:

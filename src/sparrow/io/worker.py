@@ -10,6 +10,7 @@ from sparrow.io.opening import StaleError
 from sparrow.io.pieces import Piece
 from sparrow.io.read import FileReader
 from sparrow.io.readers import Readers
+from sparrow.io.row_work import WorkError
 from sparrow.io.sending import Sender
 from sparrow.io.source import skipping
 
@@ -57,7 +58,7 @@ class PieceWorker:
                 table = reader.read(piece.number, piece.first_row)
                 reader.require_unchanged(piece.number)
             return reader.decode(table, piece.number, piece.first_row, task.begin, task.end)
-        except StaleError:
+        except (StaleError, WorkError):
             raise
         except DataError as error:
             if skips is None:

@@ -9,10 +9,12 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from sparrow.errors import ConfigError
+from sparrow.io.cutting import Cost
 from sparrow.io.grouping import Sharing, share_rows
+from sparrow.io.row_work import RowWork
 from sparrow.io.streams.reader import Reader
 from sparrow.io.streams.rows import Handout, Place
-from sparrow.types import Batch
+from sparrow.types import Batch, ColumnSpec
 
 End = Literal["never", "now"]
 OnError = Literal["error", "skip"]
@@ -22,11 +24,21 @@ Self = TypeVar("Self", bound="AbstractStream")
 class AbstractStream(ABC):
     """Batches of a source that goes on. A subclass reads in `_read`, in a thread, and keeps places in `_advance`, in the caller's."""
 
-    def __init__(self, *, batch_size: int, prefetch: int, groups: Sharing | None) -> None:
+    def __init__(
+        self,
+        *,
+        specs: tuple[ColumnSpec, ...],
+        batch_size: int,
+        cost: Cost | None,
+        work: RowWork | None,
+        prefetch: int,
+        groups: Sharing | None,
+    ) -> None:
         require_int("batch_size", batch_size, 1)
         require_int("prefetch", prefetch, 1)
-        self._groups = groups
-        self._batch_size = batch_size
+        require_cost(cost, specs)
+        self._specs, self._work, self._groups = specs, work, groups
+        self._batch_size, self._cost = batch_size, cost
         self._prefetch = prefetch
         self._epoch = 0
         self._num_skipped = 0
@@ -39,6 +51,11 @@ class AbstractStream(ABC):
     @abstractmethod
     def _advance(self, after: dict[Any, Place]) -> None:
         """Take over the places after what was just handed out."""
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """The columns asked for."""
+        return self._specs
 
     @property
     def epoch(self) -> int:
@@ -54,6 +71,11 @@ class AbstractStream(ABC):
     def skipped(self) -> int:
         """Bad messages or files left out since this was made, up to the last batch handed out."""
         return self._num_skipped
+
+    @property
+    def num_filtered(self) -> int:
+        """How many rows `where` left out so far, those read ahead included, and once more each time they are read again."""
+        return 0 if self._work is None else self._work.num_filtered.value
 
     @property
     def num_rows(self) -> None:
@@ -124,6 +146,15 @@ def require_ranks(rank: int, world_size: int) -> None:
     require_int("rank", rank, 0)
     if rank >= world_size:
         raise ConfigError(f"rank is {rank}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
+
+
+def require_cost(cost: Cost | None, specs: tuple[ColumnSpec, ...]) -> None:
+    """Raise `ConfigError` unless `cost` is None, or a cost of columns that are read."""
+    if cost is None:
+        return
+    if not isinstance(cost, Cost):
+        raise ConfigError(f"cost is {cost!r}; give a Cost of sparrow.io, or leave it out")
+    cost.require_read(specs)
 
 
 def require_seconds(name: str, value: float) -> None:
