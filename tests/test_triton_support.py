@@ -19,4 +19,4 @@ def test_a_missing_gpu_fails_where_one_is_required(monkeypatch: pytest.MonkeyPat
 def test_a_body_that_looks_at_values_is_caught(looks: object) -> None:
     pytest.importorskip("triton", reason="triton is not installed: nothing records its launches")
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
-        compile_calls_of(looks, [[torch.ones(3)]])  # type: ignore[arg-type]
+        compile_calls_of(looks, [[torch.ones(3)]], ())  # type: ignore[arg-type]

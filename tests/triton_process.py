@@ -98,12 +98,12 @@ def interpret(op: str, arguments: list[Any], seed: int | None, constants: dict[s
             return _told(error), None, arguments
 
 
-def compile_calls(op: str, calls: list[list[Any]]) -> list[list[Compiled]]:
-    """Compile what each call of the body of `op` would launch, for every target; nothing runs."""
-    return compile_calls_of(getattr(module_of(op), op), calls)
+def compile_calls(op: str, calls: list[list[Any]], architectures: tuple[str, ...]) -> list[list[Compiled]]:
+    """Compile what each call of the body of `op` would launch, for targets by their architectures; nothing runs."""
+    return compile_calls_of(getattr(module_of(op), op), calls, architectures)
 
 
-def compile_calls_of(body: Callable[..., Any], calls: list[list[Any]]) -> list[list[Compiled]]:
+def compile_calls_of(body: Callable[..., Any], calls: list[list[Any]], architectures: tuple[str, ...]) -> list[list[Compiled]]:
     """Run a body for each call and target with launches that stop before they launch; all but that is what a launch does."""
     from triton.runtime import driver
     from triton.runtime.jit import JITFunction
@@ -116,7 +116,9 @@ def compile_calls_of(body: Callable[..., Any], calls: list[list[Any]]) -> list[l
             with _replaced(JITFunction, __getitem__=lambda kernel, grid: lambda *args, **options: None):
                 body(*tree_map_only(Tensor, lambda tensor: tensor.to("meta"), call))
             compiled: list[Compiled] = []
-            for device, (backend, *_) in enumerate(TARGETS):
+            for device, (backend, arch, _) in enumerate(TARGETS):
+                if str(arch) not in architectures:
+                    continue
                 driver.set_active(_DriverOf(device))
                 launches = _replaced(JITFunction, __getitem__=lambda kernel, grid: _compiler(kernel, grid, compiled))  # noqa: B023
                 with launches, _replaced(torch.version, hip="7" if backend == "hip" else None):
@@ -156,9 +158,15 @@ def _compiler(kernel: Any, grid: Any, compiled: list[Compiled]) -> Any:
 
 
 def compile_kernels(
-    module: str, names: list[str], types: dict[str, str], constants: dict[str, Any], threads: int | None, options: dict[str, Any]
+    module: str,
+    names: list[str],
+    types: dict[str, str],
+    constants: dict[str, Any],
+    threads: int | None,
+    options: dict[str, Any],
+    architectures: tuple[str, ...],
 ) -> list[Compiled]:
-    """Compile kernels of `sparrow.ops.{module}` by their signatures, for every target. See `triton_support.compile_kernels`."""
+    """Compile kernels of `sparrow.ops.{module}` by their signatures. See `triton_support.compile_kernels`."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -166,6 +174,8 @@ def compile_kernels(
     found = importlib.import_module(f"sparrow.ops.{module}")
     compiled = []
     for backend, arch, warp in TARGETS:
+        if str(arch) not in architectures:
+            continue
         for name in names or [name for name, value in vars(found).items() if name.endswith("_kernel") and hasattr(value, "arg_names")]:
             kernel = getattr(found, name)
             own = {key: constants[key] for key in kernel.arg_names if key in constants}

@@ -30,6 +30,8 @@ from triton_process import TARGETS, Compiled
 from triton_process import module_of as module_of
 
 ON_GPU = torch.cuda.is_available()
+# What is compiled for; conftest.py says for which of them today.
+ARCHITECTURES = tuple(str(arch) for _, arch, _ in TARGETS)
 
 
 # Calls.
@@ -110,17 +112,17 @@ def needs_gpu() -> None:
 
 
 def compile_triton(op: str, calls: list[list[Any]]) -> list[list[Compiled]]:
-    """Compile what each call of `op`'s Triton body would launch, for every target; nothing runs. Returns a list a call.
+    """Compile what each call of `op`'s Triton body would launch, for today's targets; nothing runs. Returns a list a call.
 
     For bodies that look at no value. What follows from arguments, such as constants and how wide loads may be, is as a launch has it.
     """
     _needs_triton()
-    return _ask(False, "compile_calls", op, _moved(calls, "cpu"))
+    return _ask(False, "compile_calls", op, _moved(calls, "cpu"), ARCHITECTURES)
 
 
 def check_compiled(compiled: list[Compiled], launches: list[str]) -> None:
-    """Check that exactly `launches` are launched, compile for every target, and leave no product and sum contracted."""
-    assert [(c.arch, c.kernel) for c in compiled] == [(str(arch), kernel) for _, arch, _ in TARGETS for kernel in launches]
+    """Check that exactly `launches` are launched, compile for today's targets, and leave no product and sum contracted."""
+    assert [(c.arch, c.kernel) for c in compiled] == [(arch, kernel) for arch in ARCHITECTURES for kernel in launches]
     for c in compiled:
         assert c.binary
         if c.arch != "gfx942":  # AMD's division is made of fma instructions
@@ -138,20 +140,20 @@ def compile_kernels(
     threads: int | None = None,
     **options: Any,
 ) -> dict[str, str]:
-    """Compile kernels of `sparrow.ops.{module}` by their signatures, for sm_80, sm_90 and gfx942; return the assembly by "kernel target".
+    """Compile kernels of `sparrow.ops.{module}` by their signatures, for today's targets; return the assembly by "kernel target".
 
     names: all that are called `x_kernel` where none is given. types: of arguments that are no pointers to int64. constants: values of
     constexprs. threads: of a program, 128 or 256 if not said. options: of the compiler.
     """
     _needs_triton()
-    compiled = _ask(False, "compile_kernels", module, list(names), types or {}, constants or {}, threads, options)
+    compiled = _ask(False, "compile_kernels", module, list(names), types or {}, constants or {}, threads, options, ARCHITECTURES)
     assert all(one.binary for one in compiled)
     return {f"{one.kernel} {one.arch}": one.assembly for one in compiled}
 
 
 def for_every_target(*kernels: str) -> list[str]:
     """Return the keys that `compile_kernels` has for kernels, sorted."""
-    return sorted(f"{kernel} {arch}" for kernel in kernels for _, arch, _ in TARGETS)
+    return sorted(f"{kernel} {arch}" for kernel in kernels for arch in ARCHITECTURES)
 
 
 # Bits.

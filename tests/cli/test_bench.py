@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from benchmarks.devices import PEAKS, peak_of
 from benchmarks.harness import Goal, Options, Result
 
 from benchmarks import operators, roofline
+from device_support import run_on_device
 from sparrow.cli import bench
 from sparrow.cli.main import main
 from sparrow.errors import ConfigError
@@ -109,15 +109,14 @@ def test_systems_of_a_device_step_agree_with_float64(rule: str) -> None:
 
 def test_a_device_step_is_taken_on_a_device() -> None:
     """Sparrow's side on the device that is not there: the benchmark must run on the first GPU it meets."""
-    pytest.importorskip("triton", reason="triton is not installed: a step on a device was not taken")
-    code = """
+    code = f"""
+import sys; sys.path.append({str(ROOT)!r})
 import device_scenarios
 with device_scenarios.device():
     from benchmarks import device_step
     device_step.check(device_step.Sparrow, "adam", str(device_scenarios.DEVICE), rows=40, batch=6)
 """
-    environment = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
-    run_python(code, PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **environment)
+    run_on_device(code)
 
 
 def test_what_is_wrong_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,5 +104,4 @@ def test_the_kernel_compiles_for_real_targets() -> None:
     options = {"num_warps": body.NUM_WARPS, "enable_fp_fusion": False}
     compiled = compile_kernels("map_values.triton", "map_kernel", types=types, constants=constants, **options)
     assert sorted(compiled) == for_every_target("map_kernel")
-    for target in ("80", "90"):
-        assert "fma.rn.f" not in compiled[f"map_kernel {target}"]
+    assert not any("fma.rn.f" in ptx for ptx in compiled.values())

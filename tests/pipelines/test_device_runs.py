@@ -1,28 +1,16 @@
 """Models and configured runs on a device, beside the same on the CPU. `device_runs.py` says what is done."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
-from sparrow import knobs
+from device_support import ON_GPU, run_on_device
 from sparrow.errors import ConfigError
 from sparrow.features import Feature
 from sparrow.models import DIN, DeepFM, LogisticRegression
-from tests_support import run_python
-
-ON_GPU = torch.cuda.is_available()
 
 
 def run(scenario: str, *needed: str) -> None:
-    """Run a scenario on the GPU where there is one, else in the interpreter, which is chosen before triton is imported."""
-    missing = [name for name in ("triton", *needed) if importlib.util.find_spec(name) is None]
-    if missing:
-        message = f"{', '.join(missing)} not installed: runs on a device were not tested"
-        pytest.fail(message) if knobs.require_cuda() and missing == ["triton"] else pytest.skip(message)
-    environment = {} if ON_GPU else {"TRITON_INTERPRET": "1"}
-    run_python(f"from pipelines import device_runs; device_runs.{scenario}()", PYTHONPATH=str(Path(__file__).parents[1]), **environment)
+    run_on_device(f"from pipelines import device_runs; device_runs.{scenario}()", *needed)
 
 
 @pytest.mark.gpu
