@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         text = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
-        if ("triton" in item.name or re.search(r"\b(needs_gpu|interpreted|run_triton|triton_body)\(", text)) and (
+        if ("triton" in item.name or re.search(r"\b(needs_gpu|interpreted|run_triton|triton_body|run_on_device)\(", text)) and (
             "for_real_targets" not in item.name
         ):
             item.add_marker("gpu")

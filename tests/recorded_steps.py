@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 import triton.runtime.interpreter as interpreter
-from strict_device import _WAITS, State
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from sparrow.tables import placement
+from strict_device import _WAITS, State
 
 aten = torch.ops.aten
 GARBAGE = 0x7F

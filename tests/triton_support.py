@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import functools
 import importlib
+import importlib.util
 import json
 import pickle
 import subprocess
@@ -116,6 +117,18 @@ def triton_body(op: str, function: str, *, seed: int | None = None) -> Callable[
 def size(interpreted: int, full: int) -> int:
     """Return the number of elements to test with: the interpreter takes a few thousand."""
     return full if ON_GPU else interpreted
+
+
+def run_on_device(call: str) -> str:
+    """Return what `call`, such as "device_scenarios.train_200_steps()", prints in a process of its own.
+
+    On the GPU where there is one, else in the interpreter, which is chosen before triton is imported.
+    """
+    if importlib.util.find_spec("triton") is None:
+        message = "triton is not installed: tables on a device were not tested"
+        pytest.fail(message) if knobs.require_cuda() else pytest.skip(message)
+    environment = {} if ON_GPU else {"TRITON_INTERPRET": "1"}
+    return run_python(f"import {call.partition('.')[0]}; {call}", PYTHONPATH=str(Path(__file__).parent), **environment)
 
 
 def needs_gpu() -> None:

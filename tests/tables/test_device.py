@@ -1,49 +1,33 @@
 """Tables on a device: the rows of the CPU, bit for bit, and nothing in a step that waits. `device_scenarios.py` says what is done."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
-from sparrow import knobs
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import ConfigError, TableError
 from sparrow.tables import TableGroup, TableOptions
-from tests_support import run_python
-
-TESTS = Path(__file__).parents[1]
-ON_GPU = torch.cuda.is_available()
-
-
-def run(scenario: str) -> str:
-    """Run a scenario on the GPU where there is one, else in the interpreter, which is chosen before triton is imported."""
-    if importlib.util.find_spec("triton") is None:
-        message = "triton is not installed: tables on a device were not tested"
-        pytest.fail(message) if knobs.require_cuda() else pytest.skip(message)
-    environment = {} if ON_GPU else {"TRITON_INTERPRET": "1"}
-    return run_python(f"import device_scenarios; device_scenarios.{scenario}()", PYTHONPATH=str(TESTS), **environment)
+from triton_support import ON_GPU, run_on_device
 
 
 def test_200_steps_leave_the_rows_of_the_cpu_to_the_bit() -> None:
-    run("train_200_steps")
+    run_on_device("device_scenarios.train_200_steps()")
 
 
 def test_16_bit_rows_and_weights_of_positions() -> None:
-    run("train_16_bit_rows_with_weights")
+    run_on_device("device_scenarios.train_16_bit_rows_with_weights()")
 
 
 def test_engines_train_alike_save_for_each_other_and_move() -> None:
-    run("engines_train_save_and_move")
+    run_on_device("device_scenarios.engines_train_save_and_move()")
 
 
 def test_bounds_are_near_and_errors_come_later() -> None:
-    run("what_the_host_knows")
+    run_on_device("device_scenarios.what_the_host_knows()")
 
 
 @pytest.mark.skipif(ON_GPU, reason="kernels are counted in the interpreter")
 def test_a_step_of_26_features_launches_few_kernels() -> None:
-    assert int(run("launches_of_a_step")) <= 20
+    assert int(run_on_device("device_scenarios.launches_of_a_step()")) <= 20
 
 
 @pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99"])

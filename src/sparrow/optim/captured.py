@@ -24,7 +24,7 @@ class CapturedStep:
         for batch in batches:
             loss = step(batch)
 
-    Rows, slots, counts and stamps are those of eager steps, bit for bit. Schedules of learning rates work, and so do eager steps in between.
+    Rows, slots, counts and stamps are those of eager steps, bit for bit. Learning rates may change, and steps be eager in between.
 
     Args:
         step: takes a `Batch`, runs forward, backward and `optimizer.step()` once, forgets gradients, and returns tensors or nothing. It

@@ -65,6 +65,8 @@ class SparseOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         recording = current_recording()
+        if recording is not None:
+            recording.stepped(self.groups)
         with torch.no_grad():
             for index, group in enumerate(self.groups):
                 taken = group.sinks.take_gradient()
@@ -76,8 +78,6 @@ class SparseOptimizer(torch.optim.Optimizer):
                         group.update(lookup, grad, self._recorded_hyper(recording, index, lookup.tables))
                 if recording is None or not recording.is_capturing:
                     group.step += 1
-        if recording is not None:
-            recording.is_stepped = True
         return loss
 
     def advance(self, index: int, tables: Iterable[int]) -> Tensor:

@@ -107,9 +107,11 @@ class StepGraph:
         """Run what is inside on the graph's stream, after what the current one does and before what it will do."""
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            yield
-        current.wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            current.wait_stream(self._stream)
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[None]:

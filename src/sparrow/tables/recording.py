@@ -137,11 +137,17 @@ class Recording:
             self._place(group)
             self.inserts[group] = self.inserts.get(group, 0) + table_offsets.diff()
 
+    def stepped(self, groups: Sequence[TableGroup]) -> None:
+        """Take note that the optimizer of `groups` steps. Raises `TableError` where it does so twice, or is another: there is one clock."""
+        if list(groups) != list(self._begin):
+            names = [group.name for group in groups]
+            raise TableError(f"an optimizer of groups {names} steps in a captured step of another optimizer; make one of all tables")
+        if self.is_stepped:
+            raise TableError("the optimizer of tables steps twice in a captured step; capture one step at a time")
+        self.is_stepped = True
+
     def updated(self, group: TableGroup, tables: tuple[int, ...]) -> None:
-        """Take note of an update. Raises `TableError` for the second of one step: there is one clock."""
-        self._place(group)
-        if group in self.updates:
-            raise TableError(f"group {group.name!r} is updated twice in a captured step; capture one step at a time")
+        """Take note of an update."""
         self.updates[group] = tables
 
 

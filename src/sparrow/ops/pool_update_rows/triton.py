@@ -83,7 +83,16 @@ def pool_update_rows_(
     windows = num_windows(num_positions)
     sums = grad.new_empty(2 * windows, dim)
     runs = (rows, found.first, num_unique, num_positions, num_unique.bit_length())
-    rest = (table_offsets, num_tables, num_tables.bit_length(), meta, step, clock, constants_of(hyper, rule, grad.dtype), *update.tables)
+    rest = (
+        table_offsets,
+        num_tables,
+        num_tables.bit_length(),
+        meta,
+        update.step,
+        clock,
+        constants_of(hyper, rule, grad.dtype),
+        *update.tables,
+    )
     shape = {"STAMPS": stamps, "ROWS": num_rows, "DIM": dim, "COLUMNS": columns, **update.constants, **exact(num_warps)}
     programs = triton.cdiv(2 * windows, num_rows)
     sum_update_kernel[(programs + triton.cdiv(num_unique, num_rows),)](

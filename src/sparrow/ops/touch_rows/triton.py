@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.id_map_triton import check, check_clock, lanes
+from sparrow.ops.id_map_triton import check, checked_step, lanes
 
 LAST_USED, LAST_CHANGED, COUNT = (tl.constexpr(column) for column in range(3))
 META_WORDS = tl.constexpr(4)
@@ -40,7 +40,7 @@ def touch_rows_(
     check(num_rows, "num_rows", torch.int64, 0, meta)
     if num_rows.numel() != 1:
         raise RuntimeError(f"num_rows must hold one value, holds {num_rows.numel()}")
-    check_clock(step, clock, meta)
+    step = checked_step(step, clock, meta)
     num_given = min(rows.numel(), counts.numel())
     if num_given > 0:
         touch_kernel[(triton.cdiv(num_given, BLOCK),)](

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.id_map_triton import check_clock
+from sparrow.ops.id_map_triton import checked_step
 from sparrow.ops.triton_rows import TRITON_TYPES, BlockAddresses, compute_type, exact, expect, load_wide, row_pointers, store_narrow, tile
 from sparrow.ops.update_rows.rules import HYPER_WORDS
 from sparrow.ops.update_rows.triton_rules import CONSTANTS_A_TABLE, TritonRule, rule_of
@@ -90,10 +90,11 @@ def update_kernel(
 
 
 class Update(NamedTuple):
-    """What kernels that update rows take: addresses of weights, element and row slots, and constants of their compilation."""
+    """What kernels that update rows take: addresses of weights, element and row slots, constants of their compilation, and the step."""
 
     tables: tuple[Tensor, Tensor, Tensor]
     constants: dict[str, Any]
+    step: int
 
 
 def update_of(
@@ -112,13 +113,13 @@ def update_of(
     expect(rows, "rows", torch.int32, rows.numel())
     expect(meta, "meta", torch.int32, max(meta.shape[0], held.num_rows), META_WORDS.value)
     expect(hyper, "hyper", torch.float64, hyper.shape[0], HYPER_WORDS)
-    check_clock(step, clock, rows)
     return Update(
         (held.table, of_elements.table, of_rows.table),
         {
             "UPDATE": functions.update, "W": TRITON_TYPES[dtype], "ELEMENT_SLOTS": num_element_slots, "ROW_SLOTS": num_row_slots,
             "SHIFT": held.shift, "ALIGNMENT": math.gcd(held.alignment, of_elements.alignment),
         },
+        checked_step(step, clock, rows),
     )  # fmt: skip
 
 
@@ -144,6 +145,6 @@ def update_rows_(
     expect(grads, "grads", compute_type(weights[0].dtype), num_rows, weights[0].shape[1])
     rows_a_program, columns, num_warps = tile(dim, weights[0].dtype)
     update_kernel[(triton.cdiv(num_rows, rows_a_program),)](
-        rows, grads, meta, constants_of(hyper, rule, grads.dtype), *update.tables, num_rows, num_tables, step, clock,
+        rows, grads, meta, constants_of(hyper, rule, grads.dtype), *update.tables, num_rows, num_tables, update.step, clock,
         ROWS=rows_a_program, DIM=dim, COLUMNS=columns, **update.constants, **exact(num_warps),
     )  # fmt: skip
