@@ -81,6 +81,8 @@ class State:
     waiting_is_refused = False
     # Calls after which a copy to the host has come.
     lateness = 0
+    # Of `recorded_steps`: while a graph is captured, what is run.
+    recorder: Any = None
 
 
 def names_device(kwargs: Any) -> bool:
@@ -113,7 +115,9 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     if flat and all(leaf.device == DEVICE and not isinstance(leaf, OnDevice) for leaf in flat):
         return func(*args, **kwargs)  # of sinks: shapes alone
     target = names_device(kwargs)
-    if func is aten.copy_.default:
+    if State.recorder is not None:
+        State.recorder.check(func, [leaf.device != DEVICE and leaf.dim() > 0 for leaf in flat], there, target or bool(there))
+    if func is aten.copy_.default and State.recorder is None:
         if State.waiting_is_refused and args[0].device != DEVICE and not (len(args) > 2 and args[2]):
             raise AssertionError("a copy to the host that the host waits for")
         memory_of(args[0]).copy_(memory_of(args[1]))
@@ -136,7 +140,13 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
         own_kwargs = {**own_kwargs, "device": torch.device("cpu")}
     if func.namespace == "sparrow":
         name = func._schema.name.removeprefix("sparrow::")
-        out = getattr(importlib.import_module(f"sparrow.ops.{name.rstrip('_')}.triton"), name)(*own_args, **own_kwargs)
+        body = getattr(importlib.import_module(f"sparrow.ops.{name.rstrip('_')}.triton"), name)
+        if State.recorder is None:
+            out = body(*own_args, **own_kwargs)
+        else:
+            out = State.recorder.run_body(body, own_args, [leaf.memory for leaf in flat if isinstance(leaf, OnDevice)])
+    elif State.recorder is not None and (there or target):
+        out = State.recorder.run(func, own_args, own_kwargs)
     else:
         out = func(*own_args, **own_kwargs)
     if func is aten._local_scalar_dense.default or not (there or target):
