@@ -78,7 +78,7 @@ import importlib, json, sys, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from sparrow.ops.row_kernels import BLOCK
-TYPES = {"kept": "*i32", "sums": "*fp32", "num_lists_in_all": "i64", "BLOCK_N": "constexpr"}
+TYPES = {"BLOCK_N": "constexpr"}
 TARGETS = ((GPUTarget("cuda", 80, 32), "cubin"), (GPUTarget("cuda", 90, 32), "cubin"), (GPUTarget("hip", "gfx942", 64), "hsaco"))
 for module, name in json.load(sys.stdin):
     kernel = getattr(importlib.import_module(f"sparrow.ops.{module}"), name)
@@ -89,16 +89,11 @@ for module, name in json.load(sys.stdin):
 """
 
 KERNELS = [
-    ("row_kernels", "check_kernel"),
     ("length_rows.triton", "length_kernel"),
     ("pad_rows.triton", "pad_kernel"),
-    ("row_kernels", "keep_chosen_kernel"),
-    ("top_rows.triton", "key_kernel"),
-    ("top_rows.triton", "rank_kernel"),
-    ("truncate_rows.triton", "keep_kernel"),
-    ("truncate_rows.triton", "move_kernel"),
-    ("unique_rows.triton", "first_kernel"),
-    ("unique_rows.triton", "spread_kernel"),
+    ("top_rows.triton", "top_kernel"),
+    ("truncate_rows.triton", "truncate_kernel"),
+    ("unique_rows.triton", "unique_kernel"),
 ]
 
 
