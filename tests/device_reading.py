@@ -185,18 +185,30 @@ def shared_rows(folder: Path) -> None:
 
 def shared_rows_that_differ(folder: Path) -> None:
     """What differs inside a piece, or where two meet, is named as on the CPU, at the same batch."""
-    table = pa.table({"user": [1] * 15 + [2] * 5, "piece": [row // 5 for row in range(20)], "x": [row // 8 for row in range(20)]})
+    table = pa.table({
+        "user": [1] * 15 + [2] * 5,
+        "piece": [row // 5 for row in range(20)],
+        "x": [row // 8 for row in range(20)],
+        # Rows of user 3 are alike in each piece, and do not meet.
+        "far": [3, 3, 1, 1, 1, 2, 2, 2, 3, 3] * 2,
+    })  # fmt: skip
     parquet.write_table(table, folder / "0.parquet", row_group_size=5)
-    for column, by, batch_size, rows in (("piece", "runs", 7, (5, 0)), ("x", "runs", 5, (8, 5)), ("x", "key", 7, (8, 7))):
+    cases = [
+        ("piece", "user", "runs", 7, 5, 0),
+        ("x", "user", "runs", 5, 8, 5),
+        ("x", "user", "key", 7, 8, 7),
+        ("piece", "far", "key", 10, 8, 0),
+    ]
+    for column, key, by, batch_size, row, other in cases:
         messages = []
         for place in (None, DEVICE):
             with device():
-                group = SharedRows("g", [column], key="user", by=by)  # type: ignore[arg-type]
-                reader = Dataset(folder, ["user", column], batch_size=batch_size, groups=[group], device=place)
+                group = SharedRows("g", [column], key=key, by=by)  # type: ignore[arg-type]
+                reader = Dataset(folder, [key, column], batch_size=batch_size, groups=[group], device=place)
                 messages.append((raises(DataError, lambda reader=reader: list(reader)), reader.state_dict()))  # type: ignore[misc]
         assert messages[0] == messages[1]
-        assert f"row {rows[0]}: column {column!r} differs from that of" in messages[0][0]
-        assert f"row {rows[1]}, though" in messages[0][0]
+        assert f"row {row}: column {column!r} differs from that of" in messages[0][0]
+        assert f"row {other}, though" in messages[0][0]
     with groups_made_there():
         compare(folder, ["user", "piece"], batch_size=5, groups=[SharedRows("g", ["piece"], key="user")])
 
