@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -22,7 +23,8 @@ from torch import Tensor
 from device_scenarios import DEVICE, ON_GPU, device, raises, same_bits
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import DataError
-from sparrow.io import Cost, Dataset, Requests, SharedRows, Shuffle, device_batches
+from sparrow.io import Cost, Dataset, Requests, SharedRows, Shuffle, device_batches, sending
+from sparrow.io.pieces import Piece
 from sparrow.ops.take_rows import take_rows
 from sparrow.optim import SparseOptimizer
 from sparrow.types import Batch, Column, ColumnSpec, Ragged
@@ -291,6 +293,31 @@ def kept_and_written(folder: Path) -> None:
         expected = list(Dataset(files(folder), ["x", "c1"], batch_size=6))
         for batch, one in zip(batches, expected, strict=True):
             check_equal(batch, one)
+
+
+def pieces_are_dropped(folder: Path) -> None:
+    """What is on the device is bounded by what is read ahead and what batches are cut from, and gone with the last batch."""
+    paths, sent, send = files(folder), [], sending.Sender.send
+
+    def recorded(self: sending.Sender, piece: Piece) -> None:
+        send(self, piece)
+        assert piece.sent is not None
+        sent.append(weakref.ref(piece.sent.buffer))
+
+    def num_alive() -> int:
+        return sum(one() is not None for one in sent)
+
+    sending.Sender.send = recorded  # type: ignore[method-assign]
+    with device():
+        for prefetch, num_threads in ((0, 1), (2, 1), (2, 2)):
+            sent.clear()
+            for batch in Dataset(paths, ["x", "c1"], batch_size=5, device=DEVICE, prefetch=prefetch, num_threads=num_threads):
+                # Those read ahead, those of this batch, and what is being cut.
+                assert num_alive() <= prefetch + 3
+                del batch
+            assert len(sent) >= 9
+            assert num_alive() == 0
+    sending.Sender.send = send  # type: ignore[method-assign]
 
 
 def trained_on(folder: Path) -> None:

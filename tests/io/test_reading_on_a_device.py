@@ -38,7 +38,7 @@ def test_groups_are_those_of_the_cpu() -> None:
 
 
 def test_states_are_those_of_the_cpu_and_batches_stay() -> None:
-    run("resumed", "kept_and_written")
+    run("resumed", "kept_and_written", "pieces_are_dropped")
 
 
 def test_a_step_takes_batches_as_they_come() -> None:

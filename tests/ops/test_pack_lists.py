@@ -124,7 +124,7 @@ def _triton_calls():
     calls.append((*large, torch.tensor([[100, 2100], [2239, 2240], [1290, 1345]])))
     index = torch.randint(0, 2240, (1500,), generator=generator)
     calls.append((*large, torch.stack([index, index + 1], 1)))
-    calls += [(*large, index), (*large, index[:9])]
+    calls += [(*large, index), (*large, index[:9]), (large[0][:1], large[1][:2], index[index < 1300])]
     begins = torch.randint(0, 2235, (50,), generator=generator)
     calls.append((*large, torch.stack([begins, begins + torch.arange(50) % 6], 1)))
     return calls
