@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -22,7 +23,8 @@ from torch import Tensor
 from device_scenarios import DEVICE, ON_GPU, device, raises, same_bits
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import DataError
-from sparrow.io import Cost, Dataset, Requests, SharedRows, Shuffle, device_batches
+from sparrow.io import Cost, Dataset, Requests, SharedRows, Shuffle, device_batches, sending
+from sparrow.io.pieces import Piece
 from sparrow.ops.take_rows import take_rows
 from sparrow.optim import SparseOptimizer
 from sparrow.types import Batch, Column, ColumnSpec, Ragged
@@ -185,18 +187,30 @@ def shared_rows(folder: Path) -> None:
 
 def shared_rows_that_differ(folder: Path) -> None:
     """What differs inside a piece, or where two meet, is named as on the CPU, at the same batch."""
-    table = pa.table({"user": [1] * 15 + [2] * 5, "piece": [row // 5 for row in range(20)], "x": [row // 8 for row in range(20)]})
+    table = pa.table({
+        "user": [1] * 15 + [2] * 5,
+        "piece": [row // 5 for row in range(20)],
+        "x": [row // 8 for row in range(20)],
+        # Rows of user 3 are alike in each piece, and do not meet.
+        "far": [3, 3, 1, 1, 1, 2, 2, 2, 3, 3] * 2,
+    })  # fmt: skip
     parquet.write_table(table, folder / "0.parquet", row_group_size=5)
-    for column, by, batch_size, rows in (("piece", "runs", 7, (5, 0)), ("x", "runs", 5, (8, 5)), ("x", "key", 7, (8, 7))):
+    cases = [
+        ("piece", "user", "runs", 7, 5, 0),
+        ("x", "user", "runs", 5, 8, 5),
+        ("x", "user", "key", 7, 8, 7),
+        ("piece", "far", "key", 10, 8, 0),
+    ]
+    for column, key, by, batch_size, row, other in cases:
         messages = []
         for place in (None, DEVICE):
             with device():
-                group = SharedRows("g", [column], key="user", by=by)  # type: ignore[arg-type]
-                reader = Dataset(folder, ["user", column], batch_size=batch_size, groups=[group], device=place)
+                group = SharedRows("g", [column], key=key, by=by)  # type: ignore[arg-type]
+                reader = Dataset(folder, [key, column], batch_size=batch_size, groups=[group], device=place)
                 messages.append((raises(DataError, lambda reader=reader: list(reader)), reader.state_dict()))  # type: ignore[misc]
         assert messages[0] == messages[1]
-        assert f"row {rows[0]}: column {column!r} differs from that of" in messages[0][0]
-        assert f"row {rows[1]}, though" in messages[0][0]
+        assert f"row {row}: column {column!r} differs from that of" in messages[0][0]
+        assert f"row {other}, though" in messages[0][0]
     with groups_made_there():
         compare(folder, ["user", "piece"], batch_size=5, groups=[SharedRows("g", ["piece"], key="user")])
 
@@ -279,6 +293,31 @@ def kept_and_written(folder: Path) -> None:
         expected = list(Dataset(files(folder), ["x", "c1"], batch_size=6))
         for batch, one in zip(batches, expected, strict=True):
             check_equal(batch, one)
+
+
+def pieces_are_dropped(folder: Path) -> None:
+    """What is on the device is bounded by what is read ahead and what batches are cut from, and gone with the last batch."""
+    paths, sent, send = files(folder), [], sending.Sender.send
+
+    def recorded(self: sending.Sender, piece: Piece) -> None:
+        send(self, piece)
+        assert piece.sent is not None
+        sent.append(weakref.ref(piece.sent.buffer))
+
+    def num_alive() -> int:
+        return sum(one() is not None for one in sent)
+
+    sending.Sender.send = recorded  # type: ignore[method-assign]
+    with device():
+        for prefetch, num_threads in ((0, 1), (2, 1), (2, 2)):
+            sent.clear()
+            for batch in Dataset(paths, ["x", "c1"], batch_size=5, device=DEVICE, prefetch=prefetch, num_threads=num_threads):
+                # Those read ahead, those of this batch, and what is being cut.
+                assert num_alive() <= prefetch + 3
+                del batch
+            assert len(sent) >= 9
+            assert num_alive() == 0
+    sending.Sender.send = send  # type: ignore[method-assign]
 
 
 def trained_on(folder: Path) -> None:

@@ -28,14 +28,17 @@ int64_t item_bytes_of(const Tensor& tensor) {
 
 // Rows of the concatenated parts -> runs that each lie in one.
 std::vector<RowRun> runs_of(const Tensor& rows, const std::vector<int64_t>& ends) {
-  const int64_t num_runs = rows.numel() / 2;
-  STD_TORCH_CHECK(rows.numel() == num_runs * 2, "rows must be [R, 2]");
+  // Rows one by one are runs of one.
+  const bool are_single = rows.dim() == 1;
+  STD_TORCH_CHECK(are_single || (rows.dim() == 2 && rows.size(1) == 2), "rows must be [R, 2], or [R]");
+  const int64_t num_runs = rows.size(0);
   const auto* bound = input<int64_t>(rows, "rows");
   std::vector<RowRun> runs;
   runs.reserve(num_runs);
   for (int64_t i = 0; i < num_runs; ++i) {
-    int64_t begin = bound[2 * i];
-    const int64_t end = bound[2 * i + 1];
+    int64_t begin = are_single ? bound[i] : bound[2 * i];
+    // Unsigned, since any number may stand there.
+    const int64_t end = are_single ? static_cast<int64_t>(static_cast<uint64_t>(begin) + 1) : bound[2 * i + 1];
     STD_TORCH_CHECK(begin >= 0 && begin <= end && (begin == end || end <= ends.back()), "rows: run ", i, " from ", begin, " to ", end,
                     " is not among ", ends.empty() ? 0 : ends.back(), " rows");
     while (begin < end) {

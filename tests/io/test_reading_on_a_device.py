@@ -38,7 +38,7 @@ def test_groups_are_those_of_the_cpu() -> None:
 
 
 def test_states_are_those_of_the_cpu_and_batches_stay() -> None:
-    run("resumed", "kept_and_written")
+    run("resumed", "kept_and_written", "pieces_are_dropped")
 
 
 def test_a_step_takes_batches_as_they_come() -> None:
@@ -57,3 +57,11 @@ def test_a_device_that_is_none_or_not_here_is_named(device: str) -> None:
 
     with pytest.raises(ConfigError, match=f"Dataset: device is '{device}'"):
         Dataset("absent", ["x"], batch_size=1, device=device)
+
+
+def test_what_is_sent_need_not_be_pinned() -> None:
+    pytest.importorskip("pyarrow")
+    from sparrow.io import Dataset
+
+    with pytest.raises(ConfigError, match=r"pin_memory=True .* device='cuda' sends them: leave one out"):
+        Dataset("absent", ["x"], batch_size=1, device="cuda", pin_memory=True)

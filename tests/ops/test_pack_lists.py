@@ -24,6 +24,8 @@ def _parts(draw):
         offsets.append(bounds)
         values += [torch.randint(0, 100, (int(end),)).to(dtype) for end in bounds[:, -1]]
     total = sum(bounds.shape[1] - 1 for bounds in offsets)
+    if total and draw(st.booleans()):
+        return offsets, values, torch.tensor(draw(st.lists(st.integers(0, total - 1), max_size=8)), dtype=torch.int64)
     runs = draw(st.lists(st.tuples(st.integers(0, total), st.integers(0, total)).map(sorted), max_size=6))
     return offsets, values, torch.tensor(runs, dtype=torch.int64).view(-1, 2)
 
@@ -53,7 +55,7 @@ def test_many_columns_and_large_parts(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        offsets, packed, sizes = pack_lists([bounds], values, torch.stack([index, index + 1], 1))
+        offsets, packed, sizes = pack_lists([bounds], values, index)
     finally:
         torch.set_num_threads(before)
     for column, (of, one) in enumerate(zip(packed.split_with_sizes(sizes.tolist()), offsets, strict=True)):
@@ -77,7 +79,11 @@ def _one(bounds=(0, 2, 3), num_values=3, rows=((0, 2),)):
         (_one(bounds=(0, 5, 3)), "those of column 0 decrease"),
         (_one(bounds=(0, -(2**63), 3)), "those of column 0 decrease"),
         (([], [], torch.zeros(0, 2, dtype=torch.int64)), "must have a part"),
-        ((*_one()[:2], torch.zeros(3, dtype=torch.int64)), r"rows must be \[R, 2\]"),
+        ((*_one()[:2], torch.zeros(2, 3, dtype=torch.int64)), r"rows must be \[R, 2\], or \[R\]"),
+        ((*_one()[:2], torch.zeros(2, 2, 1, dtype=torch.int64)), r"rows must be \[R, 2\], or \[R\]"),
+        ((*_one()[:2], torch.tensor([0, 2])), "run 1 from 2 to 3 is not among 2 rows"),
+        ((*_one()[:2], torch.tensor([-1])), "run 0 from -1 to 0 is not among 2 rows"),
+        ((*_one()[:2], torch.tensor([2**63 - 1])), "run 0 from 9223372036854775807 to -9223372036854775808"),
         ((_one()[0], [torch.arange(3), torch.arange(3)], _one()[2]), "parts x columns"),
         ((_one()[0] * 2, [torch.arange(3), torch.arange(3.0)], _one()[2]), "of one dtype"),
         ((*_one(), torch.tensor([4])), "sizes: column 0 gets 3 values, not 4"),
@@ -118,6 +124,7 @@ def _triton_calls():
     calls.append((*large, torch.tensor([[100, 2100], [2239, 2240], [1290, 1345]])))
     index = torch.randint(0, 2240, (1500,), generator=generator)
     calls.append((*large, torch.stack([index, index + 1], 1)))
+    calls += [(*large, index), (*large, index[:9]), (large[0][:1], large[1][:2], index[index < 1300])]
     begins = torch.randint(0, 2235, (50,), generator=generator)
     calls.append((*large, torch.stack([begins, begins + torch.arange(50) % 6], 1)))
     return calls
@@ -127,11 +134,19 @@ def test_triton_body_in_the_interpreter(tmp_path):
     calls = _triton_calls()
     expected = [reference.pack_lists(*call) for call in calls]
     with_sizes = [(*call, sizes) for call, (_, _, sizes) in zip(calls, expected, strict=True)]
-    refused = [(*_one(rows=[(0, 3)]), torch.tensor([3])), (*_one(), torch.tensor([3, 0])), (*_one()[:2], torch.zeros(3, dtype=torch.int64))]
+    refused = [
+        (*_one(rows=[(0, 3)]), torch.tensor([3])),
+        (*_one(), torch.tensor([3, 0])),
+        (*_one()[:2], torch.zeros(1, 3, dtype=torch.int64)),
+    ]
     answers = interpreted("pack_lists", [*calls, *with_sizes, *refused], tmp_path)
     for got, wanted in zip(answers, [*expected, *expected], strict=False):
         _assert_same(got, wanted)
-    assert answers[-3:] == ["rows: run 0 from 0 to 3 is not among 2 rows", "sizes must be a number a column", "rows must be int64 [R, 2]"]
+    assert answers[-3:] == [
+        "rows: run 0 from 0 to 3 is not among 2 rows",
+        "sizes must be a number a column",
+        "rows must be int64 [R, 2], or [R]",
+    ]
 
 
 def test_triton_kernels_compile_for_real_targets():

@@ -152,7 +152,7 @@ def pack_rows(pieces: Rows, index: Tensor) -> dict[str, Column]:
     layout = pieces.blocks[0].layout
     taken.update(columns_of_matrices(layout, [matrix.index_select(1, index) for matrix in pieces.dense]))
     if layout.lists:
-        taken.update(_packed(pieces.blocks, torch.stack([index, index + 1], 1)))
+        taken.update(_packed(pieces.blocks, index))
     return {name: taken[name] for name in layout.order}
 
 
@@ -170,7 +170,7 @@ def _cut(blocks: Blocks, begin: int, end: int) -> dict[str, Column]:
 
 
 def _packed(blocks: Sequence[Blocks], rows: Tensor) -> Iterator[tuple[str, Column]]:
-    """Yield the lists of runs of rows (int64 [R, 2]) of several pieces, those of one dtype in one tensor."""
+    """Yield the lists of rows (int64 [R]), or runs of rows ([R, 2]), of several pieces, those of one dtype in one tensor."""
     layout = blocks[0].layout
     for begin, end in layout.groups:
         values = [one for block in blocks for one in block.values[begin:end]]

@@ -111,11 +111,11 @@ class Dataset:
         if not isinstance(rank, int) or not 0 <= rank < world_size:
             raise ConfigError(f"rank is {rank!r}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
         _check_kinds(shuffle=(shuffle, Shuffle), cost=(cost, Cost), agree=(agree, Agreement), queue=(queue, WorkQueue))
+        if pin_memory and device is not None:
+            raise ConfigError(f"pin_memory=True is for batches that the caller sends, and device={str(device)!r} sends them: leave one out")
+        self._device = None if device is None else device_of(device, "Dataset")
         if pin_memory and not torch.cuda.is_available():
             raise ConfigError("pin_memory=True is for a CUDA device, and torch sees none: leave it out")
-        self._device = None if device is None else device_of(device, "Dataset")
-        if pin_memory and self._device is not None:
-            raise ConfigError("pin_memory=True is for batches that the caller sends; with device they are there: leave pin_memory out")
         specs, wanted = specs_to_read(as_specs(columns), groups), as_format(format)
         _require_choice("on_error", on_error, get_args(OnError))
         _require_choice("tail", tail, get_args(Tail))

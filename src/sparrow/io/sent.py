@@ -55,7 +55,7 @@ class SentRows:
         found = columns_of_matrices(layout, [matrix.index_select(1, index_there) for matrix in self._dense_of(number)])
         if layout.lists:
             sizes = self._lengths_of(number).index_select(0, index).sum(0)
-            found.update(_packed([one.blocks[number] for one in self.pieces], torch.stack([index, index + 1], 1), sizes))
+            found.update(_packed([one.blocks[number] for one in self.pieces], index_there, sizes))
         return {name: found[name] for name in layout.order}
 
     def _dense_of(self, number: int) -> list[Tensor]:
@@ -102,7 +102,7 @@ def _cut(blocks: Blocks, piece: Sent, begin: int, end: int, number: int) -> Iter
 
 
 def _packed(blocks: Sequence[Blocks], rows: Tensor, sizes: Tensor) -> Iterator[tuple[str, Column]]:
-    """Yield the lists of runs of rows (int64 [R, 2], on the host) of several pieces, those of one dtype in one tensor."""
+    """Yield the lists of rows (int64 [R], on the device), or runs of rows ([R, 2], on the host), those of one dtype in one tensor."""
     layout = blocks[0].layout
     for begin, end in layout.groups:
         values = [one for block in blocks for one in block.values[begin:end]]

@@ -25,7 +25,8 @@ def pack_lists(offsets: list[Tensor], values: list[Tensor], rows: Tensor, sizes:
     Args:
         offsets: for each part, int64 [C, its rows + 1]: each column's from 0 to the number of its values, never decreasing.
         values: P * C tensors of one dtype, part by part.
-        rows: int64 [R, 2], on the CPU: begin and end of runs of rows, numbered through all parts, in any order; runs may overlap.
+        rows: int64 [R, 2], on the CPU: begin and end of runs of rows, numbered through all parts, in any order; runs may overlap. Or int64 [R],
+            rows one by one; on a GPU these may lie there, and are trusted to be among the parts' then.
         sizes: int64 [C], on the CPU: how many values each column gets, where the caller knows; None: found out. A GPU must else be waited for,
             and is trusted to be given the right ones; the CPU body looks.
 

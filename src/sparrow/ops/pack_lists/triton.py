@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 import triton
@@ -94,18 +95,20 @@ def copy_lists_kernel(columns, begins, num_rows, num_steps, BLOCK_N: tl.constexp
 
 
 def pack_lists(offsets: list[Tensor], values: list[Tensor], rows: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """CUDA body of the operator; see `op.py`. Without `sizes`, and for `rows` on the device, the host waits."""
+    """CUDA body of the operator; see `op.py`. The host waits where `sizes` are not given, and for runs that lie on the device."""
     _check(offsets, values, sizes)
-    rows = rows.cpu()
-    starts = [0, *itertools.accumulate(of.shape[1] - 1 for of in offsets)]
-    _check_rows(rows, starts[-1])
     lists = _lists(offsets, values)
     sizes = None if sizes is None else sizes.cpu()
-    if sizes is not None and rows.shape[0] <= MOST_RUNS:
-        runs = _runs(rows.tolist(), starts)
-        if len(runs) <= MOST_RUNS:
-            return _by_run(offsets[0], values[0], lists, runs, sizes)
-    return _by_row(offsets[0], values[0], lists, starts[:-1], _wanted(rows), sizes)
+    starts = [0, *itertools.accumulate(of.shape[1] - 1 for of in offsets)]
+    if rows.dim() == 2:
+        rows = rows.cpu()
+    if rows.device.type == "cpu":
+        _check_rows(rows, starts[-1])
+        if sizes is not None and rows.shape[0] <= MOST_RUNS:
+            runs = _runs([(row, row + 1) for row in rows.tolist()] if rows.dim() == 1 else rows.tolist(), starts)
+            if len(runs) <= MOST_RUNS:
+                return _by_run(offsets[0], values[0], lists, runs, sizes)
+    return _by_row(offsets[0], values[0], lists, starts[:-1], rows if rows.dim() == 1 else _wanted(rows), sizes)
 
 
 def _by_run(like: Tensor, values: Tensor, lists: Tensor, runs: list[list[int]], sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,10 +124,12 @@ def _by_run(like: Tensor, values: Tensor, lists: Tensor, runs: list[list[int]], 
 def _by_row(
     like: Tensor, values: Tensor, lists: Tensor, starts: list[int], wanted: Tensor, sizes: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Take the lists of rows `wanted` (int64, on the CPU), numbered through all parts."""
+    """Take the lists of rows `wanted` (int64), numbered through all parts."""
     num_columns, num_rows = like.shape[0], wanted.numel()
     lengths, begins = like.new_empty(num_columns, num_rows + 1), like.new_empty(num_columns, num_rows)
-    lists, of_parts, of_rows = _on_device([lists, torch.tensor(starts), wanted], like.device)
+    is_there = wanted.device == like.device
+    lists, of_parts, *sent = _on_device([lists, torch.tensor(starts), *([] if is_there else [wanted])], like.device)
+    of_rows = wanted.contiguous() if is_there else sent[0]
     find_lists_kernel[grid_of(num_columns, num_rows + 1, BLOCK)](
         lists, of_parts, len(starts), of_rows, num_rows, lengths, begins, BLOCK_N=BLOCK
     )
@@ -155,7 +160,7 @@ def _columns(out: Tensor, packed: Tensor, sizes: Tensor) -> Tensor:
     return torch.tensor([[begins[column], out.data_ptr() + column * width, size, item] for column, size in enumerate(sizes.tolist())])
 
 
-def _runs(rows: list[list[int]], starts: list[int]) -> list[list[int]]:
+def _runs(rows: Sequence[Sequence[int]], starts: list[int]) -> list[list[int]]:
     """Return part, begin and end of runs that each lie in one part, and how many rows come before."""
     runs, num_rows = [], 0
     for begin, end in rows:
@@ -170,8 +175,6 @@ def _runs(rows: list[list[int]], starts: list[int]) -> list[list[int]]:
 def _wanted(rows: Tensor) -> Tensor:
     """Return the rows of all runs, one after the other."""
     lengths = rows[:, 1] - rows[:, 0]
-    if bool((lengths == 1).all()):
-        return rows[:, 0]
     ends = lengths.cumsum(0)
     return torch.repeat_interleave(rows[:, 0] - ends + lengths, lengths) + torch.arange(int(lengths.sum()))
 
@@ -201,10 +204,10 @@ def _check(offsets: list[Tensor], values: list[Tensor], sizes: Tensor | None) ->
 
 
 def _check_rows(rows: Tensor, num_rows: int) -> None:
-    refuse_unless(rows.dtype == torch.int64 and rows.dim() == 2 and rows.shape[1] == 2, "rows must be int64 [R, 2]")
-    begin, end = rows.unbind(1)
+    is_right = rows.dtype == torch.int64 and (rows.dim() == 1 or (rows.dim() == 2 and rows.shape[1] == 2))
+    refuse_unless(is_right, "rows must be int64 [R, 2], or [R]")
+    begin, end = (rows, rows + 1) if rows.dim() == 1 else rows.unbind(1)
     wrong = (begin < 0) | (begin > end) | ((begin < end) & (end > num_rows))
     if bool(wrong.any()):
         run = int(wrong.to(torch.uint8).argmax())
-        low, high = rows[run].tolist()
-        raise RuntimeError(f"rows: run {run} from {low} to {high} is not among {num_rows} rows")
+        raise RuntimeError(f"rows: run {run} from {int(begin[run])} to {int(end[run])} is not among {num_rows} rows")
