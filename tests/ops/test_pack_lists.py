@@ -4,9 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.library import opcheck
 
 from sparrow.ops.pack_lists import reference
 from sparrow.ops.pack_lists.op import pack_lists
+from triton_support import compile_for_gpus, interpreted
 
 _DTYPES = [torch.int64, torch.float32, torch.uint8, torch.int16, torch.float64, torch.bool]
 
@@ -29,9 +31,15 @@ def _parts(draw):
 @settings(max_examples=150, deadline=None)
 @given(_parts())
 def test_rows_are_those_of_the_reference(parts):
-    for got, expected in zip(pack_lists(*parts), reference.pack_lists(*parts), strict=True):
-        assert got.dtype == expected.dtype
-        assert got.tolist() == expected.tolist()
+    expected = reference.pack_lists(*parts)
+    for sizes in (None, expected[2]):
+        _assert_same(pack_lists(*parts, sizes), expected)
+
+
+def _assert_same(got, expected):
+    for one, other in zip(got, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert one.tolist() == other.tolist()
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -72,8 +80,61 @@ def _one(bounds=(0, 2, 3), num_values=3, rows=((0, 2),)):
         ((*_one()[:2], torch.zeros(3, dtype=torch.int64)), r"rows must be \[R, 2\]"),
         ((_one()[0], [torch.arange(3), torch.arange(3)], _one()[2]), "parts x columns"),
         ((_one()[0] * 2, [torch.arange(3), torch.arange(3.0)], _one()[2]), "of one dtype"),
+        ((*_one(), torch.tensor([4])), "sizes: column 0 gets 3 values, not 4"),
+        ((*_one(), torch.tensor([3, 0])), "sizes must be a number a column"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, message):
     with pytest.raises(RuntimeError, match=message):
         pack_lists(*arguments)
+
+
+def test_opcheck():
+    opcheck(torch.ops.sparrow.pack_lists.default, _one())
+    opcheck(torch.ops.sparrow.pack_lists.default, (*_one(), torch.tensor([3])))
+
+
+def _random_parts(num_columns, rows_of_parts, dtype, longest, generator):
+    """Parts with columns without values, and lists of 0 to `longest` values."""
+    offsets, values = [], []
+    for num_rows in rows_of_parts:
+        bounds = torch.zeros(num_columns, num_rows + 1, dtype=torch.int64)
+        bounds[:, 1:] = torch.randint(0, longest + 1, (num_columns, num_rows), generator=generator).cumsum(1)
+        bounds[num_columns - 1] = 0
+        offsets.append(bounds)
+        values += [torch.randint(0, 2, (int(end),), generator=generator).to(dtype) for end in bounds[:, -1]]
+    return offsets, values
+
+
+def _triton_calls():
+    """Few runs and many, with sizes and without; several blocks; empty runs, parts and columns; every size of item."""
+    generator = torch.Generator().manual_seed(9)
+    calls = []
+    for dtype in _DTYPES:
+        parts = _random_parts(3, (5, 0, 9), dtype, 4, generator)
+        for runs in ([[3, 11]], [[2, 2], [13, 14], [0, 14]], [[0, 0]], []):
+            calls.append((*parts, torch.tensor(runs, dtype=torch.int64).view(-1, 2)))
+    large = _random_parts(2, (1300, 40, 900), torch.int64, 3, generator)
+    calls.append((*large, torch.tensor([[100, 2100], [2239, 2240], [1290, 1345]])))
+    index = torch.randint(0, 2240, (1500,), generator=generator)
+    calls.append((*large, torch.stack([index, index + 1], 1)))
+    begins = torch.randint(0, 2235, (50,), generator=generator)
+    calls.append((*large, torch.stack([begins, begins + torch.arange(50) % 6], 1)))
+    return calls
+
+
+def test_triton_body_in_the_interpreter(tmp_path):
+    calls = _triton_calls()
+    expected = [reference.pack_lists(*call) for call in calls]
+    with_sizes = [(*call, sizes) for call, (_, _, sizes) in zip(calls, expected, strict=True)]
+    refused = [(*_one(rows=[(0, 3)]), torch.tensor([3])), (*_one(), torch.tensor([3, 0])), (*_one()[:2], torch.zeros(3, dtype=torch.int64))]
+    answers = interpreted("pack_lists", [*calls, *with_sizes, *refused], tmp_path)
+    for got, wanted in zip(answers, [*expected, *expected], strict=False):
+        _assert_same(got, wanted)
+    assert answers[-3:] == ["rows: run 0 from 0 to 3 is not among 2 rows", "sizes must be a number a column", "rows must be int64 [R, 2]"]
+
+
+def test_triton_kernels_compile_for_real_targets():
+    scalars = dict.fromkeys(("num_runs", "num_parts", "num_rows", "num_steps"), "i32")
+    compiled = compile_for_gpus("pack_lists", int32=set(), scalars=scalars, constants={"BLOCK_N": 1024})
+    assert len(compiled) == 3 * 3

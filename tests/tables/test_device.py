@@ -1,42 +1,35 @@
 """Tables on a device: the rows of the CPU, bit for bit, and nothing in a step that waits. `device_scenarios.py` says what is done."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
-from sparrow import knobs
+from device_support import ON_GPU, run_on_device
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import ConfigError, TableError
 from sparrow.tables import TableGroup, TableOptions
-from tests_support import run_python
-
-TESTS = Path(__file__).parents[1]
-ON_GPU = torch.cuda.is_available()
 
 
-def run(scenario: str) -> str:
-    """Run a scenario on the GPU where there is one, else in the interpreter, which is chosen before triton is imported."""
-    if importlib.util.find_spec("triton") is None:
-        message = "triton is not installed: tables on a device were not tested"
-        pytest.fail(message) if knobs.require_cuda() else pytest.skip(message)
-    environment = {} if ON_GPU else {"TRITON_INTERPRET": "1"}
-    return run_python(f"import device_scenarios; device_scenarios.{scenario}()", PYTHONPATH=str(TESTS), **environment)
+def run(scenario: str, *needed: str) -> str:
+    return run_on_device(f"import device_scenarios; device_scenarios.{scenario}()", *needed)
 
 
-def test_200_steps_leave_the_rows_of_the_cpu_to_the_bit() -> None:
-    run("train_200_steps")
+@pytest.mark.gpu
+@pytest.mark.parametrize("num_steps", [48, pytest.param(200, marks=[] if ON_GPU else pytest.mark.nightly)])
+def test_steps_leave_the_rows_of_the_cpu_to_the_bit(num_steps: int) -> None:
+    run(f"train_{num_steps}_steps")
 
 
+@pytest.mark.gpu
 def test_16_bit_rows_and_weights_of_positions() -> None:
     run("train_16_bit_rows_with_weights")
 
 
+@pytest.mark.gpu
 def test_engines_train_alike_save_for_each_other_and_move() -> None:
-    run("engines_train_save_and_move")
+    run("engines_train_save_and_move", "safetensors")
 
 
+@pytest.mark.gpu
 def test_bounds_are_near_and_errors_come_later() -> None:
     run("what_the_host_knows")
 

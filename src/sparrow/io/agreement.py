@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from sparrow.errors import ConfigError, DataError
 from sparrow.io.cutting import Tail
-from sparrow.types import Batch
 
 T = TypeVar("T")
 
@@ -128,14 +127,12 @@ class Exchange:
         return list(self._others)
 
 
-def agreed(
-    batches: Iterator[tuple[Batch, T]], exchange: Exchange, tail: Tail, extra: Callable[[], tuple[Batch, T]]
-) -> Iterator[tuple[Batch, T]]:
+def agreed(batches: Iterator[T], exchange: Exchange, tail: Tail, extra: Callable[[], T]) -> Iterator[T]:
     """Yield the batches of a rank, ended where all end: before a rank has none left (`tail="drop"`), or after all have none.
 
     extra: makes a batch for a rank that has none left while others have.
     """
-    ahead: deque[tuple[Batch, T]] = deque()
+    ahead: deque[T] = deque()
     is_over, step = False, 0
     while True:
         while len(ahead) < 2 * _AHEAD and not is_over:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, did_you_mean
-from sparrow.io.batches import Rows, pack, pack_rows
+from sparrow.io.batches import Rows, Taken
 from sparrow.io.chunks import Chunk, Chunks, Handed, PermutedRows
 from sparrow.io.deals import Mark, Position
 from sparrow.io.order import dealt_to
 from sparrow.io.pieces import Piece
 from sparrow.io.worker import Decoded
-from sparrow.types import SAMPLE_GROUP, Batch, Column, ColumnSpec, Group, RowSpan
+from sparrow.types import Column, ColumnSpec, RowSpan
 
 Tail = Literal["short", "drop", "pad", "repeat"]
 
@@ -146,8 +146,8 @@ class _Filling:
         return parts
 
 
-def cut(items: Iterable[Decoded | Mark], start: Position, how: Cutting, end: Handed) -> Iterator[tuple[Batch, Handed]]:
-    """Yield batches, each with the position after it.
+def cut(items: Iterable[Decoded | Mark], start: Position, how: Cutting, end: Handed) -> Iterator[tuple[Taken, Handed]]:
+    """Yield the rows of batches, each with the position after it.
 
     items: what the workers bring, from `start` on. end: the position at which the epoch is over, `dealt` of which does not count.
     """
@@ -201,25 +201,21 @@ def _through(parts: list[_Part], how: Cutting) -> int:
     return dealt_to(how.rank, how.world_size, after.dealt) + after.taken
 
 
-def _batch(parts: list[_Part]) -> Batch:
+def _batch(parts: list[_Part]) -> Taken:
     num_rows = sum(part.end - part.begin for part in parts)
     if all(part.chunk.index is None for part in parts):
-        columns = pack(_runs(parts))
-        is_whole = all(part.chunk.pieces[0].rows is None for part in parts)
-        return _batch_of(columns, num_rows, _spans(parts) if is_whole else PermutedRows(*_indexed(parts)))
+        runs = _runs(parts)
+        is_whole = all(piece.rows is None for piece, _, _ in runs)
+        origin = _spans(parts) if is_whole else PermutedRows(*_indexed(parts))
+        return Taken(Rows([piece for piece, _, _ in runs]), None, runs, num_rows, origin)
     pieces, index = _indexed(parts)
-    return _batch_of(pack_rows(pieces, index), num_rows, PermutedRows(pieces, index))
+    return Taken(pieces, index, (), num_rows, PermutedRows(pieces, index))
 
 
-def _batch_of(columns: dict[str, Column], num_rows: int, origin: Sequence[RowSpan], num_padding: int = 0) -> Batch:
-    # Not `Batch.of`, which counts the rows of every column.
-    return Batch({SAMPLE_GROUP: Group(columns, num_rows)}, origin, num_padding)
-
-
-def _filled(parts: list[_Part], last: list[_Part], how: Cutting) -> Batch:
+def _filled(parts: list[_Part], last: list[_Part], how: Cutting) -> Taken:
     """Return the last batch: short, or filled up with rows that are there already."""
     if how.tail in ("short", "drop"):
-        return _batch(parts) if parts else Batch.of(how.empty())
+        return _batch(parts) if parts else Taken(Rows([]), None, (), 0, (), empty=how.empty())
     pieces, index = _indexed([*last, *parts])
     rows = sum(part.end - part.begin for part in parts)
     if not index.numel():
@@ -232,9 +228,8 @@ def _filled(parts: list[_Part], last: list[_Part], how: Cutting) -> Batch:
     else:
         filler = index.repeat(-(-how.batch_size // index.numel()))[: how.batch_size - rows]
     index = torch.cat([own, filler])
-    columns = pack_rows(pieces, index)
     padding = how.batch_size - rows if how.tail == "pad" else 0
-    return _batch_of(columns, how.batch_size, PermutedRows(pieces, index), padding)
+    return Taken(pieces, index, (), how.batch_size, PermutedRows(pieces, index), padding)
 
 
 def _runs(parts: list[_Part]) -> list[tuple[Piece, int, int]]:
@@ -269,6 +264,6 @@ def _spans(parts: list[_Part]) -> tuple[RowSpan, ...]:
     return tuple(merged)
 
 
-def extra_batch(how: Cutting) -> Batch:
+def extra_batch(how: Cutting) -> Taken:
     """Return a batch for a rank that has no rows left while others have."""
     return _filled([], [], how)
