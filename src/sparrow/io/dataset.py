@@ -12,7 +12,7 @@ import torch
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.io.agreement import Agreement, agreed
 from sparrow.io.chunks import Handed
-from sparrow.io.cutting import Cost, Cutting, Tail, cut
+from sparrow.io.cutting import Cost, Cutting, Tail, cut, extra_batch
 from sparrow.io.deals import Deals, Mark, Position, Task
 from sparrow.io.device_batches import DeviceBatches
 from sparrow.io.files import Paths, find_files
@@ -211,7 +211,8 @@ class Dataset:
         if leases is not None:
             batches = acknowledging(batches, leases)
         if self._agree is not None:
-            batches = agreed(batches, self._agree, self._cutting, end)
+            exchange = self._agree.begin(self._deals.rank, self._deals.world_size)
+            batches = agreed(batches, exchange, self._cutting.tail, lambda: (extra_batch(self._cutting), end))
         is_empty = True
         try:
             for taken, after in batches:

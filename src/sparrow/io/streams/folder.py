@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, final
 
 from sparrow.errors import CheckpointError, ConfigError, DataError
+from sparrow.io.agreement import Agreement
 from sparrow.io.cutting import Cost
 from sparrow.io.filesystems import Locator
 from sparrow.io.grouping import Sharing, specs_to_read
@@ -20,12 +21,13 @@ from sparrow.io.row_work import Filter, RowWork, Transform, WorkError, error_of_
 from sparrow.io.streams.backlog import Backlog, Found
 from sparrow.io.streams.file_rows import FileRows, read_file
 from sparrow.io.streams.folder_state import SavedRank, merged_shapes, resume
+from sparrow.io.streams.in_step import StreamTail
 from sparrow.io.streams.landing import RULES, Settle, Settling, Unit, find_units, require_same
 from sparrow.io.streams.ledger import Key, Ledger, Look, PartRead, owner
 from sparrow.io.streams.listing import is_away, is_there
 from sparrow.io.streams.liveness import Liveness
 from sparrow.io.streams.rows import Batcher, Handout, Mark, Place
-from sparrow.io.streams.stream import AbstractStream, End, OnError, require_one_of, require_ranks, require_seconds
+from sparrow.io.streams.stream import AbstractStream, End, OnError, in_step_of, require_one_of, require_seconds
 from sparrow.types import ColumnSpec
 
 _LOG = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class WatchedFolder(AbstractStream):
             touched since.
         groups: columns that many samples share, once in a batch, as of a `Dataset`; with `Requests` a row is a request of several samples.
         rank, world_size: this reads the files that a hash of folder and name gives to `rank`.
+        agree, tail: with `end="now"`, how ranks end at one step, as of `KafkaDataset`.
         filesystem: of `pyarrow.fs` or fsspec. Default: the local disk, or what the URL says.
         prefetch: batches made ahead by a thread. Memory: these, a stripe, and the names of the files there.
 
@@ -86,12 +89,14 @@ class WatchedFolder(AbstractStream):
         groups: Sharing | None = None,
         rank: int = 0,
         world_size: int = 1,
+        agree: Agreement | None = None,
+        tail: StreamTail = "short",
         filesystem: Any = None,
         prefetch: int = 2,
     ) -> None:
         specs, work = specs_to_read(as_specs(columns), groups), RowWork.of(where, transform, also_read)
-        super().__init__(specs=specs, batch_size=batch_size, cost=cost, work=work, prefetch=prefetch, groups=groups)
-        require_ranks(rank, world_size)
+        in_step = in_step_of(agree, tail, end, rank, world_size)
+        super().__init__(specs=specs, batch_size=batch_size, cost=cost, work=work, in_step=in_step, prefetch=prefetch, groups=groups)
         require_seconds("poll_seconds", poll_seconds)
         require_seconds("flush_seconds", flush_seconds)
         require_seconds("late_seconds", late_seconds)
@@ -290,6 +295,7 @@ class WatchedFolder(AbstractStream):
         """Return which files of this rank are consumed as of the last batch handed out. JSON-able, under 100 kB however many there are.
 
         Of files that landed within seconds of the last look the names are kept; of all others, up to what time and name they are consumed.
+        `where` and `transform` are no part of it: a stream that goes on from it must be given the same.
         """
         names = tuple(spec.name for spec in self._specs)
         return SavedRank(

@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from sparrow.errors import ConfigError
+from sparrow.io.agreement import Agreement
 from sparrow.io.cutting import Cost
 from sparrow.io.grouping import Sharing, share_rows
 from sparrow.io.row_work import RowWork
+from sparrow.io.streams.in_step import InStep, StreamTail
 from sparrow.io.streams.reader import Reader
 from sparrow.io.streams.rows import Handout, Place
 from sparrow.types import Batch, ColumnSpec
@@ -31,13 +33,14 @@ class AbstractStream(ABC):
         batch_size: int,
         cost: Cost | None,
         work: RowWork | None,
+        in_step: InStep | None,
         prefetch: int,
         groups: Sharing | None,
     ) -> None:
         require_int("batch_size", batch_size, 1)
         require_int("prefetch", prefetch, 1)
         require_cost(cost, specs)
-        self._specs, self._work, self._groups = specs, work, groups
+        self._specs, self._work, self._groups, self._in_step = specs, work, groups, in_step
         self._batch_size, self._cost = batch_size, cost
         self._prefetch = prefetch
         self._epoch = 0
@@ -89,12 +92,13 @@ class AbstractStream(ABC):
 
     def _batches(self, reader: Reader[Handout]) -> Iterator[Batch]:
         try:
-            for batch, after, num_skipped in reader:
+            for batch, moves in _alone(reader) if self._in_step is None else self._in_step.steps(reader):
                 self._require_current(reader)
                 if batch is not None and self._groups is not None:
                     batch = share_rows(batch, self._groups)
-                self._advance(after)
-                self._num_skipped += num_skipped
+                for _, after, num_skipped in moves:
+                    self._advance(after)
+                    self._num_skipped += num_skipped
                 if batch is not None:
                     yield batch
                     del batch
@@ -132,6 +136,27 @@ class AbstractStream(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
+
+
+def _alone(reader: Reader[Handout]) -> Iterator[tuple[Batch | None, list[Handout]]]:
+    for handout in reader:
+        yield handout.batch, [handout._replace(batch=None)]
+        del handout
+
+
+def in_step_of(agree: Agreement | None, tail: StreamTail, end: End, rank: int, world_size: int) -> InStep | None:
+    """Return how ranks end together, None where each ends by itself. Raises `ConfigError` for what cannot be."""
+    require_ranks(rank, world_size)
+    require_one_of("tail", tail, ("short", "drop"))
+    if agree is None:
+        if tail != "short":
+            raise ConfigError(f"tail={tail!r} is for ranks that end together: give agree=Agreement(store, name), or leave it out")
+        return None
+    if not isinstance(agree, Agreement):
+        raise ConfigError(f"agree is {agree!r}; give an Agreement of sparrow.io, or leave it out")
+    if end != "now":
+        raise ConfigError(f'agree is for end="now", and end is {end!r}: a stream that goes on has no end to agree on; leave it out')
+    return None if world_size == 1 else InStep(agree, tail, rank, world_size)
 
 
 def require_int(name: str, value: int, least: int) -> None:
