@@ -8,7 +8,7 @@ from torch.library import opcheck
 
 from sparrow.ops.pack_lists import reference
 from sparrow.ops.pack_lists.op import pack_lists
-from triton_support import compile_for_gpus, interpreted
+from triton_support import compile_kernels, for_every_target, interpreted
 
 _DTYPES = [torch.int64, torch.float32, torch.uint8, torch.int16, torch.float64, torch.bool]
 
@@ -130,7 +130,7 @@ def _triton_calls():
     return calls
 
 
-def test_triton_body_in_the_interpreter(tmp_path):
+def test_triton_body_in_the_interpreter():
     calls = _triton_calls()
     expected = [reference.pack_lists(*call) for call in calls]
     with_sizes = [(*call, sizes) for call, (_, _, sizes) in zip(calls, expected, strict=True)]
@@ -139,7 +139,7 @@ def test_triton_body_in_the_interpreter(tmp_path):
         (*_one(), torch.tensor([3, 0])),
         (*_one()[:2], torch.zeros(1, 3, dtype=torch.int64)),
     ]
-    answers = interpreted("pack_lists", [*calls, *with_sizes, *refused], tmp_path)
+    answers = interpreted("pack_lists", [*calls, *with_sizes, *refused])
     for got, wanted in zip(answers, [*expected, *expected], strict=False):
         _assert_same(got, wanted)
     assert answers[-3:] == [
@@ -150,6 +150,6 @@ def test_triton_body_in_the_interpreter(tmp_path):
 
 
 def test_triton_kernels_compile_for_real_targets():
-    scalars = dict.fromkeys(("num_runs", "num_parts", "num_rows", "num_steps"), "i32")
-    compiled = compile_for_gpus("pack_lists", int32=set(), scalars=scalars, constants={"BLOCK_N": 1024})
-    assert len(compiled) == 3 * 3
+    kernels = ("pack_runs_kernel", "find_lists_kernel", "copy_lists_kernel")
+    types = dict.fromkeys(("num_runs", "num_parts", "num_rows", "num_steps"), "i32")
+    assert sorted(compile_kernels("pack_lists.triton", *kernels, types=types, constants={"BLOCK_N": 1024})) == for_every_target(*kernels)
