@@ -134,6 +134,17 @@ def test_what_is_left_out_may_be_anything(stream_of: Make) -> None:
         rows_of(stream_of(columns, where=(pc.field("maybe") >= 0) | (pc.field("x") == 6)))
 
 
+def test_an_error_after_a_stop_names_the_row_of_the_part(stream_of: Make) -> None:
+    """Row 13 is row 3 of part 5, of which rows 0 and 1 are consumed when it is met."""
+    columns = ["x", ColumnSpec("maybe", dtype=torch.int64, default=0)]
+    stream = stream_of(columns, batch_size=3)
+    with stream:
+        assert [numbers_of(batch)[-1] for batch in itertools.islice(stream, 4)] == [2, 5, 8, 11]
+    strict = resumed(stream, stream_of, ["x", ColumnSpec("maybe", dtype=torch.int64)], where=pc.field("x") == 13)
+    with pytest.raises(DataError, match=r"(offset 5|5\.parquet): column 'maybe', row 3: a null"):
+        rows_of(strict)
+
+
 def test_a_transform_makes_the_columns(stream_of: Make) -> None:
     def twice(batch: Any) -> Any:
         return pa.record_batch({"x": batch["x"], "double": pc.multiply(batch["x"], 2), "length": pc.list_value_length(batch["l"])})

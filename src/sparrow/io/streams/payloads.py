@@ -27,18 +27,19 @@ class PoisonError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parsed:
-    """The rows of one message, `plans` saying what they become. content: pa.Table (Arrow) or a list of values a field read (JSON)."""
+    """The rows of one message from `first_row` on, `plans` saying what they become. content: pa.Table; of JSON, values a field."""
 
     plans: tuple[ColumnPlan, ...]
     num_rows: int
     content: Any
+    first_row: int = 0
 
     def since(self, row: int) -> Parsed:
         """Return the rows from `row` on."""
         if row == 0:
             return self
         rest = self.content.slice(row) if isinstance(self.content, pa.Table) else [values[row:] for values in self.content]
-        return Parsed(self.plans, self.num_rows - row, rest)
+        return Parsed(self.plans, self.num_rows - row, rest, row)
 
 
 class AbstractPayloads(ABC):
@@ -75,7 +76,9 @@ class AbstractPayloads(ABC):
         num_rows, kept = batch.num_rows, None
         if self.work is not None:
             batch, kept = self.work.apply(batch, plans, path)
-        columns = {plan.name: self._column(plan, batch, Where(path, plan.name, "message", 0, kept)) for plan in plans}
+        # Rows of several messages have no number that tells anything: where one is wrong, this is called again for each by itself.
+        first_row = messages[0].first_row
+        columns = {plan.name: self._column(plan, batch, Where(path, plan.name, "message", first_row, kept)) for plan in plans}
         for plan in plans:
             self.shapes.setdefault(plan.name, plan.shape)
         if self.work is not None and kept is not None:
