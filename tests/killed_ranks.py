@@ -12,6 +12,7 @@ from streams_support import wait_until
 # says that it is ready to be killed; before that it reads on, or to the end.
 _RANK = """
 import json, os, sys
+from sparrow.io import Cost
 from sparrow.io.streams import KafkaDataset, WatchedFolder
 
 stream, rank, world_size, saves, states, out = json.loads(sys.argv[1])
@@ -37,6 +38,9 @@ for number, batch in enumerate(stream, 1):
 save(rows)
 open(out + ".ready", "w").close()
 """
+
+# For such a stream: leaves out every third id, and ends a batch by cost before it is full.
+FILTERED = 'cost=Cost(["id"], 5), where=lambda batch: batch["id"].to_numpy() % 3 != 0'
 
 
 def run_ranks(stream: str, folder: Path, world_size: int, saves: int | None, states: Path) -> list[dict[str, Any]]:

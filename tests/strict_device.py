@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 import quick_interpreter  # noqa: F401
+from sparrow.ops import devices
 from sparrow.tables import placement
 
 DEVICE = torch.device("meta")
@@ -36,7 +38,7 @@ _WAITS = {
 }
 
 
-_HOST_ARGUMENTS = ("columns", "first_input", "chains", "steps")
+_HOST_ARGUMENTS = ("columns", "first_input", "chains", "steps", "sizes", "pack_lists.rows")
 
 
 class OnDevice(Tensor):
@@ -79,6 +81,8 @@ class State:
     waiting_is_refused = False
     # Calls after which a copy to the host has come.
     lateness = 0
+    # Of `recorded_steps`: while a graph is captured, what is run.
+    recorder: Any = None
 
 
 def names_device(kwargs: Any) -> bool:
@@ -98,8 +102,11 @@ def memory_of(tensor: Tensor) -> Tensor:
 
 def _on_host(func: Any, args: Any) -> list[Tensor]:
     """Return the arguments that an operator of ours takes on the CPU, whatever the device: what its columns are to become."""
+    if func.namespace != "sparrow":
+        return []
+    op = func._schema.name.removeprefix("sparrow::")
     named = zip(func._schema.arguments, args, strict=False)
-    return [value for argument, value in named if func.namespace == "sparrow" and argument.name in _HOST_ARGUMENTS]
+    return [value for argument, value in named if {argument.name, f"{op}.{argument.name}"} & set(_HOST_ARGUMENTS)]
 
 
 def run(func: Any, args: Any, kwargs: Any) -> Any:
@@ -108,7 +115,9 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     if flat and all(leaf.device == DEVICE and not isinstance(leaf, OnDevice) for leaf in flat):
         return func(*args, **kwargs)  # of sinks: shapes alone
     target = names_device(kwargs)
-    if func is aten.copy_.default:
+    if State.recorder is not None:
+        State.recorder.check(func, [leaf.device != DEVICE and leaf.dim() > 0 for leaf in flat], there, target or bool(there))
+    if func is aten.copy_.default and State.recorder is None:
         if State.waiting_is_refused and args[0].device != DEVICE and not (len(args) > 2 and args[2]):
             raise AssertionError("a copy to the host that the host waits for")
         memory_of(args[0]).copy_(memory_of(args[1]))
@@ -131,7 +140,13 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
         own_kwargs = {**own_kwargs, "device": torch.device("cpu")}
     if func.namespace == "sparrow":
         name = func._schema.name.removeprefix("sparrow::")
-        out = getattr(importlib.import_module(f"sparrow.ops.{name.rstrip('_')}.triton"), name)(*own_args, **own_kwargs)
+        body = getattr(importlib.import_module(f"sparrow.ops.{name.rstrip('_')}.triton"), name)
+        if State.recorder is None:
+            out = body(*own_args, **own_kwargs)
+        else:
+            out = State.recorder.run_body(body, own_args, [leaf.memory for leaf in flat if isinstance(leaf, OnDevice)])
+    elif State.recorder is not None and (there or target):
+        out = State.recorder.run(func, own_args, own_kwargs)
     else:
         out = func(*own_args, **own_kwargs)
     if func is aten._local_scalar_dense.default or not (there or target):
@@ -164,16 +179,26 @@ class _LateCopy(placement.LateCopy):
         return _LateCopy.asked >= self.number + State.lateness
 
 
+_run_thread = threading.Thread.run
+
+
+def _run_with_device(self: threading.Thread) -> None:
+    """What torch is told of a mode holds for one thread: readers have their own."""
+    with Device():
+        _run_thread(self)
+
+
 @contextlib.contextmanager
 def installed(lateness: int) -> Iterator[None]:
     """Let tables live on `DEVICE`; what is copied to the host comes `lateness` lookups later."""
     from sparrow.tables import device_map
 
-    before = placement.DEVICE_TYPES, device_map.LateCopy
-    placement.DEVICE_TYPES, device_map.LateCopy = (*before[0], DEVICE.type), _LateCopy  # type: ignore[misc, assignment]
+    before = devices.DEVICE_TYPES, device_map.LateCopy, threading.Thread.run
+    devices.DEVICE_TYPES, device_map.LateCopy = (*before[0], DEVICE.type), _LateCopy  # type: ignore[misc, assignment]
+    threading.Thread.run = _run_with_device  # type: ignore[method-assign]
     State.lateness = lateness
     try:
         with Device():
             yield
     finally:
-        placement.DEVICE_TYPES, device_map.LateCopy = before  # type: ignore[misc]
+        devices.DEVICE_TYPES, device_map.LateCopy, threading.Thread.run = before  # type: ignore[misc, method-assign]

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "core/blocks.h"
@@ -76,6 +77,13 @@ inline const int32_t* indices_of(const Tensor& indices, int64_t end, const char*
     for (int64_t i = 0; i < count; ++i)
       STD_TORCH_CHECK(data[i] >= 0 && data[i] < end, name, "[", i, "] is ", data[i], ", expected 0 to ", end - 1);
   return data;
+}
+
+// Returns the step to stamp rows with: that of `clock` where there is one.
+inline int64_t step_of(int64_t step, const std::optional<Tensor>& clock) {
+  if (clock) step = scalar(*clock, "clock");
+  check_step(step);
+  return step;
 }
 
 }  // namespace sparrow

@@ -37,8 +37,9 @@ void run(const UpdateArguments& a, const Gradient& g) {
 
 void pool_update_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> element_slots, std::vector<Tensor> row_slots, Tensor meta,
                           Tensor rows, Tensor table_offsets, Tensor grad, Tensor inverse, Tensor offsets,
-                          std::optional<Tensor> position_weights, Tensor combiners, Tensor hyper, int64_t rule, int64_t step, bool stamps) {
-  const UpdateArguments arguments{weights, element_slots, row_slots, meta, rows, hyper, step};
+                          std::optional<Tensor> position_weights, Tensor combiners, Tensor hyper, int64_t rule, int64_t step, bool stamps,
+                          std::optional<Tensor> clock) {
+  const UpdateArguments arguments{weights, element_slots, row_slots, meta, rows, hyper, step_of(step, clock)};
   const Gradient gradient{grad, table_offsets, inverse, offsets, position_weights, combiners, stamps};
   with_update(arguments, grad, rule, [&]<typename W, typename Rule>() { run<W, Rule>(arguments, gradient); });
 }

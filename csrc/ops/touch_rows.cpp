@@ -1,12 +1,14 @@
 #include "core/touch_rows.h"
 
+#include <optional>
+
 #include "ops/block_access.h"
 
 namespace sparrow {
 
-void touch_rows_cpu(Tensor meta, Tensor rows, Tensor counts, Tensor num_rows, int64_t step, bool changed) {
+void touch_rows_cpu(Tensor meta, Tensor rows, Tensor counts, Tensor num_rows, int64_t step, bool changed, std::optional<Tensor> clock) {
   STD_TORCH_CHECK(meta.dim() == 2 && meta.size(1) == 4, "meta must be int32 [rows, 4]");
-  check_step(step);
+  step = step_of(step, clock);
   const int64_t count = scalar(num_rows, "num_rows");
   STD_TORCH_CHECK(count >= 0 && count <= rows.numel() && count <= counts.numel(), "num_rows must not exceed the number of rows and counts");
   auto* stamps = reinterpret_cast<RowMeta*>(output<int32_t>(meta, "meta"));

@@ -59,7 +59,6 @@ void with_rule(int64_t code, RuleList<Rules...>, F f) {
 // `like` tells the type then.
 template <typename F>
 void with_update(const UpdateArguments& arguments, const Tensor& like, int64_t code, F f) {
-  check_step(arguments.step);
   const Tensor& typed = arguments.weights.empty() ? like : arguments.weights[0];
   with_weight_type(typed.scalar_type(), [&](auto weight) {
     using W = decltype(weight);

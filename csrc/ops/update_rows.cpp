@@ -1,6 +1,7 @@
 #include "core/update_rows.h"
 
 #include <atomic>
+#include <optional>
 #include <vector>
 
 #include "ops/update_access.h"
@@ -26,8 +27,8 @@ void run(const UpdateArguments& a, const Tensor& grads) {
 }  // namespace
 
 void update_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> element_slots, std::vector<Tensor> row_slots, Tensor meta,
-                     Tensor rows, Tensor grads, Tensor hyper, int64_t rule, int64_t step) {
-  const UpdateArguments arguments{weights, element_slots, row_slots, meta, rows, hyper, step};
+                     Tensor rows, Tensor grads, Tensor hyper, int64_t rule, int64_t step, std::optional<Tensor> clock) {
+  const UpdateArguments arguments{weights, element_slots, row_slots, meta, rows, hyper, step_of(step, clock)};
   with_update(arguments, grads, rule, [&]<typename W, typename Rule>() { run<W, Rule>(arguments, grads); });
 }
 

@@ -228,3 +228,27 @@ def test_checks_on_a_gpu_need_one() -> None:
     assert done.returncode == 2
     assert "finds no CUDA device" in done.stderr
     assert "SPARROW_REQUIRE_CUDA=0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "cpu"], "--device cpu: tiles are of kernels of a GPU"),
+        (["--device", "tpu"], "device is 'tpu', expected"),
+        (["--rule", "adm"], "--rule adm: not known; did you mean 'adam'?"),
+        (["--dtype", "float8"], "--dtype float8: not known"),
+        (["--dim", "0"], "--dim 0: expected 1 to 4096"),
+    ],
+)
+def test_tune_says_what_is_wrong(run: Run, arguments: list[str], message: str) -> None:
+    code, _, errors = run("tune", *arguments)
+    assert code == 2
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_tune_needs_a_gpu(run: Run) -> None:
+    code, _, errors = run("tune")
+    assert code == 2
+    assert "torch finds no CUDA device here" in errors

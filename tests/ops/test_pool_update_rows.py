@@ -62,9 +62,10 @@ class Case:
     def segments(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         return self.inverse, self.offsets, self.position_weights, self.combiners
 
-    def arguments(self, stamps: bool = True) -> list[object]:
+    def arguments(self, stamps: bool = True, clocked: bool = False) -> list[object]:
+        """Step 9, beside a clock in its tensor alone."""
         kept = [self.weights, self.slots, self.row_slots, self.meta, self.rows, self.table_offsets]
-        return [*kept, self.grad, *self.segments(), self.hyper, self.rule.code, 9, stamps]
+        return [*kept, self.grad, *self.segments(), self.hyper, self.rule.code, 4 if clocked else 9, stamps, *[torch.tensor([9])] * clocked]
 
     def one_after_the_other(self) -> None:
         summed = pool_backward(self.grad, self.rows, *self.segments())
@@ -80,15 +81,25 @@ class Case:
     dim=st.sampled_from([1, 5, 8, 16, 32, 64]),
     weighted=st.booleans(),
     stamps=st.booleans(),
+    clocked=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_equals_sum_then_update(
-    body: str, lengths: list[int], features: int, rule: str, dtype: torch.dtype, dim: int, weighted: bool, stamps: bool, seed: int
+    body: str,
+    lengths: list[int],
+    features: int,
+    rule: str,
+    dtype: torch.dtype,
+    dim: int,
+    weighted: bool,
+    stamps: bool,
+    clocked: bool,
+    seed: int,
 ) -> None:
     fused, apart = (
         Case(lengths * features, rule=rule, dtype=dtype, dim=dim, features=features, weighted=weighted, seed=seed) for _ in range(2)
     )
-    BODIES[body](*fused.arguments(stamps))  # type: ignore[arg-type]
+    BODIES[body](*fused.arguments(stamps, clocked))  # type: ignore[arg-type]
     apart.one_after_the_other()
     if not stamps:
         assert not fused.meta[:, 1].any()
@@ -174,7 +185,7 @@ def triton_cases() -> list[Case]:
 
 def test_triton_equals_reference() -> None:
     cases = triton_cases()
-    calls = [one.arguments(stamps=k % 3 > 0) for k, one in enumerate(cases)]
+    calls = [one.arguments(stamps=k % 3 > 0, clocked=k % 4 == 1) for k, one in enumerate(cases)]
     for wanted, call, (_, after) in zip(cases, calls, run_triton("pool_update_rows_", calls), strict=True):
         reference.pool_update_rows_(*call)  # type: ignore[arg-type]
         for one, two in zip([*after[0], *after[1], *after[2], after[3]], wanted.state(), strict=True):
@@ -186,7 +197,7 @@ def test_triton_kernels_compile_for_real_targets() -> None:
     small = Case([3, 1, 1], features=3, dim=16, rule="adam")
     least = Case([1], dim=1, rule="adagrad_decay", unique=1)  # Triton takes arguments of 1 for constants
     least.table_offsets, least.hyper = least.table_offsets[1:], least.hyper[1:]
-    compiled = compile_triton("pool_update_rows_", [large.arguments(), small.arguments(), least.arguments()])
+    compiled = compile_triton("pool_update_rows_", [large.arguments(clocked=True), small.arguments(), least.arguments()])
     before = ["weights_kernel", "combine_weights_kernel", "sources_kernel"]
     check_compiled(compiled[0], [*before, "constants_kernel", "sum_update_kernel", "combine_update_kernel"])
     for one in compiled[1:]:

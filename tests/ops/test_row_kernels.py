@@ -71,22 +71,16 @@ def test_damaged_offsets_of_deep_columns_are_named() -> None:
     assert [error[:26] for error in errors] == [f"offsets: column 0, level {level}" for level in (0, 0, 1, 1, 2, 2)]
 
 
-TYPES = {"kept": "*i32", "sums": "*fp32", "num_lists_in_all": "i64"}
 KERNELS = [
-    ("row_kernels", "check_kernel"),
     ("length_rows.triton", "length_kernel"),
     ("pad_rows.triton", "pad_kernel"),
-    ("row_kernels", "keep_chosen_kernel"),
-    ("top_rows.triton", "key_kernel"),
-    ("top_rows.triton", "rank_kernel"),
-    ("truncate_rows.triton", "keep_kernel"),
-    ("truncate_rows.triton", "move_kernel"),
-    ("unique_rows.triton", "first_kernel"),
-    ("unique_rows.triton", "spread_kernel"),
+    ("top_rows.triton", "top_kernel"),
+    ("truncate_rows.triton", "truncate_kernel"),
+    ("unique_rows.triton", "unique_kernel"),
 ]
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
     for module, name in KERNELS:
         constants = {"BLOCK_N": importlib.import_module("sparrow.ops.row_kernels").BLOCK}
-        assert sorted(compile_kernels(module, name, types=TYPES, constants=constants)) == for_every_target(name)
+        assert sorted(compile_kernels(module, name, constants=constants)) == for_every_target(name)

@@ -21,27 +21,30 @@ CASES = {
     "unknown": st.integers(0, 2),
     "step": st.integers(0, MOST),
     "changed": st.booleans(),
+    "clocked": st.booleans(),
 }
 
 
 @pytest.mark.parametrize("body", ["reference", "cpu"])
 @given(**CASES)
-def test_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, step: int, changed: bool) -> None:
-    check_stamps_and_counts(body, touched, unknown, step, changed)
+def test_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, step: int, changed: bool, clocked: bool) -> None:
+    check_stamps_and_counts(body, touched, unknown, step, changed, clocked)
 
 
 @settings(max_examples=20)
 @given(**CASES)
-def test_triton_stamps_and_counts(touched: dict[int, int], unknown: int, step: int, changed: bool) -> None:
-    check_stamps_and_counts("triton", touched, unknown, step, changed)
+def test_triton_stamps_and_counts(touched: dict[int, int], unknown: int, step: int, changed: bool, clocked: bool) -> None:
+    check_stamps_and_counts("triton", touched, unknown, step, changed, clocked)
 
 
-def check_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, step: int, changed: bool) -> None:
+def check_stamps_and_counts(body: str, touched: dict[int, int], unknown: int, step: int, changed: bool, clocked: bool) -> None:
     meta = torch.arange(40, dtype=torch.int32).reshape(10, 4)
     before = meta.tolist()
     rows = torch.tensor([*touched, *[-1] * unknown, 5, MOST], dtype=torch.int32)  # the last two lie beyond num_rows: any value
     counts = torch.tensor([*touched.values(), *[1] * unknown, 1, 1], dtype=torch.int32)
-    BODIES[body](meta, rows, counts, torch.tensor([rows.numel() - 2]), step, changed)
+    # Beside a clock the step is of no meaning.
+    given = (7, changed, torch.tensor([step])) if clocked else (step, changed)
+    BODIES[body](meta, rows, counts, torch.tensor([rows.numel() - 2]), *given)
     for row, old in enumerate(before):
         count = touched.get(row)
         assert meta[row].tolist() == (old if count is None else [step, step if changed else old[1], min(old[2] + count, MOST), old[3]])
@@ -79,11 +82,13 @@ def test_triton_kernel_compiles_for_real_targets() -> None:
         (3, torch.tensor([1, 2]), "num_rows must hold one value, holds 2"),
         (4, 2**31, "step must be from 0 to"),
         (4, -1, "step must be from 0 to"),
+        (6, torch.tensor([1, 2]), "clock must hold one value, holds 2"),
+        (6, torch.tensor([1.0]), "clock must be .* torch.float32 tensor"),
     ],
 )
 def test_triton_names_a_wrong_argument(position: int, value: object, named: str) -> None:
     rows = torch.tensor([1, 2], dtype=torch.int32)
-    arguments = [torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3, False]
+    arguments = [torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3, False, None]
     arguments[position] = value
     with pytest.raises(RuntimeError, match=named):
         BODIES["triton"](*arguments)
@@ -125,11 +130,14 @@ def test_result_does_not_depend_on_the_number_of_threads() -> None:
         (3, torch.tensor([-1]), "num_rows"),
         (3, torch.tensor([], dtype=torch.int64), "num_rows must hold one value, holds 0"),
         (4, 2**31, "step must be from 0"),
+        (6, torch.tensor([2**31]), "step must be from 0 to .* got 2147483648"),
+        (6, torch.tensor([1, 2]), "clock must hold one value, holds 2"),
+        (6, torch.tensor([1.0]), "clock has the wrong dtype"),
     ],
 )
 def test_wrong_argument_is_named(position: int, value: object, named: str) -> None:
     rows = torch.tensor([1, 2], dtype=torch.int32)
-    arguments = [torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3, False]
+    arguments = [torch.zeros(4, 4, dtype=torch.int32), rows, torch.ones_like(rows), torch.tensor([2]), 3, False, None]
     arguments[position] = value
     with pytest.raises(RuntimeError, match=named):
         touch_rows_(*arguments)  # type: ignore[arg-type]

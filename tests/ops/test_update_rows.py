@@ -68,7 +68,7 @@ def test_compiled_equals_reference(rows: list[int], rule: str, dtype: torch.dtyp
     settings = {"weight_decay": decay, "nesterov": float(seed % 2), "exact": float(seed % 2), "l1": decay, "l2": decay, "decay_step": 7.0}
     settings |= {"decay_by_lr": float(seed % 2), "lr_decay": decay}
     hyper = hyper_of(RULES[rule], step, **{name: value for name, value in settings.items() if name in RULES[rule].hyper})
-    update_rows_(*mine.arguments(), index, grads, hyper, RULES[rule].code, step)
+    update_rows_(*mine.arguments(), index, grads, hyper, RULES[rule].code, *((0, torch.tensor([step])) if seed % 3 == 1 else (step,)))
     reference.update_rows_(*theirs.arguments(), index, grads, hyper, RULES[rule].code, step)
     for one, two in zip(mine.tensors(), theirs.tensors(), strict=True):
         assert torch.equal(one, two)
@@ -226,6 +226,9 @@ def test_triton_equals_reference() -> None:
     calls = [triton_call(name, dtype, [1, 3, 16, 64, 100][k % 5], k // 2) for k, (name, dtype) in enumerate(kinds)]
     # Every width for the rules that sum over a row, and for Adam.
     calls += [triton_call(name, torch.float32, dim, 5) for name in ("rowwise_adagrad", "adam") for dim in (1, 3, 16, 17, 64, 100)]
+    # By a clock: the step beside it is of no meaning.
+    for call in calls[::3]:
+        call[-1:] = [2, torch.tensor([9])]
     for call, (_, after) in zip(calls, run_triton("update_rows_", calls), strict=True):
         reference.update_rows_(*call)
         for one, two in zip(flat(after[:4]), flat(call[:4]), strict=True):
@@ -251,6 +254,7 @@ def test_triton_leaves_alone_what_it_must() -> None:
 def test_triton_kernels_compile_for_real_targets() -> None:
     names = list({rule.code: name for name, rule in RULES.items()}.values())
     calls = [triton_call(name, DTYPES[k % 4], 16 if k % 2 else 100, k) for k, name in enumerate(names)]
+    calls[2].append(torch.tensor([9]))
     compiled = compile_triton("update_rows_", calls)
     for one in compiled:
         check_compiled(one, ["constants_kernel", "update_kernel"])

@@ -197,6 +197,24 @@ Runs = Annotated[int, typer.Option("--runs", min=1, help="Samples a median is ta
 Quick = Annotated[bool, typer.Option("--quick", help="Tiny inputs: shows that everything runs and agrees; figures mean nothing.")]
 
 
+@app.command("tune")
+def tune(
+    device: Annotated[str, typer.Option("--device", help="The GPU: cuda or cuda:N.")] = "cuda",
+    dim: Annotated[
+        list[int] | None, typer.Option("--dim", help="Values a row; may be given more than once. Default: 16, 32, 64, 128.")
+    ] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option("--dtype", help="Of the weights; may be given more than once. Default: float32.")
+    ] = None,
+    rule: Annotated[list[str] | None, typer.Option("--rule", help="Update rules; may be given more than once. Default: adam, sgd.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Measure once how kernels over rows are best launched on this machine's GPU, and keep it."""
+    from sparrow.cli.show_tune import tune_device
+
+    tune_device(device, dim or [16, 32, 64, 128], dtype or ["float32"], rule or ["adam", "sgd"])
+
+
 @bench_app.command("ops")
 def bench_ops(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Operators; all of them by default.")] = None,

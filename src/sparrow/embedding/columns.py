@@ -63,8 +63,8 @@ def concatenate(plan: Plan, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor,
     ends_of_tables = [0] * len(plan.group.tables)
     base = 0
     for feature, table, column in zip(plan.features, plan.tables, columns, strict=True):
-        _check_device(plan.group, feature, table, column)
-        ids, starts, position_weights = _ids_of(feature, column)
+        check_device(plan.group, feature, table, column)
+        ids, starts, position_weights = ids_of(feature, column)
         values.append(ids)
         segments.append(starts + base)
         weights.append(position_weights)
@@ -79,7 +79,7 @@ def concatenate(plan: Plan, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor,
                 for ids, weight in zip(values, weights, strict=True)
             ]
         )
-    return values, _running_offsets(ends_of_tables), torch.cat(segments), all_weights
+    return values, running_offsets(ends_of_tables), torch.cat(segments), all_weights
 
 
 def one_by_one(plan: Plan, batch: Batch, options: Mapping[str, EmbeddingOption]) -> tuple[list[Tensor], Tensor, Tensor, list[Apart]]:
@@ -92,8 +92,8 @@ def one_by_one(plan: Plan, batch: Batch, options: Mapping[str, EmbeddingOption])
     base = 0
     for feature, table in zip(plan.features, plan.tables, strict=True):
         column = batch.groups[plan.batch_group].columns[feature]
-        _check_device(plan.group, feature, table, column)
-        ids, starts, _ = _ids_of(feature, column)
+        check_device(plan.group, feature, table, column)
+        ids, starts, _ = ids_of(feature, column)
         offsets = torch.cat([starts, torch.full((1,), ids.numel(), device=starts.device)])
         if options[feature].combiner == "tile":
             ids, ends, part = _tiled(ids, offsets, options[feature].tile_len)
@@ -106,7 +106,7 @@ def one_by_one(plan: Plan, batch: Batch, options: Mapping[str, EmbeddingOption])
         parts.append(part)
         base += ids.numel()
         ends_of_tables[table] = base
-    return values, _running_offsets(ends_of_tables), torch.cat(segments), parts
+    return values, running_offsets(ends_of_tables), torch.cat(segments), parts
 
 
 def _tiled(ids: Tensor, offsets: Tensor, tile_len: int) -> tuple[Tensor, Tensor, Apart]:
@@ -119,7 +119,7 @@ def _tiled(ids: Tensor, offsets: Tensor, tile_len: int) -> tuple[Tensor, Tensor,
     return ids[place < tile_len], ends.reshape(-1), Apart(num_rows * tile_len, (num_rows, tile_len), None)
 
 
-def _running_offsets(ends_of_tables: list[int]) -> Tensor:
+def running_offsets(ends_of_tables: list[int]) -> Tensor:
     """Return int64 [T + 1] of where each table's ids end, those of tables without ids being 0 in `ends_of_tables`."""
     return torch.tensor([0, *itertools.accumulate(ends_of_tables, max)])
 
@@ -130,10 +130,10 @@ def _one_id_each(tables: tuple[int, ...], num_tables: int, num_rows: int, device
     ends_of_tables = [0] * num_tables
     for position, table in enumerate(tables):
         ends_of_tables[table] = (position + 1) * num_rows
-    return _running_offsets(ends_of_tables), torch.arange(len(tables) * num_rows + 1, device=device)
+    return running_offsets(ends_of_tables), torch.arange(len(tables) * num_rows + 1, device=device)
 
 
-def _check_device(group: TableGroup, feature: str, table: int, column: Column) -> None:
+def check_device(group: TableGroup, feature: str, table: int, column: Column) -> None:
     values = column.values if isinstance(column, Ragged) else column
     if values.device != group.device:
         raise DataError(
@@ -142,7 +142,7 @@ def _check_device(group: TableGroup, feature: str, table: int, column: Column) -
         )
 
 
-def _ids_of(feature: str, column: Column) -> tuple[Tensor, Tensor, Tensor | None]:
+def ids_of(feature: str, column: Column) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return (ids [N], start of each row [rows], weights or None) of a column."""
     values = column.values if isinstance(column, Ragged) else column
     if isinstance(column, Ragged) and column.is_bytes:

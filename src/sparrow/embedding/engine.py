@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from sparrow.embedding.columns import Plan, concatenate, one_by_one
 from sparrow.embedding.embedded import Embedded
 from sparrow.embedding.options import COMBINERS, EmbeddingOption
+from sparrow.embedding.packed import check_captured, packed, packed_one_by_one
 from sparrow.errors import ConfigError, TableError
-from sparrow.tables import TableGroup, TableOptions
+from sparrow.tables import Lookup, TableGroup, TableOptions
 from sparrow.tables.options import stable_seed
 from sparrow.tables.placement import sent
+from sparrow.tables.recording import current_recording
 from sparrow.types import Batch, Ragged
 
 
@@ -80,7 +82,10 @@ class EmbeddingEngine(nn.Module):
     def _forward(self, batch: Batch) -> Embedded:
         places: dict[str, tuple[Tensor, int]] = {}
         apart: dict[str, Tensor | Ragged] = {}
-        for plan in self._plans_for(batch):
+        plans = self._plans_for(batch)
+        if current_recording() is not None:
+            check_captured(plans, self.options)
+        for plan in plans:
             if plan.pooled:
                 pooled = self._embed(plan, batch)
                 places.update({feature: (pooled, index) for index, feature in enumerate(plan.features)})
@@ -95,14 +100,24 @@ class EmbeddingEngine(nn.Module):
             plan.group.prefetch(ids, table_offsets)
 
     def _embed(self, plan: Plan, batch: Batch) -> Tensor:
-        ids, table_offsets, segments, weights = concatenate(plan, batch)
-        lookup = plan.group.lookup(ids, table_offsets, insert=self.training, tables=tuple(sorted(set(plan.tables))))
+        if current_recording() is None:
+            (ids, table_offsets, segments, weights), offsets_there = concatenate(plan, batch), None
+        else:
+            ids, table_offsets, offsets_there, segments, weights = packed(plan, batch)
+        lookup = self._lookup(plan, ids, table_offsets, offsets_there)
         num_rows = batch.groups[plan.batch_group].num_rows
         return plan.group.pool(lookup, segments, plan.combiners, num_rows, weights)
 
+    def _lookup(self, plan: Plan, ids: list[Tensor], table_offsets: Tensor, offsets_there: Tensor | None) -> Lookup:
+        tables = tuple(sorted(set(plan.tables)))
+        return plan.group.lookup(ids, table_offsets, insert=self.training, tables=tables, offsets_there=offsets_there)
+
     def _embed_apart(self, plan: Plan, batch: Batch) -> dict[str, Tensor | Ragged]:
-        ids, table_offsets, segments, parts = one_by_one(plan, batch, self.options)
-        lookup = plan.group.lookup(ids, table_offsets, insert=self.training, tables=tuple(sorted(set(plan.tables))))
+        if current_recording() is None:
+            (ids, table_offsets, segments, parts), offsets_there = one_by_one(plan, batch, self.options), None
+        else:
+            ids, table_offsets, offsets_there, segments, parts = packed_one_by_one(plan, batch)
+        lookup = self._lookup(plan, ids, table_offsets, offsets_there)
         vectors = plan.group.pool(lookup, segments, torch.zeros(1, dtype=torch.int64, device=segments.device), segments.numel() - 1)[:, 0]
         pieces = vectors.split([part.num_segments for part in parts])
         return {feature: part.shaped(piece) for feature, part, piece in zip(plan.features, parts, pieces, strict=True)}

@@ -10,7 +10,7 @@ from torch import Tensor
 from sparrow.embedding import Embedded
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.features import Feature
-from sparrow.tables.placement import device_of
+from sparrow.ops.devices import device_of
 from sparrow.types import Batch, Ragged
 
 

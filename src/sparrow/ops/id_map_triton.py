@@ -219,6 +219,20 @@ def check(tensor: Tensor, name: str, dtype: torch.dtype, columns: int, like: Ten
         )
 
 
+def checked_step(step: int, clock: Tensor | None, like: Tensor) -> int:
+    """Return the step as kernels take it: beside a clock always the same number, as Triton compiles a kernel anew for some.
+
+    Raises RuntimeError where neither can be what rows are stamped with.
+    """
+    if not 0 <= step < 2**31:
+        raise RuntimeError(f"step must be from 0 to 2^31 - 1, got {step}")
+    if clock is not None:
+        check(clock, "clock", torch.int64, 0, like)
+        if clock.numel() != 1:
+            raise RuntimeError(f"clock must hold one value, holds {clock.numel()}")
+    return step if clock is None else 0
+
+
 def check_map(lines: Tensor, headers: Tensor, ranges: Tensor) -> None:
     """Raise RuntimeError where the tensors of a map have a wrong dtype, shape or device. Their contents are trusted: the GPU holds them."""
     check(lines, "lines", torch.int64, id_map.WORDS_PER_LINE, lines)

@@ -18,6 +18,8 @@ from sparrow.errors import BackendError, did_you_mean
 _NAMESPACE = "sparrow"
 # Instruction sets a library may be compiled for, by what torch calls the processor's; a processor runs its own and those before it.
 _INSTRUCTION_SETS = {"DEFAULT": "baseline", "AVX2": "avx2", "AVX512": "avx512"}
+# While a CUDA graph is captured, a list: bodies add the tensors that their kernels read and nobody else is sure to hold.
+kept_for_graph: list[torch.Tensor] | None = None
 _fragment = torch.library.Library(_NAMESPACE, "FRAGMENT")
 
 

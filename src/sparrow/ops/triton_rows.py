@@ -12,10 +12,10 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.errors import BackendError
+from sparrow.ops import library
+from sparrow.ops.tiles import VECTOR_BYTES
 
 TRITON_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-# The widest access of a thread; the threads and rows of a tile, at most.
-VECTOR_BYTES, TILE_THREADS, MAX_TILE_ROWS = 16, 128, 64
 
 
 def exact(num_warps: int = 4) -> dict[str, object]:
@@ -26,16 +26,6 @@ def exact(num_warps: int = 4) -> dict[str, object]:
     return {} if triton.knobs.runtime.interpret else options
 
 
-def tile(dim: int, dtype: torch.dtype) -> tuple[int, int, int]:
-    """Return (rows, columns, warps) of the tile a program works on: whole rows of `dtype`, several where they are short.
-
-    A thread has one 16-byte access of each row it takes part in: what keeps memory busy is that many programs fit a processor.
-    """
-    columns, values_a_thread = triton.next_power_of_2(max(dim, 1)), VECTOR_BYTES // dtype.itemsize
-    rows = min(MAX_TILE_ROWS, max(1, TILE_THREADS * values_a_thread // columns))
-    return rows, columns, min(8, max(1, rows * columns // values_a_thread // 32))
-
-
 def address_table(blocks: list[Tensor]) -> tuple[Tensor, int]:
     """Return int64 [number of blocks], the address of each, on their device; and the power of two up to 16 that divides them all.
 
@@ -44,12 +34,20 @@ def address_table(blocks: list[Tensor]) -> tuple[Tensor, int]:
     """
     device = blocks[0].device
     stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-    return _address_table(device, stream, tuple([block.data_ptr() for block in blocks]))
+    table, alignment = _address_table(device, stream, tuple([block.data_ptr() for block in blocks]))
+    keep(table)
+    return table, alignment
 
 
 @functools.lru_cache(maxsize=256)
 def _address_table(device: torch.device, stream: int, addresses: tuple[int, ...]) -> tuple[Tensor, int]:
     return on_device(torch.tensor(addresses, dtype=torch.int64), device), math.gcd(VECTOR_BYTES, *addresses)
+
+
+def keep(table: Tensor) -> None:
+    """Let what a cache holds live as long as the CUDA graph that is being captured, if one is."""
+    if library.kept_for_graph is not None:
+        library.kept_for_graph.append(table)
 
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:

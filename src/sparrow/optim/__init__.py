@@ -2,5 +2,6 @@
 
 from sparrow.ops.update_rows.rules import RULES as RULES
 from sparrow.ops.update_rows.rules import Rule as Rule
+from sparrow.optim.captured import CapturedStep as CapturedStep
 from sparrow.optim.combined import CombinedOptimizer as CombinedOptimizer
 from sparrow.optim.sparse import SparseOptimizer as SparseOptimizer

@@ -11,6 +11,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sparrow.errors import CheckpointError, ConfigError, did_you_mean
 from sparrow.tables import Sink, SinkList, TableGroup, TableOptions, table_groups
+from sparrow.tables.placement import send_into
+from sparrow.tables.recording import Recording, current_recording
 
 
 class SparseOptimizer(torch.optim.Optimizer):
@@ -62,16 +64,36 @@ class SparseOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        recording = current_recording()
+        if recording is not None:
+            recording.stepped(self.groups)
         with torch.no_grad():
-            for param_group, group, hyper_rows in zip(self.param_groups, self.groups, self._hyper_rows, strict=True):
+            for index, group in enumerate(self.groups):
                 taken = group.sinks.take_gradient()
                 if taken is not None:
                     lookup, grad = taken
-                    for table in lookup.tables:
-                        group.table_steps[table] += 1
-                    group.update(lookup, grad, hyper_rows(param_group))
-                group.step += 1
+                    if recording is None:
+                        group.update(lookup, grad, self.advance(index, lookup.tables))
+                    else:
+                        group.update(lookup, grad, self._recorded_hyper(recording, index, lookup.tables))
+                if recording is None or not recording.is_capturing:
+                    group.step += 1
         return loss
+
+    def advance(self, index: int, tables: Iterable[int]) -> Tensor:
+        """Count an update of `tables` of group `index`, and return the hyper rows it is done by, float64 [T, 16]."""
+        group = self.groups[index]
+        for table in tables:
+            group.table_steps[table] += 1
+        return self._hyper_rows[index](self.param_groups[index])
+
+    def _recorded_hyper(self, recording: Recording, index: int, tables: tuple[int, ...]) -> Tensor:
+        group = self.groups[index]
+        recording.updated(group, tables)
+        if not recording.is_capturing:
+            recording.write(group, self.advance(index, tables))
+            send_into(recording.here, recording.there)
+        return recording.hyper(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients that have arrived. Sinks still waiting stay: the loop forward, zero_grad, backward, step trains."""

@@ -14,12 +14,12 @@ from sparrow.features import Feature, features_from_config
 from sparrow.features.plan_file import as_text as features_as_text
 from sparrow.features.plan_file import load as load_features
 from sparrow.io import Dataset, Shuffle
+from sparrow.ops.devices import device_here
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines.model_configs import MODELS, ModelSection, Section
 from sparrow.pipelines.options import TrainerOptions
 from sparrow.pipelines.seeding import seed_everything
 from sparrow.pipelines.yaml_text import to_yaml
-from sparrow.tables.placement import device_here
 from sparrow.types import ColumnSpec
 
 _DENSE_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}

@@ -73,23 +73,64 @@ class DeviceIdMap(IdMap):
         table_offsets: int64 [T + 1], on the host. num_rows: there is memory for so many.
         Raises `TableError` where an earlier call's ids found no room.
         """
-        num_ids, shares = int(table_offsets[-1]), self._shares(table_offsets)
         self._hear()
-        if self._most_rows + num_ids > num_rows or bool((self.ranges[:, id_map.RANGE_NUM_KEYS] + shares > capacity(self.ranges)).any()):
+        if self._is_due(table_offsets, num_rows):
             self._hear(MOST_CALLS_BEHIND)
         self._make_room(table_offsets)
-        shares = self._shares(table_offsets)
+        return self.submit(table_offsets)
+
+    def submit(self, table_offsets: Tensor) -> int:
+        """Count `table_offsets.diff()` new ids as there, and return how many rows there may then be, at most."""
+        num_ids, shares = int(table_offsets[-1]), self._shares(table_offsets)
         self.ranges[:, id_map.RANGE_NUM_KEYS] += shares
         self._submitted += shares
         self._num_submitted += num_ids
         self._most_rows += num_ids
         return self._most_rows
 
+    def _is_due(self, table_offsets: Tensor, num_rows: int) -> bool:
+        """Return whether something must grow before `table_offsets.diff()` more ids are inserted, as far as bounds tell."""
+        full = self.ranges[:, id_map.RANGE_NUM_KEYS] + self._shares(table_offsets) > capacity(self.ranges)
+        return self._most_rows + int(table_offsets[-1]) > num_rows or bool(full.any())
+
+    def lacking(self, table_offsets: Tensor, num_rows: int) -> str:
+        """Return what must grow before `table_offsets.diff()` more ids are inserted, in words; nothing where they have room.
+
+        num_rows: as of `make_room`. Waits for the device only where something may have to grow.
+        """
+        for most_behind in (None, MOST_CALLS_BEHIND, 0):
+            self._hear(most_behind)
+            if not self._is_due(table_offsets, num_rows):
+                return ""
+        wanted, shares = table_offsets.diff(), self._shares(table_offsets)
+        left = capacity(self.ranges) - self.ranges[:, id_map.RANGE_NUM_KEYS]
+        lacks = []
+        for table, name in enumerate(self.names):
+            own = self._ranges_of(table)
+            if bool((left[own] < shares[own]).any()):
+                fullest = min(own, key=lambda index: int(left[index] - shares[index]))
+                part = "" if len(own) == 1 else f"in the fullest of its {len(own)} ranges "
+                lacks.append(f"table {name!r} has room {part}for {max(int(left[fullest]), 0)} ids more, {int(wanted[table])} may come")
+        if self._most_rows + int(table_offsets[-1]) > num_rows:
+            tables = [name for table, name in enumerate(self.names) if wanted[table] > 0]
+            lacks.append(
+                f"there is memory for {num_rows - self._most_rows} rows more of tables {tables}, {int(table_offsets[-1])} may come"
+            )
+        return "; ".join(lacks)
+
+    def reserve_more(self, table_offsets: Tensor) -> int:
+        """Make room for `table_offsets.diff()` ids beyond those there, and return how many rows there are then. Waits for the device."""
+        self._hear(0)
+        self._make_room(table_offsets)
+        return self._most_rows + int(table_offsets[-1])
+
     def find_or_insert(self, ids: Tensor, table_offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the operator `find_or_insert_` returns of its arguments. `make_room` comes first."""
-        found = find_or_insert_(*self.tensors(), self.counters, self.free_rows, ids, table_offsets)
+        """Return what the operator `find_or_insert_` returns of its arguments. `make_room`, or `submit`, comes first."""
+        return find_or_insert_(*self.tensors(), self.counters, self.free_rows, ids, table_offsets)
+
+    def count_later(self) -> None:
+        """Have what is there after an insertion copied to the host."""
         self._late.append(_Count(LateCopy([self.counters, self._there[1]]), self._submitted.clone(), self._num_submitted))
-        return found
 
     def _hear(self, most_behind: int | None = None) -> None:
         """Take the newest counts that have come; wait until no more than `most_behind` calls are still to come."""

@@ -30,6 +30,10 @@ class FirstValues:
         # Seeds change where a checkpoint is adopted.
         self._seeds: tuple[list[int], Tensor] = [], torch.empty(0)
 
+    def tensors(self) -> list[Tensor]:
+        """Return what `give` reads beside its arguments."""
+        return [self._parameters, self._slot_values, self._seeds[1]]
+
     def give(
         self, blocks: RowBlocks, seeds: list[int], rows: Tensor, ids: Tensor, offsets: Tensor, fresh: Tensor, num_fresh: Tensor
     ) -> None:

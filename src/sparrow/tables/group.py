@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparrow.errors import ConfigError, TableError
 from sparrow.ops import id_map
 from sparrow.ops.dedup_ids.op import dedup_ids
+from sparrow.ops.devices import device_of
 from sparrow.ops.pool_update_rows.op import pool_update_rows_
 from sparrow.ops.touch_rows.op import touch_rows_
 from sparrow.ops.update_rows.op import update_rows_
@@ -22,8 +23,9 @@ from sparrow.tables.first_values import FirstValues
 from sparrow.tables.growth import IdMap
 from sparrow.tables.lookup import Lease, Lookup, SinkList, make_sink
 from sparrow.tables.options import TableOptions
-from sparrow.tables.placement import HOST, device_of, sent
+from sparrow.tables.placement import HOST, fixed, sent
 from sparrow.tables.pooling import PooledGradient, Segments, pool
+from sparrow.tables.recording import current_recording
 from sparrow.types import ALL_SLICES, Chunk, SliceRange
 
 
@@ -68,7 +70,7 @@ class TableGroup:
         # Rows of erased ids: while a lease may still update them, and after.
         self._erased: list[Tensor] = []
         self._retired: list[Tensor] = []
-        self._first_values = FirstValues(self.tables, self.rule, self.device)
+        self.first_values = FirstValues(self.tables, self.rule, self.device)
 
     def _check_tables(self) -> None:
         if not self.tables:
@@ -105,7 +107,15 @@ class TableGroup:
 
     # The step.
 
-    def lookup(self, ids: Tensor | list[Tensor], table_offsets: Tensor, *, insert: bool, tables: tuple[int, ...] | None = None) -> Lookup:
+    def lookup(
+        self,
+        ids: Tensor | list[Tensor],
+        table_offsets: Tensor,
+        *,
+        insert: bool,
+        tables: tuple[int, ...] | None = None,
+        offsets_there: Tensor | None = None,
+    ) -> Lookup:
         """Return the rows of `ids`, inserting unknown ids where `insert`, else giving them row -1.
 
         Args:
@@ -114,13 +124,19 @@ class TableGroup:
             insert: whether unknown ids get a row and their first values. Also stamps `last_used` and counts occurrences; with grad mode
                 on, stamps `last_changed` too, as the rows are about to be trained.
             tables: indices of the tables that take part in this step; None means all.
+            offsets_there: int64 [T + 1] on the group's device, not the CPU, where that alone knows how many ids there are: `table_offsets`
+                then say how many each table may get at most, and ids beyond the last entry are none.
 
         On a device there is a row for each of the N ids, -1 beyond those of distinct ones: only the device knows how many these are.
         Cost: one pass to find duplicates, then one random cache line a distinct id (two where it is new).
         """
         columns = [ids] if isinstance(ids, Tensor) else ids
         self._check_devices(columns, table_offsets)
-        unique_ids, unique_offsets, inverse, counts = dedup_ids(columns, sent(table_offsets, self.device))
+        recording = current_recording()
+        if recording is not None:
+            recording.looked_up(self, table_offsets, insert)
+        offsets = fixed(table_offsets, self.device) if offsets_there is None else offsets_there
+        unique_ids, unique_offsets, inverse, counts = dedup_ids(columns, offsets)
         stamps = insert and torch.is_grad_enabled()
         if self.device == HOST:
             unique_ids = unique_ids[: int(unique_offsets[-1])]
@@ -150,22 +166,35 @@ class TableGroup:
         self, map: DeviceIdMap, ids: Tensor, offsets: Tensor, table_offsets: Tensor, counts: Tensor | None, stamps: bool = False
     ) -> Tensor:
         """As `_insert`, without waiting: `table_offsets`, on the host, say how many ids there are at most."""
+        recording = current_recording()
+        runs = recording is None or not recording.is_capturing
+        if runs:
+            self.prepare_insert()
+            self.reserve(map.make_room(table_offsets, self.blocks.capacity))
+            self._inserting = True
+        rows, new_positions, num_new = map.find_or_insert(ids, offsets)
+        if runs:
+            map.count_later()
+        if ids.numel():
+            self.first_values.give(self.blocks, self.seeds, rows, ids, offsets, new_positions, num_new)
+        self._inserting = False
+        if counts is not None:
+            clock = None if recording is None else recording.clock(self)
+            touch_rows_(self.blocks.meta, rows, counts, offsets[-1:], self.step, stamps, clock)
+        return rows
+
+    def prepare_insert(self) -> None:
+        """Give back rows of erased ids that nobody updates any more. Raises `TableError` where rows have no first values."""
         self._check_whole()
         self._free_retired()
-        num_rows = map.make_room(table_offsets, self.blocks.capacity)
+
+    def reserve(self, num_rows: int) -> None:
+        """Take memory for `num_rows` rows in all. Raises `TableError` where that is more than there may be."""
         if num_rows > MAX_ROWS:
             raise TableError(
                 f"group {self.name!r} may come to hold {num_rows} rows; row numbers are int32, so at most {MAX_ROWS}: use two engines"
             )
         self.blocks.reserve(num_rows)
-        self._inserting = True
-        rows, new_positions, num_new = map.find_or_insert(ids, offsets)
-        if ids.numel():
-            self._first_values.give(self.blocks, self.seeds, rows, ids, offsets, new_positions, num_new)
-        self._inserting = False
-        if counts is not None:
-            touch_rows_(self.blocks.meta, rows, counts, offsets[-1:], self.step, stamps)
-        return rows
 
     def _insert(self, ids: Tensor, offsets: Tensor, counts: Tensor | None, stamps: bool = False) -> Tensor:
         """Return the rows of distinct `ids`, new ones initialised. Grows map and blocks. counts: None touches nothing."""
@@ -184,7 +213,7 @@ class TableGroup:
         blocks = self.blocks
         blocks.reserve(self.map.num_rows_ever)
         if int(num_new):
-            self._first_values.give(self.blocks, self.seeds, rows, ids, offsets, new_positions, num_new)
+            self.first_values.give(self.blocks, self.seeds, rows, ids, offsets, new_positions, num_new)
         self._inserting = False
         if counts is not None:
             touch_rows_(blocks.meta, rows, counts, offsets[-1:], self.step, stamps)
@@ -237,7 +266,7 @@ class TableGroup:
         if isinstance(self.map, DeviceIdMap):
             self.map.names.append(table.name)
         self.map.add_table(table.salt)
-        self._first_values = FirstValues(self.tables, self.rule, self.device)
+        self.first_values = FirstValues(self.tables, self.rule, self.device)
         return len(self.tables) - 1
 
     def change_rule(self, rule: str) -> None:
@@ -246,7 +275,7 @@ class TableGroup:
         new = tables[0].update_rule
         self.blocks.change_rule(new, {slot: new.first_value(slot) for slot in (*new.element_slots, *new.row_slots)})
         self.tables, self.rule = tables, new
-        self._first_values = FirstValues(self.tables, self.rule, self.device)
+        self.first_values = FirstValues(self.tables, self.rule, self.device)
 
     def pool(self, lookup: Lookup, offsets: Tensor, combiners: Tensor, num_samples: int, weights: Tensor | None = None) -> Tensor:
         """Return the pooled rows, [num_samples, F, dim], float32 (float64 of float64 tables).
@@ -273,29 +302,23 @@ class TableGroup:
         """Apply the group's rule to the rows of `lookup` and release its lease.
 
         Args:
-            grad: [U, dim], summed per row, or still to be summed. hyper: float64 [T, 16], one row a table, as `Rule.hyper_row` makes.
+            grad: [U, dim], summed per row, or still to be summed.
+            hyper: float64 [T, 16], one row a table, as `Rule.hyper_row` makes; on the CPU, or where the group lives.
         """
-        held, rule, hyper = self.blocks, self.rule, sent(hyper, self.device)
+        held, rule, hyper = self.blocks, self.rule, hyper if hyper.device == self.device else sent(hyper, self.device)
+        recording = current_recording()
+        clock = None if recording is None else recording.clock(self)
         state = (held.weights, held.element_slots, held.row_slots, held.meta, lookup.rows)
         if isinstance(grad, PooledGradient) and not grad.waiting.is_made and lookup.table_offsets is not None:
             pooled, s = grad.waiting.parts()
             stamps = not (lookup.stamped and lookup.step == self.step)
             pool_update_rows_(
-                *state,
-                lookup.table_offsets,
-                pooled,
-                s.inverse,
-                s.offsets,
-                s.position_weights,
-                s.combiners,
-                hyper,
-                rule.code,
-                self.step,
-                stamps,
-            )
+                *state, lookup.table_offsets, pooled, s.inverse, s.offsets, s.position_weights, s.combiners, hyper, rule.code, self.step,
+                stamps, clock,
+            )  # fmt: skip
         else:
             summed = grad.waiting.value() if isinstance(grad, PooledGradient) else grad
-            update_rows_(*state, summed.contiguous(), hyper, rule.code, self.step)
+            update_rows_(*state, summed.contiguous(), hyper, rule.code, self.step, clock)
         lookup.lease.release()
 
     # RowStore.
@@ -346,7 +369,7 @@ class TableGroup:
         there.load(self.export())
         self.device, self.tables, self.map, self.blocks, self.default_row = target, there.tables, there.map, there.blocks, there.default_row
         self._erased, self._retired = [], []
-        self._first_values = FirstValues(self.tables, self.rule, self.device)
+        self.first_values = FirstValues(self.tables, self.rule, self.device)
 
     def row_ids_of(self, table: int) -> tuple[Tensor, Tensor]:
         """Return (ids, rows) int64 of everything `table` holds, in canonical order."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sparrow.ops.dedup_ids.op import dedup_ids
 from sparrow.ops.pool_backward.op import pool_backward
-from sparrow.tables.placement import HOST, sent
+from sparrow.tables.placement import HOST, fixed
 
 
 class Lease:
@@ -142,7 +142,7 @@ def _merged(sinks: list[Sink]) -> Sink:
     rows = torch.cat([sink.lookup.rows for sink in sinks]).long()
     grads = torch.cat([sink.grad for sink in sinks if sink.grad is not None])
     num_rows = rows.numel()
-    unique, offsets, inverse, _ = dedup_ids([rows], sent(torch.tensor([0, num_rows]), rows.device))
+    unique, offsets, inverse, _ = dedup_ids([rows], fixed(torch.tensor([0, num_rows]), rows.device))
     segments = torch.arange(num_rows + 1, device=rows.device)
     # Only the host knows how many are distinct.
     distinct = unique[: int(offsets[-1])] if rows.device == HOST else torch.where(segments[:-1] < offsets[-1], unique, -1)

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from sparrow.errors import ConfigError, TableError
+from sparrow.errors import TableError
+from sparrow.tables.recording import current_recording
 
 HOST = torch.device("cpu")
-# Kinds of devices that operators of tables have bodies for; torch calls AMD's "cuda" as well.
-DEVICE_TYPES = ("cpu", "cuda")
-
-
-def device_of(device: torch.device | str, what: str) -> torch.device:
-    """Return `device` with its number. `what` names the one who asks, in the `ConfigError` for what is no device, or not here."""
-    try:
-        return device_here(device)
-    except ConfigError as error:
-        raise ConfigError(f"{what}: device {error}") from None
-
-
-def device_here(device: torch.device | str) -> torch.device:
-    """Return `device` with its number. Raises `ConfigError` for what is no device, or not here: what follows the name of a setting."""
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        found = None
-    if found is None or found.type not in DEVICE_TYPES:
-        raise ConfigError(f"is {str(device)!r}, expected 'cpu', 'cuda' or 'cuda:N'")
-    if found.type != "cuda":
-        return found
-    if not torch.cuda.is_available():
-        raise ConfigError(f"is {str(device)!r}, and torch finds no CUDA device here; use 'cpu'")
-    index = torch.cuda.current_device() if found.index is None else found.index
-    if index >= torch.cuda.device_count():
-        raise ConfigError(f"is {str(device)!r}, and there are {torch.cuda.device_count()} CUDA devices here, from cuda:0 on")
-    return torch.device("cuda", index)
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
@@ -50,11 +24,25 @@ def sent(values: Tensor, device: torch.device) -> Tensor:
     if is_capturing(device):
         raise TableError(
             "a CUDA graph is being captured: its replays would repeat what the host says of this step, and insert ids it makes no "
-            "room for; leave lookups and updates of tables out of the graph"
+            "room for; leave lookups and updates of tables out of it, or capture the step by sparrow.optim.CapturedStep"
         )
     if device.type != "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
+
+
+def fixed(values: Tensor, device: torch.device) -> Tensor:
+    """As `sent`, of what a step sends in the same words each time: in a captured step it is sent once, and must not be written to."""
+    recording = current_recording()
+    if recording is None or device == HOST:
+        return sent(values, device)
+    return recording.constant(values, lambda: sent(values, device))
+
+
+def send_into(values: Tensor, target: Tensor) -> None:
+    """Copy a tensor of the host into one of a device, for what the current stream does next. The host does not wait, and may write to
+    `values` at once."""
+    target.copy_(values.pin_memory() if target.is_cuda else values, non_blocking=True)
 
 
 def is_capturing(device: torch.device) -> bool:
@@ -86,3 +74,35 @@ class LateCopy:
     def wait(self) -> None:
         if self._event is not None:
             self._event.synchronize()
+
+
+class StepGraph:
+    """A CUDA graph, and the stream that its step is taken on before it is captured: what caches keep by stream, the capture then finds."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._stream, self._graph = device, torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[None]:
+        """Run what is inside on the graph's stream, after what the current one does and before what it will do."""
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            current.wait_stream(self._stream)
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[None]:
+        """Capture what is inside; it does not run. Waits for the device. Threads that read ahead may go on meanwhile."""
+        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+            yield
+
+    def replay(self) -> None:
+        self._graph.replay()
+
+    def drop(self) -> None:
+        """Give its memory back, once the device is done with it."""
+        torch.cuda.current_stream(self._device).synchronize()
+        self._graph.reset()

@@ -11,16 +11,17 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.init_rows.normal_table import PIECES, TABLE
+from sparrow.ops.tiles import tile_of
 from sparrow.ops.triton_rows import (
     TRITON_TYPES,
     BlockAddresses,
     compute_type,
     exact,
     expect,
+    keep,
     on_device,
     row_pointers,
     store_narrow,
-    tile,
 )
 from sparrow.ops.triton_segment_sum import find_run
 
@@ -161,11 +162,13 @@ def init_rows_(
         expect(tensor, name, kind, *shape)
     if positions.numel() == 0 or dim == 0:
         return
-    num_rows, columns, num_warps = tile(max(dim, 4), dtype)
+    num_rows, columns, num_warps = tile_of(f"init_rows, {num_element_slots}+{num_row_slots} slots", max(dim, 4), dtype, ids.device)
     stream = torch.cuda.current_stream(ids.device).cuda_stream if ids.is_cuda else 0
+    normal_table = _normal_table(ids.device, stream)
+    keep(normal_table)
     init_kernel[(min(PROGRAMS, triton.cdiv(positions.numel(), num_rows)),)](
         weight.table, element.table, per_row.table, row_ids, meta, rows, ids, table_offsets, positions, num_positions, seeds, parameters,
-        slot_values, _normal_table(ids.device, stream), num_tables, num_tables.bit_length(),
+        slot_values, normal_table, num_tables, num_tables.bit_length(),
         INITIALIZER=initializer, W=TRITON_TYPES[dtype], T=TRITON_TYPES[compute],
         ELEMENT_SLOTS=num_element_slots, ROW_SLOTS=num_row_slots, SHIFT=weight.shift, ALIGNMENT=weight.alignment,
         ELEMENT_ALIGNMENT=element.alignment, ROWS=num_rows, DIM=dim, COLUMNS=columns, **exact(num_warps),

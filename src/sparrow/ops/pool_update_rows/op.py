@@ -9,7 +9,8 @@ from sparrow.ops import library
 
 library.define(
     "pool_update_rows_(Tensor(a!)[] weights, Tensor(b!)[] element_slots, Tensor(c!)[] row_slots, Tensor(d!) meta, Tensor rows, Tensor table_offsets,"
-    " Tensor grad, Tensor inverse, Tensor offsets, Tensor? position_weights, Tensor combiners, Tensor hyper, int rule, int step, bool stamps) -> ()"
+    " Tensor grad, Tensor inverse, Tensor offsets, Tensor? position_weights, Tensor combiners, Tensor hyper, int rule, int step, bool stamps,"
+    " Tensor? clock=None) -> ()"
 )
 library.triton_body("pool_update_rows_", "sparrow.ops.pool_update_rows.triton")
 
@@ -18,7 +19,7 @@ library.triton_body("pool_update_rows_", "sparrow.ops.pool_update_rows.triton")
 def _shapes(
     weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, table_offsets: Tensor,
     grad: Tensor, inverse: Tensor, offsets: Tensor, position_weights: Tensor | None, combiners: Tensor, hyper: Tensor, rule: int,
-    step: int, stamps: bool,
+    step: int, stamps: bool, clock: Tensor | None = None,
 ) -> None:  # fmt: skip
     return None
 
@@ -26,12 +27,12 @@ def _shapes(
 def pool_update_rows_(
     weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, table_offsets: Tensor,
     grad: Tensor, inverse: Tensor, offsets: Tensor, position_weights: Tensor | None, combiners: Tensor, hyper: Tensor, rule: int,
-    step: int, stamps: bool,
+    step: int, stamps: bool, clock: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Update `rows` by a rule with the gradient of their pooled output: `pool_backward`, then `update_rows_`, to the bit.
 
     Args:
-        weights, element_slots, row_slots, meta, rows, hyper, rule, step: as `update_rows_` takes them. Mutated alike.
+        weights, element_slots, row_slots, meta, rows, hyper, rule, step, clock: as `update_rows_` takes them. Mutated alike.
         table_offsets: int64 [T + 1]: table t has `rows[table_offsets[t]:table_offsets[t + 1]]`.
         grad: [B, F, D], inverse, offsets, position_weights, combiners: as `pool_backward` takes them.
         stamps: whether last_changed of the rows becomes `step`; else `meta` is neither read nor written.
@@ -40,5 +41,5 @@ def pool_update_rows_(
     """
     torch.ops.sparrow.pool_update_rows_.default(
         weights, element_slots, row_slots, meta, rows, table_offsets, grad.contiguous(), inverse, offsets, position_weights, combiners,
-        hyper, rule, step, stamps,
+        hyper, rule, step, stamps, clock,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from sparrow.ops import library
 
 library.define(
     "update_rows_(Tensor(a!)[] weights, Tensor(b!)[] element_slots, Tensor(c!)[] row_slots, Tensor(d!) meta, Tensor rows, Tensor grads, Tensor hyper,"
-    " int rule, int step) -> ()"
+    " int rule, int step, Tensor? clock=None) -> ()"
 )
 library.triton_body("update_rows_", "sparrow.ops.update_rows.triton")
 
@@ -17,14 +17,14 @@ library.triton_body("update_rows_", "sparrow.ops.update_rows.triton")
 @library.shape_function("update_rows_")
 def _shapes(
     weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor,
-    hyper: Tensor, rule: int, step: int,
+    hyper: Tensor, rule: int, step: int, clock: Tensor | None = None,
 ) -> None:  # fmt: skip
     return None
 
 
 def update_rows_(
     weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor,
-    hyper: Tensor, rule: int, step: int,
+    hyper: Tensor, rule: int, step: int, clock: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Update weights and slots of `rows` by a rule; all other rows stay as they are.
 
@@ -36,9 +36,10 @@ def update_rows_(
         grads: [U, D] of the weights' dtype, float32 for 16-bit ones; summed per row.
         hyper: float64 [T, 16], `Rule.hyper_row` of each table.
         rule: `Rule.code`.
+        clock: int64 [1], or None: read in place of `step` when kernels run (see `touch_rows_`).
 
     Arithmetic in the gradient's dtype, 16-bit weights rounded to nearest even once; IEEE + - * / sqrt in the order `reference.py` writes.
     On CUDA values are not checked, which would wait for them: a row of a table that `hyper` has not is left alone.
     Cost: a row of weights, slots and gradient read, weights and slots written.
     """
-    torch.ops.sparrow.update_rows_.default(weights, element_slots, row_slots, meta, rows, grads, hyper, rule, step)
+    torch.ops.sparrow.update_rows_.default(weights, element_slots, row_slots, meta, rows, grads, hyper, rule, step, clock)

@@ -131,8 +131,9 @@ RULE_FUNCTIONS: list[Update] = [
 
 def update_rows_(
     weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor,
-    hyper: Tensor, rule: int, step: int,
+    hyper: Tensor, rule: int, step: int, clock: Tensor | None = None,
 ) -> None:  # fmt: skip
+    step = step if clock is None else int(clock)
     for index, row in enumerate(rows.tolist()):
         if row < 0:
             continue

@@ -11,7 +11,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.triton_rows import TRITON_TYPES, BlockAddresses, compute_type, exact, expect, load_wide, row_pointers, store_narrow, tile
+from sparrow.ops.id_map_triton import checked_step
+from sparrow.ops.tiles import tile_of
+from sparrow.ops.triton_rows import TRITON_TYPES, BlockAddresses, compute_type, exact, expect, load_wide, row_pointers, store_narrow
 from sparrow.ops.update_rows.rules import HYPER_WORDS
 from sparrow.ops.update_rows.triton_rules import CONSTANTS_A_TABLE, TritonRule, rule_of
 
@@ -68,7 +70,7 @@ def update_tile(
 
 @triton.jit
 def update_kernel(
-    rows, grads, meta, constants, weights, element_slots, row_slots, num_rows, num_tables, step,
+    rows, grads, meta, constants, weights, element_slots, row_slots, num_rows, num_tables, step, clock,
     UPDATE: tl.constexpr, W: tl.constexpr, ELEMENT_SLOTS: tl.constexpr, ROW_SLOTS: tl.constexpr,
     SHIFT: tl.constexpr, ALIGNMENT: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -83,19 +85,26 @@ def update_kernel(
     b_grad = tl.load(grads + (o_n * DIM)[:, None] + b_columns[None, :], mask=mask, other=0)
     update_tile(b_row, present, b_grad, b_table, constants, weights, element_slots, row_slots,
                 UPDATE, W, ELEMENT_SLOTS, ROW_SLOTS, SHIFT, ALIGNMENT, DIM, COLUMNS)  # fmt: skip
+    if clock is not None:
+        step = tl.load(clock).to(tl.int32)
     tl.store(b_meta + META_LAST_CHANGED, step, mask=present)
 
 
 class Update(NamedTuple):
-    """What kernels that update rows take: addresses of weights, element and row slots, and constants of their compilation."""
+    """What kernels that update rows take: addresses of weights, element and row slots, and constants of their compilation.
+
+    step: as kernels take it. kind: what updates have in common that cost the same: numbers of slots, dtype of weights.
+    """
 
     tables: tuple[Tensor, Tensor, Tensor]
     constants: dict[str, Any]
+    step: int
+    kind: str
 
 
 def update_of(
     weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, hyper: Tensor, code: int,
-    step: int,
+    step: int, clock: Tensor | None,
 ) -> Update:  # fmt: skip
     """Return blocks and rule as `update_tile` takes them. Raises `RuntimeError` where the arguments are not what `op.py` says."""
     functions, rule = rule_of(code)
@@ -109,14 +118,14 @@ def update_of(
     expect(rows, "rows", torch.int32, rows.numel())
     expect(meta, "meta", torch.int32, max(meta.shape[0], held.num_rows), META_WORDS.value)
     expect(hyper, "hyper", torch.float64, hyper.shape[0], HYPER_WORDS)
-    if not 0 <= step < 2**31:
-        raise RuntimeError(f"step must be from 0 to 2^31 - 1, got {step}")
     return Update(
         (held.table, of_elements.table, of_rows.table),
         {
             "UPDATE": functions.update, "W": TRITON_TYPES[dtype], "ELEMENT_SLOTS": num_element_slots, "ROW_SLOTS": num_row_slots,
             "SHIFT": held.shift, "ALIGNMENT": math.gcd(held.alignment, of_elements.alignment),
         },
+        checked_step(step, clock, rows),
+        f"{num_element_slots}+{num_row_slots} slots by {str(dtype).removeprefix('torch.')}",
     )  # fmt: skip
 
 
@@ -132,16 +141,16 @@ def constants_of(hyper: Tensor, code: int, dtype: torch.dtype) -> Tensor:
 
 def update_rows_(
     weights: list[Tensor], element_slots: list[Tensor], row_slots: list[Tensor], meta: Tensor, rows: Tensor, grads: Tensor,
-    hyper: Tensor, rule: int, step: int,
+    hyper: Tensor, rule: int, step: int, clock: Tensor | None = None,
 ) -> None:  # fmt: skip
     """CUDA body of the operator; see `op.py`. No host synchronisation, so a row of a table beyond `hyper` is left alone. 2 launches."""
     num_rows, dim, num_tables = rows.numel(), grads.shape[-1], hyper.shape[0]
     if num_rows == 0 or not weights:
         return
-    update = update_of(weights, element_slots, row_slots, meta, rows, hyper, rule, step)
+    update = update_of(weights, element_slots, row_slots, meta, rows, hyper, rule, step, clock)
     expect(grads, "grads", compute_type(weights[0].dtype), num_rows, weights[0].shape[1])
-    rows_a_program, columns, num_warps = tile(dim, weights[0].dtype)
+    rows_a_program, columns, num_warps = tile_of(f"update_rows, {update.kind}", dim, weights[0].dtype, rows.device)
     update_kernel[(triton.cdiv(num_rows, rows_a_program),)](
-        rows, grads, meta, constants_of(hyper, rule, grads.dtype), *update.tables, num_rows, num_tables, step,
+        rows, grads, meta, constants_of(hyper, rule, grads.dtype), *update.tables, num_rows, num_tables, update.step, clock,
         ROWS=rows_a_program, DIM=dim, COLUMNS=columns, **update.constants, **exact(num_warps),
     )  # fmt: skip

@@ -1,0 +1,78 @@
+"""Room for a step that a CUDA graph repeats. It is made between replays: a graph keeps to the addresses it was captured with."""
+
+from __future__ import annotations
+
+import weakref
+
+import torch
+from torch import Tensor
+
+from sparrow.tables.blocks import MAX_ROWS
+from sparrow.tables.device_map import DeviceIdMap
+from sparrow.tables.group import TableGroup
+from sparrow.tables.recording import Recording
+
+
+class Room:
+    """What a captured step may use of its tables, as they lie when this is made.
+
+    recording: of the step, captured.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._inserts = recording.inserts
+        # Weak: what grew must not be kept by a graph that is of no use any more.
+        self._addresses = [(group, [weakref.ref(tensor) for tensor in _tensors_of(group)]) for group in recording.groups]
+
+    def lacking(self) -> str:
+        """Return what keeps the step from being replayed, in words; nothing where it may be. Waits where tables may have to grow.
+
+        Raises `TableError` where an earlier step's ids found no room.
+        """
+        for group, num_ids in self._inserts.items():
+            group.prepare_insert()
+            if lacking := _map_of(group).lacking(_offsets_of(group, num_ids), group.blocks.capacity):
+                return f"group {group.name!r} on {group.device} must grow, which a captured step cannot: {lacking}"
+        for group, tensors in self._addresses:
+            now = _tensors_of(group)
+            if len(now) != len(tensors) or any(reference() is not tensor for reference, tensor in zip(tensors, now, strict=True)):
+                return (
+                    f"group {group.name!r} on {group.device} does not lie where it did when the step was captured: it grew, or was changed"
+                )
+        return ""
+
+    def take(self) -> None:
+        """Count the ids of one step as inserted."""
+        for group, num_ids in self._inserts.items():
+            _map_of(group).submit(_offsets_of(group, num_ids))
+
+    def count_later(self) -> None:
+        """Hear later what the step inserted."""
+        for group in self._inserts:
+            _map_of(group).count_later()
+
+
+def make_room(inserts: dict[TableGroup, Tensor], num_steps: int) -> None:
+    """Let every group have room for `num_steps` steps, each of as many new ids as `inserts` say (see `Recording`). Waits for the device."""
+    for group, num_ids in inserts.items():
+        group.prepare_insert()
+        group.reserve(min(_map_of(group).reserve_more(_offsets_of(group, num_ids * num_steps)), MAX_ROWS))
+
+
+def _map_of(group: TableGroup) -> DeviceIdMap:
+    assert isinstance(group.map, DeviceIdMap), "a recording refuses groups on the CPU"
+    return group.map
+
+
+def _offsets_of(group: TableGroup, num_ids: Tensor) -> Tensor:
+    """Return table offsets of so many ids a table; tables added since get none."""
+    offsets = torch.zeros(len(group.tables) + 1, dtype=torch.int64)
+    offsets[1 : 1 + num_ids.numel()] = num_ids
+    return offsets.cumsum(0)
+
+
+def _tensors_of(group: TableGroup) -> list[Tensor]:
+    """Return every tensor of the group that kernels of a step may read or write."""
+    map, blocks = group.map, group.blocks
+    rows = [*blocks.weights, *blocks.element_slots, *blocks.row_slots, blocks.row_ids, blocks.meta, group.default_row]
+    return [*map.tensors(), map.counters, map.free_rows, *rows, *group.first_values.tensors()]
