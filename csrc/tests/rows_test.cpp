@@ -11,6 +11,7 @@
 
 #include "core/init_rows.h"
 #include "core/rules/all.h"
+#include "core/subnormals.h"
 #include "core/touch_rows.h"
 #include "core/update_rows.h"
 
@@ -239,10 +240,28 @@ void rules_move_their_rows_alone(std::mt19937_64& random, RuleList<Rules...>) {
   (a_rule_moves_its_rows_alone<Float16, Rules<float>>(random), ...);
 }
 
+void subnormal_numbers_count() {
+#if defined(__SSE__)
+  const volatile float small = 1e-40f;
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);
+  expect(small * 1.0f == 0.0f, "the thread flushes");
+  {
+    const SubnormalsCount outer;
+    expect(small * 1.0f != 0.0f, "not inside");
+    const SubnormalsCount inner;
+    expect(small * 1.0f != 0.0f, "nor further inside");
+  }
+  expect(small * 1.0f == 0.0f, "it flushes again afterwards");
+  _mm_setcsr(before);
+#endif
+}
+
 }  // namespace
 
 int main() {
   std::mt19937_64 random(1);
+  subnormal_numbers_count();
   philox_gives_its_published_words();
   normal_values_invert_the_distribution(random);
   for (const int64_t initializer : {kConstant, kUniform, kNormal, kTruncatedNormal}) {
