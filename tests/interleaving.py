@@ -47,6 +47,7 @@ class _Races:
         self.stopped = threading.Semaphore(0)
         self.current: _Program | None = None
         self.random = np.random.default_rng(0)
+        self.resident: int | None = None
         self.earlier: dict[int, list[int]] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -54,8 +55,13 @@ class _Races:
 
     def run(self, programs: list[tuple[Callable[[], None], tuple[int, int, int]]]) -> None:
         self.earlier.clear()
-        living = [_Program(*program) for program in programs]
-        while living:
+        waiting = [_Program(*program) for program in programs]
+        if self.resident is not None:
+            waiting = [waiting[place] for place in self.random.permutation(len(waiting))]
+        living: list[_Program] = []
+        while living or waiting:
+            while waiting and (self.resident is None or len(living) < self.resident):
+                living.append(waiting.pop())
             self.current = living[self.random.integers(len(living))]
             interpreter.interpreter_builder.grid_idx = self.current.grid_index
             self.current.may_run.release()
@@ -118,8 +124,12 @@ _races = _Races()
 
 
 @contextlib.contextmanager
-def races(seed: int) -> Iterator[None]:
-    """Let the programs of every kernel started inside race, in an order that follows from `seed`."""
+def races(seed: int, resident: int | None = None) -> Iterator[None]:
+    """Let the programs of every kernel started inside race, in an order that follows from `seed`.
+
+    resident: so many programs run at a time, and the others begin, in any order, where one has ended: as on a GPU with few processors. A
+    program that waits for one that has not begun then waits for ever.
+    """
     builder, executor = interpreter.interpreter_builder, interpreter.GridExecutor
     launch, set_grid_dim = executor.__call__, builder.set_grid_dim
     launched: list[Any] = []
@@ -147,6 +157,7 @@ def races(seed: int) -> Iterator[None]:
         own.fn = call
 
     _races.random = np.random.default_rng(seed)
+    _races.resident = resident
     executor.__call__, builder.set_grid_dim, interpreter._interpreter = racing_launch, collect, _races
     try:
         yield

@@ -11,77 +11,18 @@
 #include <vector>
 
 #include "core/bucketize.h"
+#include "core/chain.h"
 #include "core/farm_hash.h"
 #include "core/half.h"
 #include "core/log.h"
 #include "core/murmur_hash.h"
 #include "core/short_strings.h"
+#include "core/stream_out.h"
 #include "core/unsigned_mod.h"
 #include "core/vocabulary.h"
 #include "core/xx_hash.h"
 
 namespace sparrow {
-
-// Codes that ops/map_values/steps.py gives.
-enum class StepCode : int64_t {
-  kFill,
-  kCast,
-  kLog1p,
-  kLog,
-  kZScore,
-  kMinMax,
-  kClip,
-  kFinite,
-  kBucketize,
-  kHashBytes,
-  kVocabularyOfBytes,
-  kHashInts,
-  kNonNegative,
-  kMod,
-  kQuotient,
-  kMultiHash,
-  kVocabularyOfInts,
-  kNumSteps,
-};
-enum class Source : int64_t { kValues, kBytes, kRows };
-enum class ColumnType : int64_t { kInt64, kFloat32, kFloat64 };
-enum class HashCode : int64_t { kFarm, kMurmur, kXx };
-enum class FinitePolicy : int64_t { kCount, kError, kReplace };
-enum class OutOfVocabulary : int64_t { kIndex, kBuckets, kError };
-
-struct Step {
-  StepCode code;
-  int64_t parameter[3];
-  const int64_t* table;  // of steps that look up
-  UnsignedMod mod;       // by the parameter that is a divisor
-  UnsignedMod prime;     // of a multi-hash
-  double number(int i) const { return std::bit_cast<double>(parameter[i]); }
-};
-
-// What one chain counts: `counts` of the operator.
-struct Counts {
-  int64_t not_finite = 0, refused = 0, first_refused = -1, refused_by = -1;
-
-  void add(const Counts& later) {
-    not_finite += later.not_finite;
-    refused += later.refused;
-    if (first_refused < 0) {
-      first_refused = later.first_refused;
-      refused_by = later.refused_by;
-    }
-  }
-};
-
-struct ChainOf {
-  Source source;
-  const void* values;
-  const int64_t* offsets;
-  int64_t num_values;
-  std::vector<Step> steps;
-  ColumnType output_type;
-  void* output;
-  int64_t num_outputs;
-};
 
 // What values of a type are on their way: integers ids, halves float32.
 template <typename Value>
@@ -104,11 +45,12 @@ class Block {
     any_refused_ = false;
     type_ = entered_as<Value>();
     // Where a block can be worked on in the output itself, it is not copied there.
-    ids_ = chain.output_type == ColumnType::kInt64 ? static_cast<int64_t*>(chain.output) + first : id_room_;
+    ids_ = chain.output_type == ColumnType::kInt64 && !chain.streams ? static_cast<int64_t*>(chain.output) + first : id_room_;
+    given_ = ids_;
     numbers_ = chain.output_type == ColumnType::kFloat64 ? static_cast<double*>(chain.output) + first : number_room_;
     const auto* value = static_cast<const Value*>(chain.values);
     switch (chain.source) {
-      case Source::kValues: load(value + first); break;
+      case Source::kValues: load(value + first, chain); break;
       case Source::kRows: load_rows(value, chain.offsets + first, chain.steps[0]); break;
       case Source::kBytes: bytes_ = {static_cast<const uint8_t*>(chain.values), chain.num_values, chain.offsets + first}; break;
     }
@@ -127,8 +69,29 @@ class Block {
   };
 
   template <typename Value>
-  void load(const Value* value) {
-    for (int64_t i = 0; i < size_; ++i) put(i, value[i]);
+  void load(const Value* value, const ChainOf& chain) {
+    // Pointers and sizes are taken out of the object: for all the compiler knows, what is stored might be one of them.
+    const int64_t size = size_;
+    if constexpr (std::is_integral_v<Value>) {
+      int64_t* const ids = ids_;
+      if constexpr (std::is_same_v<Value, int64_t>) {
+        // A step that goes over ids one by one reads them where they are.
+        if (!chain.steps.empty() && goes_over_ids(chain.steps[0].code)) {
+          given_ = value;
+          return;
+        }
+      }
+      for (int64_t i = 0; i < size; ++i) ids[i] = value[i];
+      given_ = ids;
+    } else {
+      double* const numbers = numbers_;
+      for (int64_t i = 0; i < size; ++i) numbers[i] = widen(value[i]);
+    }
+  }
+
+  static bool goes_over_ids(StepCode code) {
+    return code == StepCode::kMod || code == StepCode::kQuotient || code == StepCode::kNonNegative || code == StepCode::kHashInts ||
+           code == StepCode::kMultiHash || code == StepCode::kClip;
   }
 
   template <typename Value>
@@ -179,14 +142,26 @@ class Block {
 
   template <typename F>
   void each_id(F f) {
+    const int64_t* const given = given_;
     int64_t* const ids = ids_;
     const int64_t size = size_;
-    for (int64_t i = 0; i < size; ++i) ids[i] = f(ids[i]);
+    for (int64_t i = 0; i < size; ++i) ids[i] = f(given[i]);
+    given_ = ids;
   }
 
   template <typename F>
   void each_unsigned(F f) {
     each_id([f](int64_t id) { return static_cast<int64_t>(f(static_cast<uint64_t>(id))); });
+  }
+
+  // Whether all ids of the block are small, as those are that nobody hashed, and it helps to know.
+  bool all_small() const {
+    if (!UnsignedMod::kSmallIsFaster) return false;
+    const int64_t* const given = given_;
+    const int64_t size = size_;
+    uint64_t any = 0;
+    for (int64_t i = 0; i < size; ++i) any |= static_cast<uint64_t>(given[i]);
+    return any < UnsignedMod::kSmall;
   }
 
   // Numbers of a float32 column are rounded to float32 after every step.
@@ -222,8 +197,12 @@ class Block {
       case StepCode::kVocabularyOfBytes: return find_strings(step);
       case StepCode::kHashInts: return hash_ints(static_cast<HashCode>(step.parameter[0]));
       case StepCode::kNonNegative: return each_id([](int64_t id) { return id & INT64_MAX; });
-      case StepCode::kMod: return each_unsigned([mod = step.mod](uint64_t id) { return mod.vector_remainder(id); });
-      case StepCode::kQuotient: return each_unsigned([mod = step.mod](uint64_t id) { return mod.vector_quotient(id); });
+      case StepCode::kMod:
+        if (all_small()) return each_unsigned([mod = step.mod](uint64_t id) { return mod.small_remainder(id); });
+        return each_unsigned([mod = step.mod](uint64_t id) { return mod.vector_remainder(id); });
+      case StepCode::kQuotient:
+        if (all_small()) return each_unsigned([mod = step.mod](uint64_t id) { return mod.small_quotient(id); });
+        return each_unsigned([mod = step.mod](uint64_t id) { return mod.vector_quotient(id); });
       case StepCode::kMultiHash: return multi_hash(step);
       case StepCode::kVocabularyOfInts: return find_ints(step);
       case StepCode::kNumSteps: break;
@@ -348,10 +327,13 @@ class Block {
   }
 
   void store(const ChainOf& chain, int64_t first) const {
+    if (chain.output_type == ColumnType::kInt64 && chain.streams)
+      return stream_out(static_cast<int64_t*>(chain.output) + first, ids_, size_ * static_cast<int64_t>(sizeof(int64_t)));
     if (chain.output_type != ColumnType::kFloat32) return;  // the block is the output
     auto* out = static_cast<float*>(chain.output) + first;
     const double* const numbers = numbers_;
-    for (int64_t i = 0; i < size_; ++i) out[i] = static_cast<float>(numbers[i]);
+    const int64_t size = size_;
+    for (int64_t i = 0; i < size; ++i) out[i] = static_cast<float>(numbers[i]);
   }
 
   const uint8_t* string(int64_t i) const { return bytes_.bytes + bytes_.offsets[i]; }
@@ -366,6 +348,7 @@ class Block {
   bool any_refused_ = false;
   double* numbers_ = nullptr;
   int64_t* ids_ = nullptr;
+  const int64_t* given_ = nullptr;  // where `each_id` reads: `ids_`, or the column itself
   alignas(64) double number_room_[kMapBlock];
   alignas(64) int64_t id_room_[kMapBlock];
   int64_t refused_by_[kMapBlock];

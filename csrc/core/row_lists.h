@@ -22,6 +22,15 @@ struct RowLists {
     return falls == 0 && offsets[first] >= 0 && offsets[last] <= num_values;
   }
 
+  // The length of the lists of rows [first, last), of which there is one at least, where all are equally long; else -1.
+  int64_t even_length(int64_t first, int64_t last) const {
+    if (offsets == nullptr) return 1;
+    const int64_t length = offsets[first + 1] - offsets[first];
+    int64_t others = 0;
+    for (int64_t row = first; row < last; ++row) others += offsets[row + 1] - offsets[row] != length;
+    return others == 0 ? length : -1;
+  }
+
   // The first row that ends before it begins; -1 where there is none.
   int64_t first_fall() const {
     for (int64_t row = 0; offsets != nullptr && row < num_rows; ++row)

@@ -1,6 +1,7 @@
 // Remainder and quotient of any unsigned 64-bit number by one divisor, without the division instruction.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace sparrow {
@@ -11,7 +12,10 @@ namespace sparrow {
 class UnsignedMod {
  public:
   explicit UnsignedMod(uint64_t divisor)
-      : divisor_(divisor), reciprocal_(~Wide{0} / divisor + 1), below_(1.0 / static_cast<double>(divisor) * (1.0 - 0x1p-50)) {}
+      : divisor_(divisor),
+        reciprocal_(~Wide{0} / divisor + 1),
+        below_(1.0 / static_cast<double>(divisor) * (1.0 - 0x1p-50)),
+        inverse_(1.0 / static_cast<double>(divisor)) {}
 
   uint64_t operator()(uint64_t number) const {
     const Wide fraction = reciprocal_ * number;
@@ -42,16 +46,42 @@ class UnsignedMod {
     const uint64_t second = static_cast<uint64_t>(static_cast<double>(rest) * below_), last = rest - second * divisor_;
     return first + second + (last >= divisor_ ? 1 : 0);
   }
+  static constexpr bool kSmallIsFaster = false;
 #else
+  static constexpr bool kSmallIsFaster = true;
   uint64_t vector_remainder(uint64_t number) const { return (*this)(number); }
   uint64_t vector_quotient(uint64_t number) const { return quotient(number); }
 #endif
 
+  // The same of numbers below `kSmall`, by float64 alone, which any instruction set has several at a time. Such a number is exact, and its
+  // quotient by the rounded inverse is off by less than half, and half of 1 / divisor: to the nearest integer, it leaves a rest from
+  // -divisor / 2 - 1 / 2 to divisor / 2 + 1 / 2. No product here is inexact: a divisor of more than 53 bits has the quotient 0.
+  static constexpr uint64_t kSmall = uint64_t{1} << 51;
+  uint64_t small_remainder(uint64_t number) const {
+    const double rest = small_rest(number, nearest_quotient(number));
+    return integer_of(rest + if_negative(rest, static_cast<double>(divisor_)));
+  }
+  uint64_t small_quotient(uint64_t number) const {
+    const double quotient = nearest_quotient(number);
+    return integer_of(quotient - if_negative(small_rest(number, quotient), 1.0));
+  }
+
  private:
+  // The low bits of 2^52 + n are those of n. Adding 2^52 rounds to an integer.
+  static constexpr double kUnits = 0x1p52;
+  static double number_of(uint64_t number) { return std::bit_cast<double>(std::bit_cast<uint64_t>(kUnits) | number) - kUnits; }
+  static uint64_t integer_of(double number) { return std::bit_cast<uint64_t>(number + kUnits) ^ std::bit_cast<uint64_t>(kUnits); }
+  // `value` or 0, by bits: compilers do not choose between sums of several numbers at a time, lest one of them traps.
+  static double if_negative(double number, double value) {
+    return std::bit_cast<double>(std::bit_cast<int64_t>(value) & (std::bit_cast<int64_t>(number) >> 63));
+  }
+  double nearest_quotient(uint64_t number) const { return (number_of(number) * inverse_ + kUnits) - kUnits; }
+  double small_rest(uint64_t number, double quotient) const { return number_of(number) - quotient * static_cast<double>(divisor_); }
+
   using Wide = unsigned __int128;
   uint64_t divisor_;
   Wide reciprocal_;
-  double below_;
+  double below_, inverse_;
 };
 
 }  // namespace sparrow

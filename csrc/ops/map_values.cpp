@@ -17,6 +17,9 @@ constexpr int64_t kPiece = 8 * kMapBlock;
 // Fewer outputs in all than this are not worth a second thread.
 constexpr int64_t kOutputsPerThread = 2 * kPiece;
 
+// More outputs in all than this are beyond the last-level caches of most processors: ids are then written past them.
+constexpr int64_t kStreamedOutputs = int64_t{1} << 23;
+
 // A row of `chains`.
 struct ChainRow {
   int64_t value, offsets, source, first_step, num_steps, output_type;
@@ -172,6 +175,13 @@ std::tuple<std::vector<Tensor>, Tensor> map_values_cpu(std::vector<Tensor> value
   const int64_t num_pieces = first_piece.back();
   std::vector<Counts> counts(num_pieces);
   std::atomic<int64_t> next = 0, wrong_offsets = -1;
+  bool streams = false;
+  for (int64_t i = 0; i < num_chains; ++i) {
+    // Numbers take longer to compute than to write: for them it was slower.
+    todo[i].streams = num_outputs > kStreamedOutputs && todo[i].source == Source::kValues && types[i] == ScalarType::Long &&
+                      todo[i].output_type == ColumnType::kInt64;
+    streams |= todo[i].streams;
+  }
   const auto work = [&](int64_t, int64_t) {
     Block block;
     for (int64_t piece = next++; piece < num_pieces; piece = next++) {
@@ -187,6 +197,7 @@ std::tuple<std::vector<Tensor>, Tensor> map_values_cpu(std::vector<Tensor> value
           counts[piece].add(block.run<decltype(value)>(chain, at, std::min(kMapBlock, last - at)));
       });
     }
+    if (streams) end_of_stream();
   };
   // Every thread takes the next piece there is, so it does not matter how torch divides them.
   if (num_outputs < kOutputsPerThread)

@@ -39,7 +39,8 @@ std::vector<Out> outputs_of(Source source, const std::vector<Value>& values, con
   const auto num_values = static_cast<int64_t>(values.size());
   const int64_t num_outputs = source == Source::kValues ? num_values : static_cast<int64_t>(offsets.size()) - 1;
   const auto out = std::make_unique<Out[]>(num_outputs);
-  const ChainOf chain{source, held.get(), cuts.get(), num_values, std::move(steps), type, out.get(), num_outputs};
+  ChainOf chain{source, held.get(), cuts.get(), num_values, std::move(steps), type, out.get(), num_outputs};
+  chain.streams = type == ColumnType::kInt64 && num_outputs % 2 == 1;
   const auto block = std::make_unique<Block>();
   *counts = {};
   for (int64_t first = 0; first < num_outputs; first += kMapBlock)
@@ -67,6 +68,46 @@ void numbers_pass_through_all_steps() {
     }
     expect(counts.not_finite == num_nans && counts.refused == num_nans, "NaN is counted and refused");
     expect(counts.first_refused == (size > 3 ? 3 : -1) && counts.refused_by == (size > 3 ? 0 : -1), "the first refused");
+  }
+}
+
+// Remainders and quotients at the ends of what float64 holds, of blocks of small ids and of any; streamed and not.
+void divisions() {
+  Counts counts;
+  for (const uint64_t divisor : {uint64_t{1}, uint64_t{2}, uint64_t{3}, uint64_t{1000003}, (uint64_t{1} << 32) - 5, (uint64_t{1} << 51) - 1,
+                                 (uint64_t{1} << 53) + 1, uint64_t{INT64_MAX}}) {
+    for (const bool small : {true, false}) {
+      for (const int64_t size : {0, 1, 7, 8, 1024, 1031, 3000}) {
+        std::vector<int64_t> ids;
+        for (int64_t i = 0; i < size; ++i) {
+          const uint64_t word = murmur::hash_word(static_cast<uint64_t>(i)),
+                         multiple = word / divisor * divisor + static_cast<uint64_t>(i % 3) - 1;
+          const uint64_t id = i % 5 == 0 ? UnsignedMod::kSmall - 1 - static_cast<uint64_t>(i) : multiple;
+          ids.push_back(static_cast<int64_t>(small ? id % UnsignedMod::kSmall : id));
+        }
+        const auto rest = outputs_of<int64_t>(Source::kValues, ids, {}, {step_of(StepCode::kMod, 0, 0, 0, nullptr, divisor)},
+                                              ColumnType::kInt64, &counts);
+        const auto quotient = outputs_of<int64_t>(Source::kValues, ids, {}, {step_of(StepCode::kQuotient, 0, 0, 0, nullptr, divisor)},
+                                                  ColumnType::kInt64, &counts);
+        for (int64_t i = 0; i < size; ++i) {
+          expect(static_cast<uint64_t>(rest[i]) == static_cast<uint64_t>(ids[i]) % divisor, "a remainder");
+          expect(static_cast<uint64_t>(quotient[i]) == static_cast<uint64_t>(ids[i]) / divisor, "a quotient");
+        }
+      }
+    }
+  }
+}
+
+// What is streamed may begin and end anywhere in a line, and nothing beside it is written.
+void streams_of_any_size() {
+  for (int64_t begin = 0; begin < 17; ++begin) {
+    for (const int64_t size : {0, 1, 7, 8, 9, 40, 1024}) {
+      std::vector<int64_t> from(size, 5), to(begin + size + 3, -1);
+      stream_out(to.data() + begin, from.data(), 8 * size);
+      end_of_stream();
+      for (int64_t i = 0; i < static_cast<int64_t>(to.size()); ++i)
+        expect(to[i] == (i >= begin && i < begin + size ? 5 : -1), "what is streamed, and nothing else");
+    }
   }
 }
 
@@ -154,6 +195,8 @@ void rows_and_ids() {
 
 int main() {
   numbers_pass_through_all_steps();
+  divisions();
+  streams_of_any_size();
   logarithms_of_ends();
   strings_of_any_length();
   rows_and_ids();

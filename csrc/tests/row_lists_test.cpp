@@ -155,6 +155,43 @@ void rows_are_concatenated() {
   }
 }
 
+// Rows of equal length are copied another way; rows that are equally long in one piece alone are not equally long in the next.
+template <typename Word>
+void even_rows_are_concatenated() {
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 500; ++round) {
+    const int64_t num_rows = 2 + random() % 20, num_inputs = 1 + random() % 4, middle = num_rows / 2;
+    std::vector<std::unique_ptr<int64_t[]>> bounds;
+    std::vector<std::unique_ptr<Word[]>> words;
+    std::vector<ConcatInput> inputs;
+    std::vector<Word> expected;
+    std::vector<int64_t> ends = {0};
+    for (int64_t i = 0; i < num_inputs; ++i) {
+      const bool is_dense = random() % 3 == 0;
+      const int64_t length = is_dense ? 1 : random() % 20, longer = is_dense ? 0 : random() % 2;
+      bounds.push_back(std::make_unique<int64_t[]>(num_rows + 1));
+      for (int64_t row = 0; row < num_rows; ++row) bounds[i][row + 1] = bounds[i][row] + length + (row >= middle ? longer : 0);
+      const int64_t count = bounds[i][num_rows];
+      words.push_back(std::make_unique<Word[]>(count));
+      for (int64_t at = 0; at < count; ++at) words[i][at] = static_cast<Word>(random());
+      inputs.push_back({words[i].get(), nullptr, {is_dense ? nullptr : bounds[i].get(), num_rows, count}});
+    }
+    for (int64_t row = 0; row < num_rows; ++row) {
+      for (int64_t i = 0; i < num_inputs; ++i)
+        for (int64_t at = inputs[i].lists[row]; at < inputs[i].lists[row + 1]; ++at) expected.push_back(words[i][at]);
+      ends.push_back(static_cast<int64_t>(expected.size()));
+    }
+    for (const int64_t cut : {middle, middle + 1}) {
+      auto out = std::make_unique<Word[]>(expected.size());
+      auto offsets = std::make_unique<int64_t[]>(num_rows + 1);
+      concat_rows<Word>(inputs.data(), num_inputs, cut, num_rows, out.get(), nullptr, offsets.get());
+      concat_rows<Word>(inputs.data(), num_inputs, 0, cut, out.get(), nullptr, offsets.get());
+      expect(std::equal(expected.begin(), expected.end(), out.get()), "values of even rows are concatenated");
+      expect(std::equal(ends.begin(), ends.end(), offsets.get()), "offsets of even rows add up");
+    }
+  }
+}
+
 void queries_find_their_first_key() {
   std::mt19937_64 random(3);
   IdPlaces table;
@@ -254,6 +291,8 @@ int main() {
   rows_are_concatenated<uint16_t>();
   rows_are_concatenated<uint32_t>();
   rows_are_concatenated<uint64_t>();
+  even_rows_are_concatenated<uint8_t>();
+  even_rows_are_concatenated<uint64_t>();
   queries_find_their_first_key();
   overlaps_are_those_of_sets();
   differences_are_row_by_row<int64_t, int64_t>();

@@ -163,7 +163,7 @@ def test_vocabulary_file(tmp_path: Path) -> None:
         (None, "words.txt: cannot be read: No such file"),
         (b"", "words.txt is empty"),
         (b"a\n\xff\n", "words.txt, line 2: no UTF-8"),
-        (b"a\nb\na\n", "the key 'a' comes twice"),
+        (b"a\nb\na\n", "words.txt, line 3: the key 'a' comes twice, first in line 1"),
     ],
 )
 def test_bad_vocabulary_files(tmp_path: Path, content: bytes | None, named: str) -> None:
@@ -172,6 +172,42 @@ def test_bad_vocabulary_files(tmp_path: Path, content: bytes | None, named: str)
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=rf"'out'.*{named}"):
         start().vocabulary(path)
+
+
+@given(st.lists(any_id, min_size=1, unique=True), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
+def test_vocabulary_file_of_ids(tmp_path: Path, keys: list[int], end: bytes, closed: bool) -> None:
+    path = tmp_path / "ids.txt"
+    path.write_bytes(end.join(str(key).encode() for key in keys) + (end if closed else b""))
+    assert start().vocabulary(path, ids=True) == start().vocabulary(keys)
+    assert rows_of(computed(start().vocabulary(path, ids=True), torch.tensor(keys[::-1]))) == [*range(len(keys))][::-1]
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "ids.txt is empty"),
+        (b"1\n2\n9223372036854775808\n", "ids.txt, line 3: '9223372036854775808' is no integer of 64 bits"),
+        (b"1\n\n2\n", "ids.txt, line 2: '' is no integer of 64 bits"),
+        (b"1\n1_0\n", "ids.txt, line 2: '1_0' is no integer"),
+        (b" 1\n", "ids.txt, line 1: ' 1' is no integer"),
+        (b"1\ntwo\n", "ids.txt, line 2: 'two' is no integer of 64 bits, as ids=True wants them; without it lines are strings"),
+        (b"\xff\n", "ids.txt, line 1: .* is no integer"),
+        (b"7\n8\n07\n", "ids.txt, line 3: the key 7 comes twice, first in line 1"),
+    ],
+)
+def test_bad_vocabulary_files_of_ids(tmp_path: Path, content: bytes, named: str) -> None:
+    path = tmp_path / "ids.txt"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"'out'.*{named}"):
+        start().vocabulary(path, ids=True)
+
+
+def test_ids_say_what_a_file_holds_alone() -> None:
+    for arguments in ({"keys": [1, 2]}, {"min_count": 2}):
+        with pytest.raises(ConfigError, match=r"'out'.*ids=True says what the lines of a file are"):
+            start().vocabulary(**arguments, ids=True)
+    with pytest.raises(ConfigError, match=r"'out'.*ids is 1, expected True"):
+        start().vocabulary("ids.txt", ids=1)
 
 
 @pytest.mark.parametrize(

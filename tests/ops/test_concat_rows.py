@@ -86,6 +86,25 @@ def test_threads_and_large_columns(threads):
     assert weights.shape == (0,)
 
 
+@pytest.mark.parametrize("widths", [[1, 1, 1], [16, 1, 3], [8, 0, 9], [5]])
+def test_dense_columns_are_put_side_by_side(widths):
+    """Rows of one length, over several pieces of rows; and with one row that is longer than the others."""
+    generator = torch.Generator().manual_seed(len(widths))
+    columns = [torch.randn(1200, width, generator=generator) for width in widths]
+    offsets = [NO_OFFSETS if width == 1 else torch.arange(1201) * width for width in widths]
+    arguments = [[one.reshape(-1) for one in columns], [NO_WEIGHTS] * len(widths), offsets, torch.tensor([0, len(widths)])]
+    (joined,), (weights,), (ends,) = concat_rows(*arguments)
+    assert torch.equal(joined.reshape(1200, -1), torch.cat(columns, 1))
+    assert (weights.numel(), ends.tolist()) == (0, [row * sum(widths) for row in range(1201)])
+    longer = (torch.arange(1201) * 2 + (torch.arange(1201) > 700)).long()
+    arguments[0].append(torch.randn(2401, generator=generator))
+    arguments[1].append(NO_WEIGHTS)
+    arguments[2] = [*offsets, longer]
+    arguments[3] = torch.tensor([0, len(widths) + 1])
+    for got, specified in zip(concat_rows(*arguments), reference.concat_rows(*arguments), strict=True):
+        assert_same(got, specified)
+
+
 def test_no_results():
     assert concat_rows([], [], [], torch.tensor([0])) == ([], [], [])
 

@@ -114,7 +114,37 @@ for output in outputs:
 answer = digest.hexdigest(), len(chains)
 """
 
-SCRIPTS = {"training": (_RUN, [1, 2, 4], 50_000), "rows": (_ROWS, [1, 2], 10_000), "values": (_MAP, [1, 2], 25)}
+# Blocks whose ids are all small, and blocks where one is not, beside Python's integers; at the ends of what float64 holds.
+_DIVIDED = """
+import torch
+from sparrow.ops.map_values.op import map_values
+from sparrow.ops.map_values.steps import Chain, Mod, Quotient, pack
+generator = torch.Generator().manual_seed(3)
+for divisor in (1, 2, 3, 7, 1_000_003, 2**31 - 1, 2**50 + 1, 2**51 - 1, 2**51, 2**53 + 1, 2**62 + 1, 2**63 - 1):
+    near = [k * divisor + offset for k in (0, 1, 2, 3, 1000, 2**51 // divisor - 1, 2**51 // divisor) for offset in (-1, 0, 1)]
+    small = [id for id in [*near, *range(2**51 - 40, 2**51), *range(40)] if 0 <= id < 2**51]
+    small += torch.randint(0, 2**51, (1024,), generator=generator).tolist()
+    for ids in (small, [*small, 2**51], [*small, -1], [-1, -2, -divisor, 2**63 - 1]):
+        values = torch.tensor(ids)
+        chains = [Chain(0, steps=(step(divisor),)) for step in (Mod, Quotient)]
+        (rest, quotient), _ = map_values([values], [], pack(chains, [torch.int64]))
+        assert rest.tolist() == [id % 2**64 % divisor for id in ids], divisor
+        assert [one % 2**64 for one in quotient.tolist()] == [id % 2**64 // divisor for id in ids], divisor
+# So many that ids are written past the caches.
+many = torch.arange(2**23 + 5) * 77 - 2**40
+(rest, both), _ = map_values([many], [], pack([Chain(0, steps=(Mod(1000),)), Chain(0, steps=(Quotient(3), Mod(7)))], [torch.int64]))
+for place in [*range(0, 2**23, 997), 2**23 + 4]:
+    id = int(many[place]) % 2**64
+    assert (int(rest[place]), int(both[place])) == (id % 1000, id // 3 % 7)
+answer = "exact", many.numel()
+"""
+
+SCRIPTS = {
+    "training": (_RUN, [1, 2, 4], 50_000),
+    "rows": (_ROWS, [1, 2], 10_000),
+    "values": (_MAP, [1, 2], 25),
+    "remainders": (_DIVIDED, [1, 2], 2**23),
+}
 
 _ALL = """
 import json, sys, torch

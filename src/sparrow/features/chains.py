@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -56,13 +57,13 @@ class ChainCalls:
     _inputs: list[int] = field(init=False)
     _readers: list[int] = field(init=False)
     _bound: dict[tuple[object, ...], _Bound] = field(init=False, default_factory=dict)
-    _not_finite: Tensor = field(init=False)
+    # By thread, each of which adds to a tensor of its own: one engine may serve several.
+    _not_finite: dict[int, Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         places: dict[Expression, int] = {}
         self._inputs = [places.setdefault(unit.source, len(places)) for unit in self.units]
         self._readers = [self._inputs.index(place) for place in range(len(places))]
-        self._not_finite = torch.zeros(len(self.units), dtype=torch.int64)
 
     def run(self, columns: Sequence[Column], context_of: Callable[[int], Context]) -> list[Column]:
         """Return the result of each unit.
@@ -78,7 +79,10 @@ class ChainCalls:
         offsets = [columns[unit].offsets[-1] for unit in bound.with_offsets]  # type: ignore[union-attr]
         outputs, counts = map_values(values, offsets, bound.packed)
         if bound.counts_not_finite:
-            self._not_finite += counts[:, 0].cpu()
+            thread = threading.get_ident()
+            if thread not in self._not_finite:
+                self._not_finite[thread] = torch.zeros(len(self.units), dtype=torch.int64)
+            self._not_finite[thread] += counts[:, 0].cpu()
         if bound.can_refuse and bool(counts[:, 1].any()):
             self._raise_refused(bound, columns, context_of, counts)
         return [
@@ -88,7 +92,8 @@ class ChainCalls:
 
     def counted(self) -> list[tuple[ChainUnit, int]]:
         """Return how many NaN and infinities each unit that counts them has met so far."""
-        counts = zip(self.units, self._not_finite.tolist(), strict=True)
+        total = sum(list(self._not_finite.values()), torch.zeros(len(self.units), dtype=torch.int64))
+        counts = zip(self.units, total.tolist(), strict=True)
         return [(unit, count) for unit, count in counts if any(isinstance(one, Finite) for one in unit.transforms)]
 
     def _bind(self, columns: Sequence[Column], context_of: Callable[[int], Context], device: torch.device) -> _Bound:

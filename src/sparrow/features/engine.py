@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sparrow.errors import BackendError, ConfigError, DataError
 from sparrow.features.chains import ChainCalls, ChainUnit
-from sparrow.features.expression import Expression, in_order
+from sparrow.features.expression import Expression, exact_key, in_order
 from sparrow.features.feature import Feature
 from sparrow.features.fitting.learned import Learned
 from sparrow.features.groups import GroupedColumns
@@ -59,8 +59,8 @@ class FeatureEngine(nn.Module):
         parts = list(in_order(feature.expression for feature in self.features if feature.expression is not None))
         if column in {feature.expression for feature in self.features}:
             return None
-        values = {part.transform.value if isinstance(part.transform, Fill) else None for part in parts if column in part.inputs}
-        return values.pop() if len(values) == 1 else None
+        values = [part.transform.value if isinstance(part.transform, Fill) else None for part in parts if column in part.inputs]
+        return values[0] if len({exact_key(value) for value in values}) == 1 else None
 
     @property
     def counters(self) -> dict[str, int]:

@@ -126,14 +126,15 @@ class Feature:
         oov_buckets: int = 0,
         min_count: int | None = None,
         max_size: int | None = None,
+        ids: bool = False,
     ) -> Feature:
-        """Strings or integers to their places in `keys`: a list, or the path of a text file with one a line.
+        """Strings or integers to their places in `keys`: a list, or the path of a text file with one a line, integers where `ids`.
 
         missing: what another value becomes: a number, or `"error"`, the default. oov_buckets: instead, hash it into so many ids after the
         last place. Without `keys`, the data's (`fit`) that occur `min_count` times, the `max_size` most frequent; others then become the
         place after the last, where nothing else is said.
         """
-        return self._then(_vocabulary, keys, missing, oov_buckets, min_count, max_size)
+        return self._then(_vocabulary, keys, missing, oov_buckets, min_count, max_size, ids)
 
     # Lists.
 
@@ -266,11 +267,13 @@ def _min_max(low: float | None, high: float | None) -> Step:
     return learned.LearnedMinMax() if low is None or high is None else numbers.MinMax(low, high)
 
 
-def _vocabulary(keys: Any, missing: int | str | None, oov_buckets: int, min_count: int | None, max_size: int | None) -> Step:
+def _vocabulary(keys: Any, missing: int | str | None, oov_buckets: int, min_count: int | None, max_size: int | None, ids: bool) -> Step:
     if keys is None:
+        if ids:
+            raise ConfigError("vocabulary: ids=True says what the lines of a file are; learned keys are what the column holds")
         if missing == "error":
             raise ConfigError("vocabulary: missing='error' with learned keys would refuse every rare value; give a number or oov_buckets")
         return learned.LearnedVocabulary(1 if min_count is None else min_count, max_size, missing, oov_buckets)  # type: ignore[arg-type]
     if min_count is not None or max_size is not None:
         raise ConfigError("vocabulary: min_count and max_size choose among learned keys; these are given")
-    return Vocabulary.of(keys, missing, oov_buckets)
+    return Vocabulary.of(keys, missing, oov_buckets, ids)

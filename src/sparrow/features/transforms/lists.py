@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from numbers import Real
 
 import torch
@@ -40,14 +41,38 @@ def ragged_of(call: Call, column: Column) -> Ragged:
 
 def ids_of(call: Call, column: Column) -> Column:
     """Return a column of integers, as int64. Raises `DataError` for numbers and strings."""
-    if isinstance(column, Ragged) and column.is_bytes:
-        raise call.context.error(f"{call.transform.kind} takes integer ids, the column holds strings; hash it first")
     values = column if isinstance(column, Tensor) else column.values
-    if values.is_floating_point() or values.is_complex():
-        raise call.context.error(f"{call.transform.kind} takes integer ids, the column holds numbers; bucketize it first")
     if values.dtype == torch.int64:
         return column
+    if isinstance(column, Ragged) and column.is_bytes:
+        raise call.context.error(f"{call.transform.kind} takes integer ids, the column holds strings; hash it first")
+    if values.is_floating_point() or values.is_complex():
+        raise call.context.error(f"{call.transform.kind} takes integer ids, the column holds numbers; bucketize it first")
     return values.long() if isinstance(column, Tensor) else column.with_values(values.long())
+
+
+def innermost_of(taken: Iterable[tuple[Call, Column]]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return values, weights and offsets of columns of one level at most. Raises `DataError` naming a column of more."""
+    values: list[Tensor] = []
+    weights: list[Tensor] = []
+    offsets: list[Tensor] = []
+    none: tuple[Tensor, Tensor] | None = None
+    for call, column in taken:
+        if none is None:
+            device = column.device if isinstance(column, Tensor) else column.values.device
+            none = nothing(torch.float32, device), nothing(torch.int64, device)
+        if isinstance(column, Ragged):
+            levels, of_column, of_weights = column.offsets, column.values, column.weights
+            if len(levels) != 1:
+                raise call.context.error(f"{call.transform.kind} takes lists of one level, the column has {len(levels)}")
+            offsets.append(levels[0])
+            weights.append(none[0] if of_weights is None else flat(of_weights.float()))
+        else:
+            of_column = column
+            offsets.append(none[1] if column.dim() == 1 or column.shape[1:].numel() == 1 else even_offsets(column))
+            weights.append(none[0])
+        values.append(flat(of_column))
+    return values, weights, offsets
 
 
 def values_and_offsets(column: Column) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, did_you_mean
-from sparrow.features.transforms.lists import bits_in, ids_of, nothing, packed, require_value, values_and_offsets, weights_of
+from sparrow.features.transforms.lists import bits_in, ids_of, innermost_of, nothing, packed, require_value, values_and_offsets
 from sparrow.features.types import Call, Context, FeatureType
 from sparrow.ops.concat_rows.op import concat_rows
 from sparrow.ops.cross_rows.op import cross_rows
@@ -46,14 +46,6 @@ def _require_ids(kind: str, given: Sequence[FeatureType]) -> None:
         raise ConfigError(f"{kind} takes ids; one of its columns holds numbers: bucketize it first")
 
 
-def _innermost(call: Call, column: Column) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (values, weights, offsets) of a column of one level at most."""
-    if isinstance(column, Ragged) and len(column.offsets) != 1:
-        raise call.context.error(f"{call.transform.kind} takes lists of one level, the column has {len(column.offsets)}")
-    values, offsets = values_and_offsets(column)
-    return values, weights_of(column), offsets
-
-
 @dataclass(frozen=True, slots=True)
 class Cross(Several):
     """An id for every combination of one id of each column, the last varying fastest: MurmurHash64A of their bytes; weights multiply."""
@@ -68,8 +60,8 @@ class Cross(Several):
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
         taken = [[ids_of(call, column) for column in call.columns] for call in calls]
-        parts = [_innermost(call, column) for call, columns in zip(calls, taken, strict=True) for column in columns]
-        made = cross_rows([part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts], _first_inputs(calls))
+        parts = innermost_of((call, column) for call, columns in zip(calls, taken, strict=True) for column in columns)
+        made = cross_rows(*parts, _first_inputs(calls))
         return [
             _one_a_row_or_lists(columns, values, weights, offsets) for columns, values, weights, offsets in zip(taken, *made, strict=True)
         ]
@@ -77,10 +69,13 @@ class Cross(Several):
 
 def _one_a_row_or_lists(columns: Sequence[Column], values: Tensor, weights: Tensor, offsets: Tensor) -> Column:
     """Return what columns of one id a row each make as one id a row, other columns' as lists."""
-    if all(isinstance(column, Tensor) and column.dim() == 1 for column in columns):
-        return values
-    weighted = any(isinstance(column, Ragged) and column.weights is not None for column in columns)
-    return Ragged(values, (offsets,), weights if weighted else None)
+    are_lists = weighted = False
+    for column in columns:
+        if isinstance(column, Ragged):
+            are_lists, weighted = True, weighted or column.weights is not None
+        elif column.dim() != 1:
+            are_lists = True
+    return Ragged(values, (offsets,), weights if weighted else None) if are_lists else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +98,17 @@ class Concat(Several):
             dtypes = {column.dtype if isinstance(column, Tensor) else column.values.dtype for column in call.columns}
             if len(dtypes) > 1:
                 raise call.context.error(f"concat of columns of {', '.join(sorted(map(str, dtypes)))}; cast them to one")
-        parts = [_innermost(call, column) for call in calls for column in call.columns]
-        made = concat_rows([part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts], _first_inputs(calls))
+        parts = innermost_of((call, column) for call in calls for column in call.columns)
+        made = concat_rows(*parts, _first_inputs(calls))
         return [_side_by_side(call.columns, *one) for call, *one in zip(calls, *made, strict=True)]
 
 
 def _side_by_side(columns: Sequence[Column], values: Tensor, weights: Tensor, offsets: Tensor) -> Column:
     """Return joined rows as a tensor where all that is joined is dense."""
-    widths = [column.shape[1:].numel() for column in columns if isinstance(column, Tensor)]
-    if len(widths) == len(columns):
-        return values.reshape(offsets.numel() - 1, sum(widths))
-    weighted = any(isinstance(column, Ragged) and column.weights is not None for column in columns)
-    return Ragged(values, (offsets,), weights if weighted else None)
+    ragged = [column for column in columns if isinstance(column, Ragged)]
+    if ragged:
+        return Ragged(values, (offsets,), weights if any(column.weights is not None for column in ragged) else None)
+    return values.reshape(offsets.numel() - 1, sum([column.shape[1:].numel() for column in columns if isinstance(column, Tensor)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +137,7 @@ def _items_of(call: Call) -> Tensor:
     _, keys, items = call.columns
     if isinstance(items, Ragged) and items.is_bytes:
         raise call.context.error("lookup gives numbers or ids, the items are strings; hash them first")
-    (num_keys, key_offsets), (values, _, item_offsets) = _size_and_offsets(keys), _innermost(call, items)
+    (num_keys, key_offsets), ((values,), _, (item_offsets,)) = _size_and_offsets(keys), innermost_of([(call, items)])
     if num_keys != values.numel() or key_offsets.numel() != item_offsets.numel():
         raise call.context.error(f"lookup: {num_keys} keys and {values.numel()} items; they must lie beside each other")
     if key_offsets is not item_offsets and not values.is_cuda and not torch.equal(key_offsets, item_offsets):
@@ -170,24 +164,18 @@ class Match(Several):
 
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
-        none = [nothing(torch.int64, values_and_offsets(call.columns[0])[0].device) for call in calls]
-        return _looked_up(calls, none, [(MATCH, 0)] * len(calls))
+        first = calls[0].columns[0]
+        none = nothing(torch.int64, first.device if isinstance(first, Tensor) else first.values.device)
+        return _looked_up(calls, [none] * len(calls), [(MATCH, 0)] * len(calls))
 
 
 def _looked_up(calls: Sequence[Call], items: Sequence[Tensor], parameters: Sequence[tuple[int, int]]) -> list[Column]:
     queries = [ids_of(call, call.columns[0]) for call in calls]
-    asked = [_innermost(call, column) for call, column in zip(calls, queries, strict=True)]
-    keys = [_innermost(call, ids_of(call, call.columns[1])) for call in calls]
-    made = lookup_rows(
-        [part[0] for part in asked],
-        [part[2] for part in asked],
-        [part[0] for part in keys],
-        [part[2] for part in keys],
-        list(items),
-        packed(*parameters),
-    )
+    asked, _, asked_offsets = innermost_of(zip(calls, queries, strict=True))
+    keys, _, key_offsets = innermost_of((call, ids_of(call, call.columns[1])) for call in calls)
+    made = lookup_rows(asked, asked_offsets, keys, key_offsets, list(items), packed(*parameters))
     return [
-        one.reshape(column.shape) if isinstance(column, Tensor) else Ragged(one, column.offsets)
+        Ragged(one, column.offsets) if isinstance(column, Ragged) else one if column.dim() == 1 else one.reshape(column.shape)
         for one, column in zip(made, queries, strict=True)
     ]
 
@@ -213,10 +201,10 @@ class Overlap(Several):
 
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
-        first = [_innermost(call, ids_of(call, call.columns[0])) for call in calls]
-        second = [_innermost(call, ids_of(call, call.columns[1])) for call in calls]
+        first, _, first_offsets = innermost_of((call, ids_of(call, call.columns[0])) for call in calls)
+        second, _, second_offsets = innermost_of((call, ids_of(call, call.columns[1])) for call in calls)
         kinds = packed(*((KINDS.index(call.transform.how),) for call in calls if isinstance(call.transform, Overlap))).reshape(-1)
-        return list(overlap_rows([a[0] for a in first], [a[2] for a in first], [b[0] for b in second], [b[2] for b in second], kinds))
+        return list(overlap_rows(first, first_offsets, second, second_offsets, kinds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +224,11 @@ class Subtract(Several):
 
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
-        pairs = [(_innermost(call, _times(call, call.columns[0])), _innermost(call, _times(call, call.columns[1]))) for call in calls]
-        which = packed(tuple(_which_is_one(a[2], b[2]) for a, b in pairs)).reshape(-1)
+        a, _, a_offsets = innermost_of((call, _times(call, call.columns[0])) for call in calls)
+        b, _, b_offsets = innermost_of((call, _times(call, call.columns[1])) for call in calls)
+        which = packed(tuple(map(_which_is_one, a_offsets, b_offsets))).reshape(-1)
         try:
-            made = subtract_rows(
-                [a[0] for a, _ in pairs], [a[2] for a, _ in pairs], [b[0] for _, b in pairs], [b[2] for _, b in pairs], which
-            )
+            made = subtract_rows(a, a_offsets, b, b_offsets, which)
         except RuntimeError as error:
             raise _named(error, calls) from None
         return [_shaped_as(call, one) for call, one in zip(calls, made, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -178,12 +179,17 @@ def _padded(calls: Sequence[Call], *, mask: bool) -> list[Column]:
         assert isinstance(pad, Pad | Mask)
         _require_levels(call, column, pad.lengths)
         bits = bits_in(call, "value", pad.value, column.values.dtype) if isinstance(pad, Pad) else 0
-        lengths = [0 if length is None else length for length in (*pad.lengths, 0, 0)[:3]]
-        parameters.append((len(pad.lengths), *lengths, ENDS[pad.keep], SIDES[pad.side], bits))
+        parameters.append((*_placed(pad.lengths, pad.keep, pad.side), bits))
         columns.append(column)
     values = [] if mask else [column.values.contiguous() for column in columns]
     made = pad_rows(values, [level for column in columns for level in column.offsets], packed(*parameters), mask)
-    return [one.reshape(column.num_rows, *(call.transform.lengths)) for one, column, call in zip(made, columns, calls, strict=True)]
+    return [one.view(column.num_rows, *call.transform.lengths) for one, column, call in zip(made, columns, calls, strict=True)]
+
+
+@functools.lru_cache(maxsize=4096)
+def _placed(lengths: tuple[int | None, ...], keep: str, side: str) -> tuple[int, ...]:
+    """Return what says where elements go: made once for a plan's calls."""
+    return len(lengths), *[0 if length is None else length for length in (*lengths, 0, 0)[:3]], ENDS[keep], SIDES[side]
 
 
 def _pad_of(call: Call) -> Pad:
@@ -206,9 +212,12 @@ def _filled_with_lists(calls: Sequence[Call]) -> list[Column]:
 
 
 def _require_levels(call: Call, column: Ragged, lengths: Sequence[int | None]) -> None:
-    if column.is_bytes and lengths[-1] is not None:
+    is_bytes = column.is_bytes
+    if len(lengths) == len(column.offsets) and not is_bytes:
+        return
+    if is_bytes and lengths[-1] is not None:
         raise call.context.error(f"{call.transform.kind} takes numbers or ids, the column holds strings; hash it first")
-    num_levels = len(column.offsets) - column.is_bytes
+    num_levels = len(column.offsets) - is_bytes
     if len(lengths) != num_levels:
         raise call.context.error(
             f"{call.transform.kind} of {len(lengths)} lengths, the column has {num_levels} levels; give one length a level"

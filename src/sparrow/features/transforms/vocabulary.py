@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,10 +33,18 @@ class Vocabulary(ElementWise):
     can_refuse: ClassVar[bool] = True
 
     @staticmethod
-    def of(keys: Any, missing: int | str | None, oov_buckets: int) -> Vocabulary:
-        """Make one of a list, or of the lines of a text file; `missing` `"error"` refuses other values, as None does."""
+    def of(keys: Any, missing: int | str | None, oov_buckets: int, ids: bool = False) -> Vocabulary:
+        """Make one of a list, or of the lines of a text file; `missing` `"error"` refuses other values, as None does.
+
+        ids: the lines of the file are integers of 64 bits, not strings.
+        """
+        if not isinstance(ids, bool):
+            raise ConfigError(f"vocabulary: ids is {ids!r}, expected True where the lines of the file are integers, else False")
+        known: tuple[Any, ...]
         if isinstance(keys, str | os.PathLike):
-            known = _lines(Path(keys))
+            known = _lines(Path(keys), ids)
+        elif ids:
+            raise ConfigError("vocabulary: ids=True says what the lines of a file are; a list holds integers or strings itself")
         elif isinstance(keys, Iterable) and not isinstance(keys, bytes):
             known = tuple(keys)
         else:
@@ -99,19 +108,33 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _lines(path: Path) -> tuple[str, ...]:
-    """Return the lines of a text file. Raises `ConfigError` naming file and line."""
+def _lines(path: Path, ids: bool) -> tuple[str, ...] | tuple[int, ...]:
+    """Return the lines of a text file, as integers where they are `ids`. Raises `ConfigError` naming file and line."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"vocabulary: {path}: cannot be read: {error.strerror}") from None
     lines = data.removesuffix(b"\n").split(b"\n") if data else []
-    known: list[str] = []
+    known: dict[str | int, int] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            known.append(line.removesuffix(b"\r").decode())
+            key = _id_of(line.removesuffix(b"\r")) if ids else line.removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
             raise ConfigError(f"vocabulary: {path}, line {number}: no UTF-8: {error.reason}") from None
+        except ValueError as error:
+            raise ConfigError(f"vocabulary: {path}, line {number}: {error}") from None
+        if key in known:
+            raise ConfigError(f"vocabulary: {path}, line {number}: the key {key!r} comes twice, first in line {known[key]}")
+        known[key] = number
     if not known:
         raise ConfigError(f"vocabulary: {path} is empty; it must hold a key a line")
-    return tuple(known)
+    return tuple(known)  # type: ignore[return-value]
+
+
+def _id_of(line: bytes) -> int:
+    """Return the integer that a line holds, and nothing else. Raises `ValueError`."""
+    # Not left to int(): it reads "1_000", digits of other scripts, and blanks around them.
+    if not re.fullmatch(rb"-?[0-9]{1,19}", line) or not -(2**63) <= int(line) < 2**63:
+        shown = line[:80].decode(errors="replace")
+        raise ValueError(f"{shown!r} is no integer of 64 bits, as ids=True wants them; without it lines are strings")
+    return int(line)
