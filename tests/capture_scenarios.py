@@ -6,6 +6,7 @@ On a GPU where there is one, by CUDA graphs; else on the device of `strict_devic
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from device_scenarios import DEVICE, ON_GPU, check_equal, device, raises, same_bits
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import ConfigError, DataError, TableError
+from sparrow.ops import id_map
 from sparrow.optim import CapturedStep, SparseOptimizer
 from sparrow.tables import Normal, TableGroup, TableOptions, Uniform, growth
 from sparrow.types import Batch, Group, Ragged
@@ -78,6 +80,14 @@ def forget_caches() -> None:
 
     triton_rows._address_table.cache_clear()
     init_rows._normal_table.cache_clear()
+    gc.collect()  # the interpreter leaves cycles behind
+
+
+def check_bounds(map: Any) -> None:
+    """Check that the host thinks no less is there than there is, and not much more: what it hears of is at most three calls old."""
+    num_rows, ranges = int(map.counters.cpu()[id_map.COUNTER_ROWS]), map.tensors()[2].cpu()
+    assert num_rows <= map._most_rows <= num_rows + 4 * TwoTables.SIZE
+    assert (ranges[:, id_map.RANGE_NUM_KEYS] <= map.ranges[:, id_map.RANGE_NUM_KEYS]).all()
 
 
 def a_group_is_replayed(rule: str, num_steps: int) -> None:
@@ -86,11 +96,11 @@ def a_group_is_replayed(rule: str, num_steps: int) -> None:
     num_refused = num_replayed = 0
     with graphs() as no_waiting:
         here, there = TwoTables("cpu", rule), TwoTables(DEVICE, rule)
-        captured = CapturedStep(there.step, there.optimizer, room=4)
+        captured = CapturedStep(there.step, there.optimizer, room=5)
         for number in range(num_steps):
             if number % 10 == 5:
                 forget_caches()
-            batch = TwoTables.batch(random, 40 + 2 * number)
+            batch = TwoTables.batch(random, 40 + 250 * number // num_steps)
             for one in (here, there):
                 one.optimizer.param_groups[0]["lr"] = 0.05 / (1 + number % 9)
             moved, wanted = batch.to(DEVICE), here.step(batch)
@@ -111,10 +121,11 @@ def a_group_is_replayed(rule: str, num_steps: int) -> None:
             num_refused, num_replayed = num_refused + bool(refused), num_replayed + (found is not None)
             found = captured(moved) if found is None else found
             assert same_bits(wanted, found.cpu()), number
+            check_bounds(there.group.map)
             if number in (num_steps // 2, num_steps - 1):
                 assert check_equal(here.group, there.group) > 60
                 assert there.group.table_steps == here.group.table_steps
-        assert num_refused > 1
+        assert num_refused > 0
         assert num_replayed > num_steps // 2
         assert int(there.group.map.headers[:, 1].max()) > 0, "a table must have been divided for this test to mean anything"
 

@@ -99,10 +99,10 @@ class _Recorder:
             return body(*args)
 
     def launch(self, kernel: Any, args: Any, kwargs: Any) -> None:
-        self._seen((args, kwargs))
-        self.entries.append(_Launch(kernel, *self._aliases((args, kwargs))))
-        self.is_launching = True
+        self.is_launching = True  # what follows asks torch for things that no body does
         try:
+            self._seen((args, kwargs))
+            self.entries.append(_Launch(kernel, *self._aliases((args, kwargs))))
             _launch(kernel, *args, **kwargs)
         finally:
             self.is_launching = False
