@@ -1,11 +1,11 @@
 """device_step: forward, backward and update of 10 tables in device memory, beside fbgemm and torch by hand. `sparrow bench step` on a GPU.
 
-    python -m benchmarks device_step --device cuda [--rules adam,sgd] [--peers NAME,...] [--quick]
+    python -m benchmarks device_step --device cuda [--rules adam,sgd] [--peers NAME,...] [--rows N] [--batch N] [--tables N] [--dim N]
 
 10 tables of 1.6 million rows, dim 128, float32; a step has 1.05 million Zipf(1.05) ids, one a sample and table. Sparrow finds arbitrary
 64-bit ids in its map, all of them known; the peers are given row numbers. Everyone agrees with float64 arithmetic on small tables first.
-A sample is three steps of different data between two events, so what the host is late for counts. The step is the operators a group of
-tables calls, with tensors made here: dedup_ids, find_or_insert_, init_rows_ of none, touch_rows_, gather_pool, pool_update_rows_.
+A sample is three steps of different data between two events, so what the host is late for counts. Sparrow's step is what a training loop
+runs: `EmbeddingEngine` of tables with `device=`, backward, `SparseOptimizer.step`. Batches and gradients are on the device beforehand.
 """
 
 from __future__ import annotations
@@ -21,34 +21,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.embedding_workload import (
-    BETA1,
-    BETA2,
-    EPS,
-    FIRST_VALUE,
-    LR,
-    Cell,
-    Step,
-    expected,
-    id_of,
-    sample_major,
-    steps_of,
-    table_major,
-)
+from benchmarks import embedding_peers
+from benchmarks.embedding_workload import BETA1, BETA2, EPS, FIRST_VALUE, LR, Cell, Step, expected, sample_major, steps_of, table_major
 from benchmarks.harness import Options, Result, copy_bandwidth, give_memory_back, interleaved
-from benchmarks.ops.tables import Map
-from sparrow.ops import id_map
-from sparrow.ops.dedup_ids.op import dedup_ids
-from sparrow.ops.find_or_insert.op import find_or_insert_
-from sparrow.ops.gather_pool.op import gather_pool
-from sparrow.ops.init_rows.op import init_rows_
-from sparrow.ops.pool_update_rows.op import pool_update_rows_
-from sparrow.ops.touch_rows.op import touch_rows_
-from sparrow.ops.update_rows.rules import RULES
 
 RULE_NAMES = ("adam", "sgd")
 _NUM_STEPS, _TOLERANCE = 3, 1e-6
-_ROWS_PER_BLOCK = 1 << 20
+_SIZES = {"rows": 1_600_000, "batch": 104_858, "tables": 10, "dim": 128}
+_QUICK_SIZES = {"rows": 300, "batch": 32, "tables": 3, "dim": 8}
 # Milliseconds asked for on an H200-class GPU.
 _GOALS = {"adam": 1.35, "sgd": 1.0}
 
@@ -56,6 +36,8 @@ _GOALS = {"adam": 1.35, "sgd": 1.0}
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rules", default=",".join(RULE_NAMES), help="update rules, by commas: adam, sgd")
     parser.add_argument("--peers", help="names or their beginnings, by commas; all that are installed by default")
+    for name, size in _SIZES.items():
+        parser.add_argument(f"--{name}", type=int, help=f"{size:,} by default, and where a goal is looked at")
 
 
 class System:
@@ -81,60 +63,25 @@ class System:
 
 
 class Sparrow(System):
+    """The public way: `EmbeddingEngine` of tables with `device=`, backward, `SparseOptimizer.step`. Every id has a row beforehand."""
+
     name = "sparrow"
 
     def __init__(self, cell: Cell, device: str) -> None:
         super().__init__(cell, device)
-        self.rule, self.step = RULES[cell.rule], 0
-        bits = 5 if cell.rows > 32_768 else 0
-        with torch.device(device):  # nothing of this is timed
-            self.map = Map(
-                *id_map.empty_id_map([cell.rows] * cell.tables, list(range(1, cell.tables + 1)), 0.5, range_bits=bits), *id_map.empty_rows()
-            )
-            num_blocks = -(-cell.rows * cell.tables // _ROWS_PER_BLOCK)
-            self.weights = [torch.full((_ROWS_PER_BLOCK, cell.dim), FIRST_VALUE) for _ in range(num_blocks)]
-            num_slots = len(self.rule.element_slots)
-            self.slots = [torch.zeros(_ROWS_PER_BLOCK, num_slots * cell.dim) for _ in self.weights] if num_slots else []
-            self.row_ids = torch.zeros(num_blocks * _ROWS_PER_BLOCK, dtype=torch.int64)
-            self.meta = torch.zeros(num_blocks * _ROWS_PER_BLOCK, 4, dtype=torch.int32)
-            self.combiners, self.default_row = torch.zeros(cell.tables, dtype=torch.int64), torch.zeros(cell.dim)
-            self.seeds = torch.arange(cell.tables)
-            self.parameters = torch.zeros(cell.tables, 2, dtype=torch.float64)
-            self.slot_values = torch.zeros(cell.tables, num_slots, dtype=torch.float64)
-            self.zero = torch.zeros(())
-            for table in range(cell.tables):
-                ids = id_of(torch.arange(cell.rows), table)
-                sizes = torch.zeros(cell.tables + 1, dtype=torch.int64)
-                sizes[table + 1 :] = cell.rows
-                find_or_insert_(*self.map, ids, sizes)
+        self.trained = embedding_peers.Sparrow(cell, device)
+        self.check_steady()
 
-    def prepare(self, step: Step) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        cell = self.cell
-        tables = step.offsets[torch.arange(cell.tables + 1) * cell.batch]
-        grad = step.grad.view(cell.batch, cell.tables, cell.dim)
-        return step.ids.to(self.device), tables.to(self.device), step.offsets.to(self.device), grad.to(self.device)
+    def prepare(self, step: Step) -> Any:
+        return self.trained.prepare(step)
 
-    def take(self, prepared: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-        ids, tables, offsets, grad = prepared
-        cell, held = self.cell, (self.weights, self.slots, [])
-        self.step += 1
-        unique, unique_offsets, inverse, counts = dedup_ids([ids], tables)
-        if self.device == "cpu":  # where narrowing is free, and asked for
-            unique, counts = unique[: int(unique_offsets[-1])], counts[: int(unique_offsets[-1])]
-        rows, positions, num_new = find_or_insert_(*self.map, unique, unique_offsets)
-        fresh = (positions, num_new, self.seeds, 0, self.parameters, self.slot_values)
-        init_rows_(*held, self.row_ids, self.meta, rows, unique, unique_offsets, *fresh)
-        touch_rows_(self.meta, rows, counts, unique_offsets[-1:], self.step, True)
-        sink = self.zero.expand(rows.numel(), cell.dim)
-        out = gather_pool(sink, self.weights, self.default_row, rows, inverse, offsets, None, self.combiners, cell.batch)
-        values = {"lr": LR, "eps": EPS, "beta1": BETA1, "beta2": BETA2} if cell.rule == "adam" else {"lr": LR}
-        row = self.rule.hyper_row(step=self.step, global_step=float(self.step), **values)
-        hyper = torch.tensor([row] * cell.tables, dtype=torch.float64, pin_memory=self.device != "cpu")
-        hyper = hyper.to(self.device, non_blocking=True)
-        pool_update_rows_(
-            *held, self.meta, rows, unique_offsets, grad, inverse, offsets, None, self.combiners, hyper, self.rule.code, self.step, False
-        )  # fmt: skip
-        return out.flatten(1)
+    def take(self, prepared: Any) -> Tensor:
+        return self.trained.take(prepared)
+
+    def check_steady(self) -> None:
+        """Raise `AssertionError` unless every id has its row, and there are no others: a step that is timed makes none."""
+        num_rows = sum(group.num_rows for group in self.trained.engine.groups)
+        assert num_rows == self.cell.rows * self.cell.tables, f"{num_rows} rows of {self.cell.tables} tables of {self.cell.rows}"
 
 
 class Fbgemm(System):
@@ -214,9 +161,9 @@ class ByHand(System):
 PEERS: tuple[type[System], ...] = (Fbgemm, ByHand)
 
 
-def check(kind: type[System], rule: str, device: str) -> None:
+def check(kind: type[System], rule: str, device: str, *, rows: int = 500, batch: int = 64) -> None:
     """Compare three steps on small tables with float64 arithmetic. Raises `AssertionError` with the largest difference."""
-    cell = Cell(True, 16, rule, rows=500, batch=64, tables=4)
+    cell = Cell(True, 16, rule, rows, batch, tables=4)
     steps = steps_of(cell, 3)
     system = kind(cell, device)
     for step, output in zip(steps, expected(cell, steps, eps_of_torch=True), strict=True):
@@ -234,17 +181,21 @@ def run(options: Options) -> Iterable[Result]:
             peers.append(kind)
     for rule in options.more.rules.split(","):
         assert rule in RULE_NAMES, f"no rule {rule!r} here; there are {RULE_NAMES}"
-        sizes = {"rows": 300, "batch": 32, "tables": 3} if options.quick else {"rows": 1_600_000, "batch": 104_858, "tables": 10}
-        cell = Cell(False, 8 if options.quick else 128, rule, **sizes)
-        yield from _measured(cell, peers, options)
+        yield from _measured(Cell(False, rule=rule, **_sizes(options)), peers, options)
         give_memory_back()
+
+
+def _sizes(options: Options) -> dict[str, int]:
+    asked = {name: getattr(options.more, name) for name in _SIZES if getattr(options.more, name) is not None}
+    return {**(_QUICK_SIZES if options.quick else _SIZES), **asked}
 
 
 def _measured(cell: Cell, peers: list[type[System]], options: Options) -> Iterable[Result]:
     for kind in (Sparrow, *peers):
         check(kind, cell.rule, options.device)
     steps = steps_of(cell, _NUM_STEPS)
-    mine = _taken(Sparrow(cell, options.device), steps)
+    sparrow = Sparrow(cell, options.device)
+    mine = _taken(sparrow, steps)
     if not peers:
         yield _compared(cell, steps, "", interleaved({"sparrow": mine}, options.runs, device=options.device), options)
     for kind in peers:
@@ -254,6 +205,7 @@ def _measured(cell: Cell, peers: list[type[System]], options: Options) -> Iterab
         give_memory_back()
         if options.device != "cpu":
             torch.cuda.empty_cache()
+    sparrow.check_steady()
 
 
 def _taken(system: System, steps: list[Step]) -> Callable[[], None]:
@@ -283,7 +235,7 @@ def _compared(cell: Cell, steps: list[Step], name: str, seconds: dict[str, float
         seconds=ours,
         peer_seconds=theirs,
     )
-    if options.device == "cpu" or options.quick:
+    if options.device == "cpu" or _sizes(options) != _SIZES:
         return result
     goal = _GOALS[cell.rule]
     return dataclasses.replace(result, goal=f"at most {goal} ms", met=1e3 * ours <= goal)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.embedding_workload import BETA1, BETA2, EPS, FIRST_VALUE, LR, Cell, Step, batch_of, id_of, sample_major, table_major
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
+from sparrow.ops.update_rows.rules import RULES
 from sparrow.optim import SparseOptimizer
 from sparrow.tables import Constant
 from sparrow.types import Batch
@@ -45,22 +46,28 @@ class System:
 
 
 class Sparrow(System):
+    """An engine and its optimizer, as users have them. Every id has a row before a step is taken."""
+
     name = "sparrow"
+    rules = ("rowwise_adagrad", "adam", "sgd")
     eps_of_torch = True
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, device: str = "cpu") -> None:
         super().__init__(cell)
-        option = EmbeddingOption(dim=cell.dim, rule=cell.rule, initializer=Constant(FIRST_VALUE))
+        self.device = device
+        option = EmbeddingOption(dim=cell.dim, rule=cell.rule, initializer=Constant(FIRST_VALUE), device=device)
         self.features = [f"f{table}" for table in range(cell.tables)]
         self.engine = EmbeddingEngine(dict.fromkeys(self.features, option))
-        self.optimizer = SparseOptimizer(self.engine, lr=LR, eps=EPS)
+        known = {name: value for name, value in (("eps", EPS), ("beta1", BETA1), ("beta2", BETA2)) if name in RULES[cell.rule].hyper}
+        self.optimizer = SparseOptimizer(self.engine, lr=LR, **known)
         with torch.no_grad():
             for first in range(0, cell.rows, _FILL_ROWS):
                 rows = torch.arange(first, min(first + _FILL_ROWS, cell.rows))
-                self.engine(Batch.of({feature: id_of(rows, table) for table, feature in enumerate(self.features)}))
+                self.engine(Batch.of({feature: id_of(rows, table) for table, feature in enumerate(self.features)}).to(device))
 
     def prepare(self, step: Step) -> tuple[Batch, Tensor]:
-        return batch_of(self.cell, step), step.grad.view(self.cell.batch, self.cell.tables, self.cell.dim)
+        grad = step.grad.view(self.cell.batch, self.cell.tables, self.cell.dim)
+        return batch_of(self.cell, step).to(self.device), grad.to(self.device)
 
     def take(self, prepared: tuple[Batch, Tensor]) -> Tensor:
         batch, grad = prepared

@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+import triton_support
+
 # Deterministic: a failure in CI is the failure at home. No deadline: the machines are shared.
 settings.register_profile(
     "sparrow",
@@ -26,10 +28,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         text = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
-        if ("triton" in item.name or re.search(r"\b(needs_gpu|interpreted|run_triton|triton_body|run_on_device)\(", text)) and (
+        if ("triton" in item.name or re.search(r"\b(needs_gpu|interpreted|run_triton|triton_body)\(", text)) and (
             "for_real_targets" not in item.name
         ):
             item.add_marker("gpu")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Compile for sm_90 and gfx942 daily, for sm_80 nightly: its compiler is that of sm_90, and each target costs a third of the time."""
+    if "for_real_targets" in metafunc.function.__name__:
+        metafunc.fixturenames.append("_targets")
+        daily, nightly = ("90", "gfx942"), pytest.param(("80", "90", "gfx942"), marks=pytest.mark.nightly)
+        metafunc.parametrize("_targets", [daily, nightly], ids=["daily", "all"], indirect=True)
+
+
+@pytest.fixture
+def _targets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton_support, "ARCHITECTURES", request.param)
 
 
 @pytest.fixture(autouse=True)

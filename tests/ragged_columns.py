@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import itertools
 import random
 from collections.abc import Callable, Iterator
@@ -13,9 +11,6 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
-
-from tests_support import run_python
-from triton_support import ON_GPU, answers_on_gpu
 
 DTYPES = [torch.uint8, torch.int8, torch.bool, torch.int16, torch.bfloat16, torch.int32, torch.float32, torch.int64, torch.float64]
 
@@ -88,7 +83,7 @@ def assert_same(got: Any, expected: Any) -> None:
         if isinstance(two, Tensor):
             assert one.dtype == two.dtype
             assert one.shape == two.shape
-            assert torch.equal(one.view(torch.uint8), two.view(torch.uint8))
+            assert torch.equal(one.view(torch.uint8), two.view(torch.uint8)), (one, two)
         else:
             assert_same(one, two)
 
@@ -143,29 +138,3 @@ def random_columns(seed: int, num_columns: int, dtypes: list[torch.dtype]) -> Co
         num_levels = dice.randint(1, 3)
         columns.add(nested(num_levels), num_levels, dtypes[position % len(dtypes)], weighted=dice.random() < 0.7)
     return columns
-
-
-# The interpreter runs where TRITON_INTERPRET is set before triton is imported; compilation where it is not: a process each.
-_INTERPRETED = """
-import base64, importlib, io, sys, torch
-name, cases = torch.load(io.BytesIO(base64.b64decode(sys.stdin.read())))
-body = getattr(importlib.import_module(f"sparrow.ops.{name}.triton"), name)
-def result_of(case):
-    try:
-        return body(*case)
-    except RuntimeError as error:
-        return str(error)
-out = io.BytesIO()
-torch.save([result_of(case) for case in cases], out)
-print(base64.b64encode(out.getvalue()).decode())
-"""
-
-
-def interpreted(name: str, cases: list[tuple[Any, ...]]) -> list[Any]:
-    """Return what the Triton body of operator `name` returns for each case, or the text of its error; without a GPU by the interpreter."""
-    if ON_GPU:
-        return answers_on_gpu(name, cases)
-    held = io.BytesIO()
-    torch.save([name, cases], held)
-    answer = run_python(_INTERPRETED, stdin=base64.b64encode(held.getvalue()).decode(), TRITON_INTERPRET="1")
-    return torch.load(io.BytesIO(base64.b64decode(answer)))

@@ -6,6 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from ragged_columns import assert_same as assert_same
 from tests_support import ids
 
 NO_OFFSETS = torch.zeros(0, dtype=torch.int64)
@@ -39,10 +40,3 @@ def random_column(num_rows: int, max_size: int, generator: torch.Generator, num_
     offsets = torch.zeros(num_rows + 1, dtype=torch.int64)
     offsets[1:] = torch.randint(0, max_size + 1, (num_rows,), generator=generator).cumsum(0)
     return torch.randint(-num_ids, num_ids, (int(offsets[-1]),), generator=generator), offsets
-
-
-def assert_same(got: list[Tensor], expected: list[Tensor]) -> None:
-    assert len(got) == len(expected)
-    for one, other in zip(got, expected, strict=True):
-        assert one.dtype == other.dtype
-        assert torch.equal(one.view(torch.uint8), other.view(torch.uint8)), (one, other)

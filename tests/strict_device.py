@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+import quick_interpreter  # noqa: F401
+from sparrow.ops import devices
 from sparrow.tables import placement
 
 DEVICE = torch.device("meta")
@@ -35,13 +38,14 @@ _WAITS = {
 }
 
 
-_HOST_ARGUMENTS = ("columns", "first_input", "chains", "steps")
+_HOST_ARGUMENTS = ("columns", "first_input", "chains", "steps", "sizes", "pack_lists.rows")
 
 
 class OnDevice(Tensor):
     """A tensor of the device: `memory` holds its values."""
 
     memory: Tensor
+    is_meta = False  # unlike those of torch's meta it has values, which may be saved
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -90,14 +94,19 @@ def names_device(kwargs: Any) -> bool:
 def memory_of(tensor: Tensor) -> Tensor:
     if isinstance(tensor, OnDevice):
         return tensor.memory
-    # A sink has a shape and no values.
-    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) if tensor.device == DEVICE else tensor
+    if tensor.device != DEVICE:
+        return tensor
+    assert not any(tensor.stride()), "a tensor that torch made behind this device's back, as of a list of indices: its values are lost"
+    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)  # a sink has a shape and no values
 
 
 def _on_host(func: Any, args: Any) -> list[Tensor]:
     """Return the arguments that an operator of ours takes on the CPU, whatever the device: what its columns are to become."""
+    if func.namespace != "sparrow":
+        return []
+    op = func._schema.name.removeprefix("sparrow::")
     named = zip(func._schema.arguments, args, strict=False)
-    return [value for argument, value in named if func.namespace == "sparrow" and argument.name in _HOST_ARGUMENTS]
+    return [value for argument, value in named if {argument.name, f"{op}.{argument.name}"} & set(_HOST_ARGUMENTS)]
 
 
 def run(func: Any, args: Any, kwargs: Any) -> Any:
@@ -170,16 +179,26 @@ class _LateCopy(placement.LateCopy):
         return _LateCopy.asked >= self.number + State.lateness
 
 
+_run_thread = threading.Thread.run
+
+
+def _run_with_device(self: threading.Thread) -> None:
+    """What torch is told of a mode holds for one thread: readers have their own."""
+    with Device():
+        _run_thread(self)
+
+
 @contextlib.contextmanager
 def installed(lateness: int) -> Iterator[None]:
     """Let tables live on `DEVICE`; what is copied to the host comes `lateness` lookups later."""
     from sparrow.tables import device_map
 
-    before = placement.DEVICE_TYPES, device_map.LateCopy
-    placement.DEVICE_TYPES, device_map.LateCopy = (*before[0], DEVICE.type), _LateCopy  # type: ignore[misc, assignment]
+    before = devices.DEVICE_TYPES, device_map.LateCopy, threading.Thread.run
+    devices.DEVICE_TYPES, device_map.LateCopy = (*before[0], DEVICE.type), _LateCopy  # type: ignore[misc, assignment]
+    threading.Thread.run = _run_with_device  # type: ignore[method-assign]
     State.lateness = lateness
     try:
         with Device():
             yield
     finally:
-        placement.DEVICE_TYPES, device_map.LateCopy = before  # type: ignore[misc]
+        devices.DEVICE_TYPES, device_map.LateCopy, threading.Thread.run = before  # type: ignore[misc, method-assign]

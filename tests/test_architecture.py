@@ -188,4 +188,5 @@ def test_command_line_options_are_pinned() -> None:
         "sparrow eval": ["--data", "--debug", "--json"],
         "sparrow inspect": ["--debug", "--json"],
         "sparrow train": ["--debug", "--resume"],
+        "sparrow tune": ["--debug", "--device", "--dim", "--dtype", "--rule"],
     }

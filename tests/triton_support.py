@@ -1,6 +1,7 @@
 """Triton bodies under test: on the GPU where there is one, else in Triton's interpreter; and their kernels compiled for real targets.
 
-The interpreter runs where TRITON_INTERPRET is set before triton is imported, compilation where it is not: a process each.
+`triton_process` is what the interpreter's and the compiler's processes run. SPARROW_REQUIRE_CUDA=1 makes a machine that should have a GPU
+say that it has none.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import contextlib
 import functools
 import importlib
 import importlib.util
-import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,41 +25,216 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from sparrow import knobs
-from tests_support import fresh_environment, run_python
+from tests_support import fresh_environment
+from triton_process import TARGETS, Compiled
+from triton_process import module_of as module_of
 
 ON_GPU = torch.cuda.is_available()
+# What is compiled for; conftest.py says for which of them today.
+ARCHITECTURES = tuple(str(arch) for _, arch, _ in TARGETS)
 
-# A server: reads (module, function, arguments, seed of races or None), answers (error or None, result, arguments as they are afterwards).
-# The outputs of kernels are poisoned as in conftest.py, and what anyone prints goes to stderr.
-_INTERPRETER = """
-import contextlib, importlib, os, pickle, sys, torch
-answers = os.fdopen(os.dup(1), "wb")
-os.dup2(2, 1)
-torch.use_deterministic_algorithms(True, warn_only=True)
-torch.utils.deterministic.fill_uninitialized_memory = True
-while True:
+
+# Calls.
+
+
+def triton_body(op: str, *, seed: int | None = None) -> Callable[..., Any]:
+    """Return operator `op`'s Triton body as a function of CPU tensors, which it mutates as the CPU body does, with results on the CPU.
+
+    op: the operator's name in `torch.ops.sparrow`. With a GPU the call goes through the dispatcher, so registration is tested too.
+    seed: let the programs of a kernel race in the interpreter, in an order that follows from it (`interleaving`). A GPU races by itself.
+    """
+
+    def body(*arguments: Any) -> Any:
+        _ready()
+        if ON_GPU:
+            result, afterwards = _on_gpu(op, list(arguments))
+        else:
+            error, result, afterwards = _ask(True, "interpret", op, list(arguments), seed, {})
+            if error is not None:
+                raise error
+        _copy_back(arguments, afterwards)
+        return result
+
+    return body
+
+
+def interpreted(op: str, calls: list[tuple[Any, ...]]) -> list[Any]:
+    """Return what the Triton body of `op` answers to each call; the message where it raises. Arguments given stay as they are."""
+    _ready()
+    answers: list[Any] = []
+    for call in calls:
+        try:
+            error, result = None, None
+            if ON_GPU:
+                result, _ = _on_gpu(op, list(call))
+            else:
+                error, result, _ = _ask(True, "interpret", op, list(call), None, {})
+        except RuntimeError as raised:
+            error = raised
+        answers.append(result if error is None else str(error))
+    return answers
+
+
+def run_triton(op: str, calls: list[list[Any]], **constants: int) -> list[tuple[Any, list[Any]]]:
+    """Run `op`'s Triton body for each list of arguments. Returns (what it returned, its arguments afterwards) for each.
+
+    Arguments given stay as they are. A body that waits for the GPU raises there. constants: other values for constants of its module.
+    """
+    _ready()
+    if ON_GPU:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in constants.items():
+                patch.setattr(module_of(op), name, value)
+            with _no_waiting():
+                return [_on_gpu(op, call) for call in calls]
+    answers = []
+    for call in calls:
+        error, result, afterwards = _ask(True, "interpret", op, _moved(call, "cpu"), None, constants)
+        if error is not None:
+            raise error
+        answers.append((result, afterwards))
+    return answers
+
+
+def size(interpreted: int, full: int) -> int:
+    """Return the number of elements to test with: the interpreter takes a few thousand."""
+    return full if ON_GPU else interpreted
+
+
+def needs_gpu() -> None:
+    """Skip the test where there is no GPU, or fail it where SPARROW_REQUIRE_CUDA=1."""
+    _ready()
+    if not ON_GPU:
+        pytest.skip("no CUDA device: what only real concurrency shows was not tested; SPARROW_REQUIRE_CUDA=1 makes this an error")
+
+
+# Compilation.
+
+
+def compile_triton(op: str, calls: list[list[Any]]) -> list[list[Compiled]]:
+    """Compile what each call of `op`'s Triton body would launch, for today's targets; nothing runs. Returns a list a call.
+
+    For bodies that look at no value. What follows from arguments, such as constants and how wide loads may be, is as a launch has it.
+    """
+    _needs_triton()
+    return _ask(False, "compile_calls", op, _moved(calls, "cpu"), ARCHITECTURES)
+
+
+def check_compiled(compiled: list[Compiled], launches: list[str]) -> None:
+    """Check that exactly `launches` are launched, compile for today's targets, and leave no product and sum contracted."""
+    assert [(c.arch, c.kernel) for c in compiled] == [(arch, kernel) for arch in ARCHITECTURES for kernel in launches]
+    for c in compiled:
+        assert c.binary
+        if c.arch != "gfx942":  # AMD's division is made of fma instructions
+            assert "fma.rn" not in c.assembly, f"{c.kernel} is contracted"
+            assert ".ftz" not in c.assembly, f"{c.kernel} flushes denormals"
+            assert "div.full" not in c.assembly, f"{c.kernel} divides approximately"
+            assert "sqrt.approx" not in c.assembly, f"{c.kernel} takes roots approximately"
+
+
+def compile_kernels(
+    module: str,
+    *names: str,
+    types: dict[str, str] | None = None,
+    constants: dict[str, Any] | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> dict[str, str]:
+    """Compile kernels of `sparrow.ops.{module}` by their signatures, for today's targets; return the assembly by "kernel target".
+
+    names: all that are called `x_kernel` where none is given. types: of arguments that are no pointers to int64. constants: values of
+    constexprs. threads: of a program, 128 or 256 if not said. options: of the compiler.
+    """
+    _needs_triton()
+    compiled = _ask(False, "compile_kernels", module, list(names), types or {}, constants or {}, threads, options, ARCHITECTURES)
+    assert all(one.binary for one in compiled)
+    return {f"{one.kernel} {one.arch}": one.assembly for one in compiled}
+
+
+def for_every_target(*kernels: str) -> list[str]:
+    """Return the keys that `compile_kernels` has for kernels, sorted."""
+    return sorted(f"{kernel} {arch}" for kernel in kernels for arch in ARCHITECTURES)
+
+
+# Bits.
+
+
+def same_bits(one: Tensor, two: Tensor) -> bool:
+    """Whether two tensors hold the same bytes: -0 is not 0, and a NaN is itself."""
+    return one.dtype == two.dtype and one.shape == two.shape and torch.equal(bytes_of(one), bytes_of(two))
+
+
+def bytes_of(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
+# What these stand on.
+
+
+def _needs_triton() -> None:
+    if importlib.util.find_spec("triton") is None:
+        said = "triton is not installed: its bodies cannot run"
+        pytest.fail(said) if knobs.require_cuda() else pytest.skip(said)
+
+
+def _ready() -> None:
+    _needs_triton()
+    if knobs.require_cuda() and not ON_GPU:
+        pytest.fail("SPARROW_REQUIRE_CUDA is set and torch finds no CUDA device: mend the driver, or unset it")
+
+
+def _on_gpu(op: str, arguments: list[Any]) -> tuple[Any, list[Any]]:
+    """Return (what the operator returned, its arguments afterwards) of CPU tensors, brought back."""
+    importlib.import_module(f"sparrow.ops.{op.rstrip('_')}.op")
+    there = _moved(arguments, "cuda")
+    returned = getattr(torch.ops.sparrow, op).default(*there)
+    with _may_wait():
+        return _moved(returned, "cpu"), _moved(there, "cpu")
+
+
+def _moved(value: Any, device: str) -> Any:
+    """Return a copy: what is a part of another tensor becomes one of its own."""
+    return tree_map_only(Tensor, lambda tensor: tensor.detach().to(device, copy=True), value)
+
+
+@contextlib.contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Let a body that waits for the device raise."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
     try:
-        module, function, arguments, seed = pickle.load(sys.stdin.buffer)
-    except EOFError:
-        break
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@contextlib.contextmanager
+def _may_wait() -> Iterator[None]:
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("default")
     try:
-        body = getattr(importlib.import_module(module), function)
-        with contextlib.nullcontext() if seed is None else importlib.import_module("interleaving").races(seed):
-            answer = (None, body(*arguments), arguments)
-    except Exception as error:
-        answer = (error if isinstance(error, RuntimeError) else RuntimeError(repr(error)), None, arguments)
-    pickle.dump(answer, answers)
-    answers.flush()
-"""
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+def _copy_back(arguments: Any, afterwards: Any) -> None:
+    for mine, theirs in zip(arguments, afterwards, strict=True):
+        if isinstance(mine, Tensor):
+            mine.copy_(theirs)
+        elif isinstance(mine, list):
+            _copy_back(mine, theirs)
 
 
 @functools.cache
-def _interpreter() -> subprocess.Popen[bytes]:
+def _process(interprets: bool) -> subprocess.Popen[bytes]:
+    environment = {"TRITON_INTERPRET": "1"} if interprets else {}
     process = subprocess.Popen(
-        [sys.executable, "-c", _INTERPRETER],
+        [sys.executable, "-c", "import triton_process; triton_process.serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=fresh_environment(TRITON_INTERPRET="1", PYTHONPATH=str(Path(__file__).parent)),
+        env=fresh_environment(PYTHONPATH=str(Path(__file__).parent), **environment),
     )
     atexit.register(_stop, process)
     return process
@@ -73,167 +249,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.stdout.close()
 
 
-def _copy_back(arguments: Any, afterwards: Any) -> None:
-    for mine, theirs in zip(arguments, afterwards, strict=True):
-        if isinstance(mine, Tensor):
-            mine.copy_(theirs)
-        elif isinstance(mine, list):
-            _copy_back(mine, theirs)
-
-
-def triton_body(op: str, function: str, *, seed: int | None = None) -> Callable[..., Any]:
-    """Return operator `op`'s Triton body as a function of CPU tensors, which it mutates as the CPU body does, with results on the CPU.
-
-    function: the operator's name in `torch.ops.sparrow`. With a GPU the call goes through the dispatcher, so registration is tested too.
-    seed: let the programs of a kernel race in the interpreter, in an order that follows from it (`interleaving`). A GPU races by itself.
-    """
-
-    def body(*arguments: Any) -> Any:
-        pytest.importorskip("triton", reason="triton is not installed: its bodies cannot run")
-        if ON_GPU:
-            importlib.import_module(f"sparrow.ops.{op}.op")
-            moved = tree_map_only(Tensor, lambda tensor: tensor.cuda(), list(arguments))
-            result = getattr(torch.ops.sparrow, function).default(*moved)
-            _copy_back(arguments, moved)
-            return tree_map_only(Tensor, lambda tensor: tensor.cpu(), result)
-        process = _interpreter()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            pickle.dump((f"sparrow.ops.{op}.triton", function, arguments, seed), process.stdin)
-            process.stdin.flush()
-            error, result, afterwards = pickle.load(process.stdout)
-        except (BrokenPipeError, EOFError):
-            _interpreter.cache_clear()
-            pytest.fail(f"the interpreter died in {function}, with status {process.wait()}: a kernel left the bounds of its tensors")
-        if error is not None:
-            raise error
-        _copy_back(arguments, afterwards)
-        return result
-
-    return body
-
-
-def size(interpreted: int, full: int) -> int:
-    """Return the number of elements to test with: the interpreter takes a few thousand."""
-    return full if ON_GPU else interpreted
-
-
-def run_on_device(call: str) -> str:
-    """Return what `call`, such as "device_scenarios.train_200_steps()", prints in a process of its own.
-
-    On the GPU where there is one, else in the interpreter, which is chosen before triton is imported.
-    """
-    if importlib.util.find_spec("triton") is None:
-        message = "triton is not installed: tables on a device were not tested"
-        pytest.fail(message) if knobs.require_cuda() else pytest.skip(message)
-    environment = {} if ON_GPU else {"TRITON_INTERPRET": "1"}
-    return run_python(f"import {call.partition('.')[0]}; {call}", PYTHONPATH=str(Path(__file__).parent), **environment)
-
-
-def needs_gpu() -> None:
-    """Skip the test where there is no GPU, or fail it where SPARROW_REQUIRE_CUDA=1."""
-    if not ON_GPU:
-        message = "no CUDA device: what only real concurrency shows was not tested; SPARROW_REQUIRE_CUDA=1 makes this an error"
-        if knobs.require_cuda():
-            pytest.fail(message)
-        pytest.skip(message)
-
-
-# Pointers are 16-byte aligned, as those of fresh tensors are: it decides how wide loads may be.
-_COMPILER = """
-import importlib, inspect, json, sys
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-name, int32, scalars, constants = json.load(sys.stdin)
-module = importlib.import_module(name)
-kernels = {name: value for name, value in vars(module).items() if name.endswith("_kernel") and hasattr(value, "arg_names")}
-compiled = {}
-for target, artefact in ((("cuda", 80, 32), "cubin"), (("cuda", 90, 32), "cubin"), (("hip", "gfx942", 64), "hsaco")):
-    for name, kernel in kernels.items():
-        names = kernel.arg_names
-        own = {key: value for key, value in constants.items() if key in names}
-        pointers = {key: "*i32" if key in int32 else "*i64" for key in names}
-        types = pointers | {key: scalars[key] for key in names if key in scalars} | dict.fromkeys(own, "constexpr")
-        aligned = {(place,): [["tt.divisibility", 16]] for place, key in enumerate(names) if types[key][0] == "*"}
-        source = ASTSource(fn=kernel, signature=types, constexprs=own, attrs=aligned)
-        options = {"num_warps": max(1, constants["BLOCK_N"] // target[2])}
-        result = triton.compile(source, target=GPUTarget(*target), options=options)
-        assert len(result.asm[artefact]) > 0
-        compiled[f"{name} {target[1]}"] = result.asm.get("ptx", "")
-print(json.dumps(compiled))
-"""
-
-
-def compile_for_gpus(op: str, *, int32: set[str], scalars: dict[str, str], constants: dict[str, Any]) -> dict[str, str]:
-    """Compile every kernel (`x_kernel`) of operator `op` for sm_80, sm_90 and gfx942; return the PTX by "kernel target".
-
-    int32: arguments that point to int32, the others point to int64. scalars: types of numbers. constants: values of constexprs; BLOCK_N is
-    the number of threads as well.
-    """
-    pytest.importorskip("triton", reason="triton is not installed: its kernels cannot be compiled")
-    return json.loads(run_python(_COMPILER, stdin=json.dumps([f"sparrow.ops.{op}.triton", sorted(int32), scalars, constants])))
-
-
-# Operators on ragged columns: all calls of a test in one process, every argument of a kernel an address of int64.
-_INTERPRETED = """
-import importlib, sys, torch
-body = importlib.import_module("sparrow.ops.{op}.triton")
-answers = []
-for arguments in torch.load({path!r}):
+def _ask(interprets: bool, function: str, *arguments: Any) -> Any:
+    """Return what a function of `triton_process` returns in the process of the interpreter or of the compiler, or raise what it raises."""
+    process = _process(interprets)
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
-        answers.append(body.{op}(*arguments))
-    except RuntimeError as error:
-        answers.append(str(error))
-torch.save(answers, {path!r})
-"""
-
-# Every argument is an address of int64, or the number of steps of a search, or a constant.
-_COMPILED = """
-import importlib, triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-body = importlib.import_module("sparrow.ops.{op}.triton")
-TARGETS = ((GPUTarget("cuda", 80, 32), "cubin"), (GPUTarget("cuda", 90, 32), "cubin"), (GPUTarget("hip", "gfx942", 64), "hsaco"))
-for target, artefact in TARGETS:
-    for name in {kernels!r}:
-        kernel, constants = getattr(body, name), {constants!r}
-        signature = {{of: "i32" if of == "num_steps" else "*i64" for of in kernel.arg_names}}
-        known = {{of: constants[of] for of in kernel.arg_names if of in constants}}
-        signature.update({{of: "constexpr" for of in known}})
-        compiled = triton.compile(ASTSource(fn=kernel, signature=signature, constexprs=known), target=target)
-        print(target.arch, name, len(compiled.asm[artefact]) > 0)
-"""
-
-
-def answers_on_gpu(op: str, calls: list[tuple[Any, ...]]) -> list[Any]:
-    """Return what the operator answers on the GPU to each call of CPU tensors, brought back; the message where it raises."""
-    importlib.import_module(f"sparrow.ops.{op}.op")
-    answers: list[Any] = []
-    for call in calls:
-        moved = tree_map_only(Tensor, lambda tensor: tensor.cuda(), list(call))
-        try:
-            answers.append(tree_map_only(Tensor, lambda tensor: tensor.cpu(), getattr(torch.ops.sparrow, op).default(*moved)))
-        except RuntimeError as error:
-            answers.append(str(error))
-    return answers
-
-
-def interpreted(op: str, calls: list[tuple[Any, ...]], folder: Path) -> list[Any]:
-    """Return what the Triton body of `op` answers to each call; the message where it raises. Without a GPU by the interpreter."""
-    pytest.importorskip("triton", reason="triton is not installed: its body cannot run")
-    if ON_GPU:
-        return answers_on_gpu(op, calls)
-    assert torch._C._dispatch_has_kernel_for_dispatch_key(f"sparrow::{op}", "CUDA")
-    path = folder / "calls.pt"
-    torch.save(calls, path)
-    run_python(_INTERPRETED.format(op=op, path=str(path)), TRITON_INTERPRET="1")
-    return torch.load(path)
-
-
-def check_that_kernels_compile(op: str, *kernels: str, **constants: int) -> None:
-    """Compile kernels for sm_80, sm_90 and gfx942."""
-    pytest.importorskip("triton", reason="triton is not installed: its kernels cannot be compiled")
-    lines = run_python(_COMPILED.format(op=op, kernels=kernels, constants=constants)).split("\n")
-    assert [line for line in lines if line] == [f"{arch} {kernel} True" for arch in ("80", "90", "gfx942") for kernel in kernels]
+        pickle.dump((function, tree_map_only(Tensor, Tensor.detach, arguments)), process.stdin)
+        process.stdin.flush()
+        error, result = pickle.load(process.stdout)
+    except (BrokenPipeError, EOFError):
+        _process.cache_clear()
+        pytest.fail(f"a process died in {function}, with status {process.wait()}: did a kernel leave the bounds of its tensors?")
+    if error is not None:
+        raise error
+    return result

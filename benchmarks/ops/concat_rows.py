@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, compared
+from benchmarks.harness import Options, Result
 from benchmarks.ops import list_columns as lists
 from benchmarks.ops.list_columns import NUM_COLUMNS, paired
 from sparrow.ops.concat_rows.op import concat_rows
@@ -42,20 +43,13 @@ def run(options: Options) -> Iterable[Result]:
         moved = lists.num_bytes(inputs, bounds, *joined)
         del joined
 
-        # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
-        def ours(inputs: list[Tensor] = inputs, weights: list[Tensor] = weights, bounds: list[Tensor] = bounds) -> None:
-            concat_rows(inputs, weights, bounds, first_input)
-
-        def theirs(columns: list[tuple[Tensor, ...]] = columns) -> None:
-            for column in columns:
-                _joined(*column)
-
-        functions = {"sparrow": ours, "torch, column by column": theirs}
-        yield compared(
+        yield lists.beside_torch(
             options,
             f"30 pairs of columns of {num_rows:,} rows, {name}",
             NUM_COLUMNS * num_rows,
-            functions,
+            partial(concat_rows, inputs, weights, bounds, first_input),
+            _joined,
+            columns,
             unit="M rows/s",
             must_move_bytes=moved,
         )

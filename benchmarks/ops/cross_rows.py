@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, compared
+from benchmarks.harness import Options, Result
 from benchmarks.ops import list_columns as lists
 from benchmarks.ops.list_columns import NUM_COLUMNS, paired
 from sparrow.ops.cross_rows.op import cross_rows
@@ -57,15 +58,13 @@ def run(options: Options) -> Iterable[Result]:
         moved = lists.num_bytes(values, offsets, *crossed)
         del crossed
 
-        # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
-        def ours(values: list[Tensor] = values, weights: list[Tensor] = weights, offsets: list[Tensor] = offsets) -> None:
-            cross_rows(values, weights, offsets, first_input)
-
-        def theirs(columns: list[tuple[Tensor, ...]] = columns) -> None:
-            for column in columns:
-                _crossed(*column)
-
-        functions = {"sparrow": ours, "torch, column by column": theirs}
-        yield compared(
-            options, f"30 crosses of {num_rows:,} rows, {name}", NUM_COLUMNS * num_rows, functions, unit="M rows/s", must_move_bytes=moved
+        yield lists.beside_torch(
+            options,
+            f"30 crosses of {num_rows:,} rows, {name}",
+            NUM_COLUMNS * num_rows,
+            partial(cross_rows, values, weights, offsets, first_input),
+            _crossed,
+            columns,
+            unit="M rows/s",
+            must_move_bytes=moved,
         )

@@ -1,13 +1,44 @@
-"""Columns of lists that the benchmarks of operators on many ragged columns share: 30 columns of 8,192 rows, 20 values a row on average."""
+"""What the benchmarks of operators on many ragged columns share: 30 columns of 8,192 rows, 20 values a row on average, and their peers."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options
+from benchmarks.harness import Options, Result, compared, zipf_ids
 
-NUM_COLUMNS, LONGEST = 30, 40
+NUM_COLUMNS, MEAN = 30, 20
+LONGEST = 2 * MEAN
+
+
+def beside_torch(
+    options: Options,
+    case: str,
+    num_items: int,
+    ours: Callable[[], object],
+    theirs: Callable[..., object],
+    columns: Iterable[tuple[Tensor, ...]],
+    *,
+    unit: str = "M/s",
+    must_move_bytes: int,
+    peer: str = "torch, column by column",
+) -> Result:
+    """Time `ours`, one call for all columns, beside `theirs`, a call a column."""
+    columns = list(columns)
+
+    def one_by_one() -> None:
+        for column in columns:
+            theirs(*column)
+
+    return compared(options, case, num_items, {"sparrow": ours, peer: one_by_one}, unit=unit, must_move_bytes=must_move_bytes)
+
+
+def many_columns(options: Options) -> int:
+    """Return how many columns a wide batch has."""
+    return 40 if options.quick else 200
 
 
 def rows_of(options: Options) -> int:
@@ -48,6 +79,26 @@ def dense_columns(options: Options, count: int) -> list[Tensor]:
     return on_device(options, [torch.randint(0, 10**9, (rows_of(options),), generator=generator) for _ in range(count)])
 
 
+def zipf_columns(
+    options: Options, num_columns: int, num_rows: int, *, weighted: bool = False
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return values (Zipf ids), weights (none unless asked for) and offsets of columns with lists of 0 to 40 items. Shared: leave them."""
+    return _zipf_columns(options.device, num_columns, num_rows, weighted)
+
+
+@functools.lru_cache(4)
+def _zipf_columns(device: str, num_columns: int, num_rows: int, weighted: bool) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    generator = torch.Generator().manual_seed(5)
+    values, weights, offsets = [], [], []
+    for column in range(num_columns):
+        lengths = torch.randint(0, 2 * MEAN + 1, (num_rows,), generator=generator)
+        offsets.append(torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).to(device))
+        values.append(zipf_ids(int(offsets[-1][-1]), 1_000_000, seed=column).to(device))
+        if weighted:
+            weights.append(torch.rand(values[-1].numel(), generator=generator).to(device))
+    return values, weights, offsets
+
+
 def bounds_of(offsets: list[Tensor], num_rows: int) -> list[Tensor]:
     """Return offsets of every column: written out where a column of one value a row has none."""
     return [one if one.numel() else torch.arange(num_rows + 1, device=one.device) for one in offsets]
@@ -61,3 +112,7 @@ def paired(first: list[Tensor], second: list[Tensor]) -> list[Tensor]:
 def num_bytes(*lists: list[Tensor]) -> int:
     """Return the bytes of all tensors."""
     return sum(one.numel() * one.element_size() for tensors in lists for one in tensors)
+
+
+def number_of(tensors: list[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)

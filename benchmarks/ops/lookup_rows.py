@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, compared
+from benchmarks.harness import Options, Result
 from benchmarks.ops import list_columns as lists
 from benchmarks.ops.list_columns import NUM_COLUMNS
 from sparrow.ops.lookup_rows.answers import ITEM
@@ -47,15 +48,13 @@ def run(options: Options) -> Iterable[Result]:
         moved = lists.num_bytes(queries, query_offsets, keys, key_offsets, items, found)
         del found
 
-        # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
-        def ours(queries: list[Tensor] = queries, query_offsets: list[Tensor] = query_offsets) -> None:
-            lookup_rows(queries, query_offsets, keys, key_offsets, items, columns)
-
-        def theirs(arguments: list[tuple[Tensor, ...]] = arguments) -> None:
-            for one in arguments:
-                _found(*one)
-
-        functions = {"sparrow": ours, "torch, column by column": theirs}
-        yield compared(
-            options, f"30 columns of {num_rows:,} rows, {name}", NUM_COLUMNS * num_rows, functions, unit="M rows/s", must_move_bytes=moved
+        yield lists.beside_torch(
+            options,
+            f"30 columns of {num_rows:,} rows, {name}",
+            NUM_COLUMNS * num_rows,
+            partial(lookup_rows, queries, query_offsets, keys, key_offsets, items, columns),
+            _found,
+            arguments,
+            unit="M rows/s",
+            must_move_bytes=moved,
         )

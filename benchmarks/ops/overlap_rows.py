@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchmarks.harness import Options, Result, compared
-from benchmarks.ops.list_columns import NUM_COLUMNS, list_columns, num_bytes, rows_of
+from benchmarks.ops.list_columns import NUM_COLUMNS, beside_torch, list_columns, num_bytes, rows_of
 from sparrow.ops.overlap_rows.kinds import KINDS
 from sparrow.ops.overlap_rows.op import overlap_rows
 
@@ -37,19 +38,10 @@ def run(options: Options) -> Iterable[Result]:
         numbers = overlap_rows(a, a_offsets, b, b_offsets, columns)
         moved = num_bytes(a, a_offsets, b, b_offsets, numbers)
 
-        # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
-        def ours(columns: Tensor = columns) -> None:
-            overlap_rows(a, a_offsets, b, b_offsets, columns)
-
-        def theirs() -> None:
-            for pair in pairs:
-                _counted(*pair)
-
-        functions = {"sparrow": ours}
+        ours = partial(overlap_rows, a, a_offsets, b, b_offsets, columns)
+        case, of = f"30 columns of {num_rows:,} rows, {name}", {"unit": "M rows/s", "must_move_bytes": moved}
         if name == "count":
             assert all(torch.equal(got, _counted(*pair)) for got, pair in zip(numbers, pairs, strict=True))
-            functions["torch, column by column"] = theirs
-        functions = functions
-        yield compared(
-            options, f"30 columns of {num_rows:,} rows, {name}", NUM_COLUMNS * num_rows, functions, unit="M rows/s", must_move_bytes=moved
-        )
+            yield beside_torch(options, case, NUM_COLUMNS * num_rows, ours, _counted, pairs, **of)
+        else:
+            yield compared(options, case, NUM_COLUMNS * num_rows, {"sparrow": ours}, **of)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, compared
-from benchmarks.ops.ragged import MEAN, NUM_COLUMNS, columns_of, number_of, rows_of
+from benchmarks.harness import Options, Result
+from benchmarks.ops.list_columns import MEAN, NUM_COLUMNS, beside_torch, number_of, rows_of, zipf_columns
 from sparrow.ops.pad_rows.op import pad_rows
 
 
@@ -24,7 +25,7 @@ def padded_by_torch(values: Tensor, offsets: Tensor) -> Tensor:
 
 def run(options: Options) -> Iterable[Result]:
     num_rows = rows_of(options)
-    values, _, offsets = columns_of(options, NUM_COLUMNS, num_rows)
+    values, _, offsets = zipf_columns(options, NUM_COLUMNS, num_rows)
     columns = torch.tensor([[1, MEAN, 0, 0, 0, 0, 0]] * NUM_COLUMNS)
     num_items = NUM_COLUMNS * num_rows * MEAN
     masks = pad_rows([], offsets, columns, True)
@@ -33,25 +34,21 @@ def run(options: Options) -> Iterable[Result]:
         assert torch.equal(masks[column].view(num_rows, MEAN), mask_by_torch(offsets[column]).float())
     num_kept = int(sum(mask.sum() for mask in masks))
 
-    # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
-    def padded() -> None:
-        pad_rows(values, offsets, columns)
-
-    def torch_padded() -> None:
-        for column, bounds in zip(values, offsets, strict=True):
-            padded_by_torch(column, bounds)
-
-    moved = 8 * (num_kept + num_items + number_of(offsets))
-    functions = {"sparrow": padded, "torch, column by column": torch_padded}
-    yield compared(options, f"30 columns, {num_rows:,} rows of 20", num_items, functions, must_move_bytes=moved)
-
-    def masked() -> None:
-        pad_rows([], offsets, columns, True)
-
-    def torch_masked() -> None:
-        for bounds in offsets:
-            mask_by_torch(bounds).float()
-
-    moved = 4 * num_items + 8 * number_of(offsets)
-    functions = {"sparrow": masked, "torch, column by column": torch_masked}
-    yield compared(options, f"30 columns, mask of {num_rows:,} rows of 20", num_items, functions, must_move_bytes=moved)
+    yield beside_torch(
+        options,
+        f"30 columns, {num_rows:,} rows of 20",
+        num_items,
+        partial(pad_rows, values, offsets, columns),
+        padded_by_torch,
+        zip(values, offsets, strict=True),
+        must_move_bytes=8 * (num_kept + num_items + number_of(offsets)),
+    )
+    yield beside_torch(
+        options,
+        f"30 columns, mask of {num_rows:,} rows of 20",
+        num_items,
+        partial(pad_rows, [], offsets, columns, True),
+        lambda bounds: mask_by_torch(bounds).float(),
+        [(bounds,) for bounds in offsets],
+        must_move_bytes=4 * num_items + 8 * number_of(offsets),
+    )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
+from torch import Tensor
 
-from benchmarks.harness import Options, Result, compared
-from benchmarks.ops.list_columns import NUM_COLUMNS, dense_columns, list_columns, no_offsets, num_bytes, rows_of
+from benchmarks.harness import Options, Result
+from benchmarks.ops.list_columns import NUM_COLUMNS, beside_torch, dense_columns, list_columns, no_offsets, num_bytes, rows_of
 from sparrow.ops.subtract_rows.layouts import ONE_A
 from sparrow.ops.subtract_rows.op import subtract_rows
+
+
+def _subtracted(one: Tensor, ends: Tensor, lists: Tensor) -> Tensor:
+    return torch.repeat_interleave(one, ends.diff()) - lists
 
 
 def run(options: Options) -> Iterable[Result]:
@@ -18,21 +24,19 @@ def run(options: Options) -> Iterable[Result]:
     times, columns = dense_columns(options, NUM_COLUMNS), torch.full((NUM_COLUMNS,), ONE_A)
     for dtype in (torch.int64, torch.float32):
         a, b = [one.to(dtype) for one in times], [one.to(dtype) for one in histories]
-        expected = [torch.repeat_interleave(one, ends.diff()) - lists for one, ends, lists in zip(a, offsets, b, strict=True)]
+        expected = [_subtracted(*column) for column in zip(a, offsets, b, strict=True)]
         got = subtract_rows(a, none, b, offsets, columns)
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(got, expected, strict=True))
         moved = num_bytes(a, b, offsets, got)
         del got, expected
 
-        # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
-        def ours(a: list[torch.Tensor] = a, b: list[torch.Tensor] = b) -> None:
-            subtract_rows(a, none, b, offsets, columns)
-
-        def theirs(a: list[torch.Tensor] = a, b: list[torch.Tensor] = b) -> None:
-            for one, ends, lists in zip(a, offsets, b, strict=True):
-                torch.repeat_interleave(one, ends.diff()) - lists
-
-        functions = {"sparrow": ours, "torch, column by column": theirs}
-        yield compared(
-            options, f"30 columns of {num_rows:,} rows, {dtype}", NUM_COLUMNS * num_rows, functions, unit="M rows/s", must_move_bytes=moved
+        yield beside_torch(
+            options,
+            f"30 columns of {num_rows:,} rows, {dtype}",
+            NUM_COLUMNS * num_rows,
+            partial(subtract_rows, a, none, b, offsets, columns),
+            _subtracted,
+            zip(a, offsets, b, strict=True),
+            unit="M rows/s",
+            must_move_bytes=moved,
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, compared
-from benchmarks.ops.ragged import NUM_COLUMNS, columns_of, number_of, rows_of
+from benchmarks.harness import Options, Result
+from benchmarks.ops.list_columns import NUM_COLUMNS, beside_torch, number_of, rows_of, zipf_columns
 from sparrow.ops.top_rows.op import top_rows
 
 KEPT = 10
@@ -25,7 +26,7 @@ def top_by_torch(values: Tensor, weights: Tensor, offsets: Tensor) -> tuple[Tens
 
 def run(options: Options) -> Iterable[Result]:
     num_rows = rows_of(options)
-    values, weights, offsets = columns_of(options, NUM_COLUMNS, num_rows, weighted=True)
+    values, weights, offsets = zipf_columns(options, NUM_COLUMNS, num_rows, weighted=True)
     columns = torch.tensor([[KEPT]] * NUM_COLUMNS)
     kept, kept_weights, ends = top_rows(values, weights, offsets, columns)
     for column in range(NUM_COLUMNS):
@@ -33,14 +34,12 @@ def run(options: Options) -> Iterable[Result]:
         assert torch.equal(kept[column], expected[0])
         assert torch.equal(kept_weights[column], expected[1])
 
-    # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
-    def ours() -> None:
-        top_rows(values, weights, offsets, columns)
-
-    def theirs() -> None:
-        for given in zip(values, weights, offsets, strict=True):
-            top_by_torch(*given)
-
-    moved = 4 * number_of(values) + 20 * number_of(kept) + 16 * number_of(ends)
-    functions = {"sparrow": ours, "torch, column by column": theirs}
-    yield compared(options, f"30 columns, {num_rows:,} rows, 10 of 20 values", number_of(values), functions, must_move_bytes=moved)
+    yield beside_torch(
+        options,
+        f"30 columns, {num_rows:,} rows, 10 of 20 values",
+        number_of(values),
+        partial(top_rows, values, weights, offsets, columns),
+        top_by_torch,
+        zip(values, weights, offsets, strict=True),
+        must_move_bytes=4 * number_of(values) + 20 * number_of(kept) + 16 * number_of(ends),
+    )

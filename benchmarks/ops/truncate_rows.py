@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Options, Result, compared
-from benchmarks.ops.ragged import NUM_COLUMNS, columns_of, many_columns, number_of, rows_of
+from benchmarks.harness import Options, Result
+from benchmarks.ops.list_columns import NUM_COLUMNS, beside_torch, many_columns, number_of, rows_of, zipf_columns
 from sparrow.ops.truncate_rows.op import truncate_rows
 
 KEPT = 10
@@ -39,21 +40,18 @@ def run(options: Options) -> Iterable[Result]:
     name, cut = peer()
     for num_columns in (NUM_COLUMNS, many_columns(options)):
         num_rows = 8192 if num_columns > NUM_COLUMNS and not options.quick else rows_of(options)
-        values, _, offsets = columns_of(options, num_columns, num_rows)
+        values, _, offsets = zipf_columns(options, num_columns, num_rows)
         columns = torch.tensor([[1, 0, KEPT, 0, 0]] * num_columns)
         kept, _, ends = truncate_rows(values, [], offsets, columns)
         assert all(torch.equal(one, cut(*given)[0]) for one, given in zip(kept, zip(values, offsets, strict=True), strict=True))
 
-        # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
-        def ours(values: list[Tensor] = values, offsets: list[Tensor] = offsets, columns: Tensor = columns) -> None:
-            truncate_rows(values, [], offsets, columns)
-
-        def theirs(values: list[Tensor] = values, offsets: list[Tensor] = offsets) -> None:
-            for column, bounds in zip(values, offsets, strict=True):
-                cut(column, bounds)
-
-        moved = 16 * (number_of(kept) + number_of(ends))
-        functions = {"sparrow": ours, name: theirs}
-        yield compared(
-            options, f"{num_columns} columns, {num_rows:,} rows, 10 of 20 values", number_of(values), functions, must_move_bytes=moved
+        yield beside_torch(
+            options,
+            f"{num_columns} columns, {num_rows:,} rows, 10 of 20 values",
+            number_of(values),
+            partial(truncate_rows, values, [], offsets, columns),
+            cut,
+            zip(values, offsets, strict=True),
+            must_move_bytes=16 * (number_of(kept) + number_of(ends)),
+            peer=name,
         )

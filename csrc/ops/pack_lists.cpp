@@ -1,6 +1,7 @@
 #include "core/pack_lists.h"
 
 #include <algorithm>
+#include <optional>
 #include <tuple>
 
 #include "ops/kept_output.h"
@@ -27,14 +28,17 @@ int64_t item_bytes_of(const Tensor& tensor) {
 
 // Rows of the concatenated parts -> runs that each lie in one.
 std::vector<RowRun> runs_of(const Tensor& rows, const std::vector<int64_t>& ends) {
-  const int64_t num_runs = rows.numel() / 2;
-  STD_TORCH_CHECK(rows.numel() == num_runs * 2, "rows must be [R, 2]");
+  // Rows one by one are runs of one.
+  const bool are_single = rows.dim() == 1;
+  STD_TORCH_CHECK(are_single || (rows.dim() == 2 && rows.size(1) == 2), "rows must be [R, 2], or [R]");
+  const int64_t num_runs = rows.size(0);
   const auto* bound = input<int64_t>(rows, "rows");
   std::vector<RowRun> runs;
   runs.reserve(num_runs);
   for (int64_t i = 0; i < num_runs; ++i) {
-    int64_t begin = bound[2 * i];
-    const int64_t end = bound[2 * i + 1];
+    int64_t begin = are_single ? bound[i] : bound[2 * i];
+    // Unsigned, since any number may stand there.
+    const int64_t end = are_single ? static_cast<int64_t>(static_cast<uint64_t>(begin) + 1) : bound[2 * i + 1];
     STD_TORCH_CHECK(begin >= 0 && begin <= end && (begin == end || end <= ends.back()), "rows: run ", i, " from ", begin, " to ", end,
                     " is not among ", ends.empty() ? 0 : ends.back(), " rows");
     while (begin < end) {
@@ -49,7 +53,8 @@ std::vector<RowRun> runs_of(const Tensor& rows, const std::vector<int64_t>& ends
 
 }  // namespace
 
-std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, std::vector<Tensor> values, Tensor rows) {
+std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, std::vector<Tensor> values, Tensor rows,
+                                                  std::optional<Tensor> sizes) {
   const auto num_parts = static_cast<int64_t>(offsets.size());
   STD_TORCH_CHECK(num_parts > 0, "offsets must have a part");
   const int64_t num_columns = offsets[0].size(0);
@@ -75,9 +80,9 @@ std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, s
   int64_t num_rows = 0;
   for (const RowRun& run : runs) num_rows += run.end - run.begin;
   Tensor out_offsets = empty_kept<int64_t>({num_columns, num_rows + 1}, rows);
-  Tensor sizes = empty<int64_t>({num_columns}, rows);
+  Tensor found = empty<int64_t>({num_columns}, rows);
   auto* out_offset = output<int64_t>(out_offsets, "out_offsets");
-  auto* size = output<int64_t>(sizes, "sizes");
+  auto* size = output<int64_t>(found, "found");
   // A batch takes a fraction of a millisecond, in which threads that decode the next one would only be in the way of further ones.
   constexpr int64_t kRowsPerThread = int64_t{1} << 20;
   const int64_t grain = std::max<int64_t>(1, kRowsPerThread / (num_rows + 1));
@@ -87,6 +92,13 @@ std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, s
   });
   for (int64_t column = 0; column < num_columns; ++column)
     STD_TORCH_CHECK(size[column] >= 0, "offsets: those of column ", column, " decrease");
+  if (sizes.has_value()) {
+    STD_TORCH_CHECK(sizes->numel() == num_columns, "sizes must be a number a column");
+    const auto* expected = input<int64_t>(*sizes, "sizes");
+    for (int64_t column = 0; column < num_columns; ++column)
+      STD_TORCH_CHECK(size[column] == expected[column], "sizes: column ", column, " gets ", size[column], " values, not ",
+                      expected[column]);
+  }
   const int64_t item_bytes = item_bytes_of(values[0]);
   std::vector<int64_t> starts(num_columns + 1);
   for (int64_t column = 0; column < num_columns; ++column) starts[column + 1] = starts[column] + size[column];
@@ -106,7 +118,7 @@ std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, s
     case 4: copy(uint32_t{}); break;
     default: copy(uint64_t{});
   }
-  return {out_offsets, packed, sizes};
+  return {out_offsets, packed, found};
 }
 
 }  // namespace sparrow

@@ -16,6 +16,7 @@ from sparrow.ops.update_rows.rules import RULES
 TINY = {
     "id_map": ["--rows", "4096", "--batch", "512"],
     "embedding_step": ["--rows", "500", "--batch", "32", "--tables", "5", "--peers", "torch,one,26", "--cells", "multi 16 adam"],
+    "device_step": ["--quick", "--rows", "400"],
     "many_tables": ["--tables", "7", "--rows", "30", "--batch", "16"],
     "table_memory": ["--rows", "5000", "--dim", "4"],
     "soak": ["--minutes", "0.01", "--universe", "3000"],

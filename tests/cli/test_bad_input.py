@@ -189,6 +189,17 @@ def test_a_checkpoint_of_another_model(refused, succeeded, config, trained):
     # Nothing of the run was touched.
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
     assert "AUC" in succeeded("eval", trained)
+    expected = "config.yaml: the run has model.dim 4, now it is 8; evaluate without the change, or begin a new run"
+    assert expected in refused("eval", trained, "model.dim=8")
+
+
+def test_a_run_of_another_machine(refused, succeeded, config, trained):
+    """A folder that says `device: cuda` is evaluated and resumed where there is none, but not in silence."""
+    recorded = trained / "config.yaml"
+    recorded.write_text(recorded.read_text().replace("device: cpu", "device: cuda:99"))
+    assert "config.yaml: run.device is 'cuda:99', and t" in refused("eval", trained)
+    assert "AUC" in succeeded("eval", trained, "run.device=cpu")
+    succeeded("train", config, "run.device=cpu", "run.epochs=3", "--resume")
 
 
 def test_other_files_than_the_run_was_trained_on(refused, config, trained, clicks):

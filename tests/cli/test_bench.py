@@ -16,6 +16,7 @@ from benchmarks.devices import PEAKS, peak_of
 from benchmarks.harness import Goal, Options, Result
 
 from benchmarks import operators, roofline
+from device_support import run_on_device
 from sparrow.cli import bench
 from sparrow.cli.main import main
 from sparrow.errors import ConfigError
@@ -104,6 +105,18 @@ def test_systems_of_a_device_step_agree_with_float64(rule: str) -> None:
     for kind in (device_step.Sparrow, *device_step.PEERS):
         if not kind.missing("cpu"):
             device_step.check(kind, rule, "cpu")
+
+
+def test_a_device_step_is_taken_on_a_device() -> None:
+    """Sparrow's side on the device that is not there: the benchmark must run on the first GPU it meets."""
+    code = f"""
+import sys; sys.path.append({str(ROOT)!r})
+import device_scenarios
+with device_scenarios.device():
+    from benchmarks import device_step
+    device_step.check(device_step.Sparrow, "adam", str(device_scenarios.DEVICE), rows=40, batch=6)
+"""
+    run_on_device(code)
 
 
 def test_what_is_wrong_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,3 +228,27 @@ def test_checks_on_a_gpu_need_one() -> None:
     assert done.returncode == 2
     assert "finds no CUDA device" in done.stderr
     assert "SPARROW_REQUIRE_CUDA=0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "cpu"], "--device cpu: tiles are of kernels of a GPU"),
+        (["--device", "tpu"], "device is 'tpu', expected"),
+        (["--rule", "adm"], "--rule adm: not known; did you mean 'adam'?"),
+        (["--dtype", "float8"], "--dtype float8: not known"),
+        (["--dim", "0"], "--dim 0: expected 1 to 4096"),
+    ],
+)
+def test_tune_says_what_is_wrong(run: Run, arguments: list[str], message: str) -> None:
+    code, _, errors = run("tune", *arguments)
+    assert code == 2
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_tune_needs_a_gpu(run: Run) -> None:
+    code, _, errors = run("tune")
+    assert code == 2
+    assert "torch finds no CUDA device here" in errors

@@ -13,7 +13,7 @@ from features.columns import column_of, strings_of
 from features.running import same_column
 from sparrow.features import Feature, FeatureEngine
 from sparrow.features.plan import Plan
-from sparrow.types import Batch
+from sparrow.types import Batch, Ragged
 
 
 def wide(num_columns: int) -> list[Feature]:
@@ -61,6 +61,32 @@ def test_a_call_of_ours_a_node_whatever_the_number_of_columns_and_no_cat() -> No
         ours = {name: count for name, count in calls.names.items() if name.startswith("sparrow")}
         assert sum(ours.values()) == len(engine.plan.nodes) == 4
         assert not {"aten.cat.default", "aten.stack.default"} & set(calls.names)
+
+
+def test_concat_and_pad_are_a_call_a_node_of_dense_columns_and_lists_too() -> None:
+    columns = {f"d{k}": torch.arange(12.0).reshape(4, 3) + k for k in range(3)}
+    columns["n"] = torch.tensor([7.0, 8.0, 9.0, 10.0])
+    batch = Batch.of({**columns, "t": column_of("ragged", [[1.0], [2.0, 3.0], [], [4.0]], torch.float32)})
+    dense = [Feature("two").select("d0").concat("d1"), Feature("three").select("n").concat("d2", "n")]
+    engine = FeatureEngine([*dense, Feature("lists").select("t").concat("n")])
+    out = engine(batch)
+    assert torch.equal(out["two"], torch.cat([columns["d0"], columns["d1"]], 1))
+    assert torch.equal(out["three"], torch.cat([columns["n"][:, None], columns["d2"], columns["n"][:, None]], 1))
+    with Calls() as calls:
+        engine(batch)
+    assert [name for name in calls.names if "view" not in name and "reshape" not in name] == ["sparrow.concat_rows.default"]
+    assert calls.names["sparrow.concat_rows.default"] == len(engine.plan.nodes) == 1
+
+    nested = {
+        "a": column_of("ragged", [[1], [2, 3]], torch.int64),
+        "b": Ragged(torch.arange(3), (torch.tensor([0, 1, 2]), torch.tensor([0, 1, 3]))),
+    }
+    engine = FeatureEngine([Feature("a").select("a").pad(2), Feature("b").select("b").pad((2, None))])
+    batch = Batch.of(nested)
+    engine(batch)
+    with Calls() as calls:
+        engine(batch)
+    assert sum(count for name, count in calls.names.items() if name.startswith("sparrow")) == len(engine.plan.nodes) == 2
 
 
 def test_chains_are_one_pass_and_kinds_of_one_depth_one_node() -> None:

@@ -149,6 +149,31 @@ def test_a_transform_that_is_wrong_says_where(folder, transform, message):
         list(Dataset(folder, ["x"], batch_size=5, transform=transform))
 
 
+def test_a_function_that_is_wrong_is_never_a_reason_to_leave_rows_out(folder):
+    def refuses(batch):
+        if 30 in batch["x"].to_pylist():
+            raise DataError("row 30 is not as it should be")
+        return batch
+
+    def wider(batch):
+        return pa.record_batch({"x": pc.cast(batch["x"], pa.float64()) if 30 in batch["x"].to_pylist() else batch["x"]})
+
+    for options, message in (
+        ({"where": lambda batch: batch["x"].to_numpy() < 1 / (30 not in batch["x"].to_pylist())}, "where= failed .ZeroDivisionError"),
+        ({"transform": refuses}, "transform= failed .DataError: row 30 is not as it should be"),
+        ({"transform": wider}, "transform= made column 'x' of type int64 of no rows, and here one of type double; it must make the same"),
+    ):
+        dataset = Dataset(folder, ["x"], batch_size=5, on_error="skip", **options)
+        with pytest.raises(DataError, match=rf"1.parquet: row group 0: {message}"):
+            list(dataset)
+        assert dataset.skipped == []
+
+
+def test_a_column_that_a_transform_makes_twice_is_named(folder):
+    with pytest.raises(DataError, match=r"column 'x' stands there more than once"):
+        Dataset(folder, ["x"], batch_size=5, transform=lambda batch: batch.append_column("x", batch["x"]))
+
+
 def test_options_that_do_nothing_are_refused(folder):
     for options, message in (
         ({"where": 3}, "where is 3"),

@@ -9,9 +9,9 @@ from torch.library import opcheck
 from sparrow.ops.dedup_ids import reference
 from sparrow.ops.dedup_ids.op import dedup_ids
 from tests_support import ADVERSARIAL_IDS, id_lists
-from triton_support import compile_for_gpus, size, triton_body
+from triton_support import compile_kernels, for_every_target, size, triton_body
 
-BODIES = {"reference": reference.dedup_ids, "cpu": dedup_ids, "triton": triton_body("dedup_ids", "dedup_ids")}
+BODIES = {"reference": reference.dedup_ids, "cpu": dedup_ids, "triton": triton_body("dedup_ids")}
 
 
 CASES = {"first": id_lists(60), "second": id_lists(60), "cuts": st.lists(st.integers(0, 120), max_size=4)}
@@ -113,7 +113,7 @@ def test_triton_equals_compiled(num_values: int, num_tables: int) -> None:
 def test_triton_lanes_that_race_for_first_place(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     ids, offsets = torch.randint(0, 10 ** (1 + seed % 3), (1500,), generator=generator), torch.tensor([0, 100, 900, 1500])
-    for got, expected in zip(triton_body("dedup_ids", "dedup_ids", seed=seed)([ids], offsets), dedup_ids([ids], offsets), strict=True):
+    for got, expected in zip(triton_body("dedup_ids", seed=seed)([ids], offsets), dedup_ids([ids], offsets), strict=True):
         assert torch.equal(got, expected)
 
 
@@ -142,11 +142,10 @@ def test_ids_beyond_the_last_table_are_none(body: str, num_valid: int) -> None:
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
-    int32 = {"slots", "found", "firsts", "ranks", "num_first", "ends", "inverse", "counts"}
-    scalars = {"num_ids": "i32", "num_tables": "i32", "mask": "i32"}
-    compiled = compile_for_gpus("dedup_ids", int32=int32, scalars=scalars, constants={"TABLE_BITS": 5, "BLOCK_N": 256})
-    names = ("claim_kernel", "count_kernel", "write_kernel")
-    assert sorted(compiled) == [f"{kernel} {arch}" for kernel in names for arch in ("80", "90", "gfx942")]
+    types = dict.fromkeys(["slots", "found", "firsts", "ranks", "num_first", "ends", "inverse", "counts"], "*i32")
+    types |= dict.fromkeys(["num_ids", "num_tables", "mask"], "i32")
+    compiled = compile_kernels("dedup_ids.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 256}, threads=256)
+    assert sorted(compiled) == for_every_target("claim_kernel", "count_kernel", "write_kernel")
 
 
 def test_opcheck() -> None:

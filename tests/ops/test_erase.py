@@ -12,9 +12,9 @@ from sparrow.ops.erase.op import erase_
 from sparrow.ops.find.op import find
 from sparrow.ops.find_or_insert.op import find_or_insert_
 from tests_support import ADVERSARIAL_IDS, id_lists
-from triton_support import compile_for_gpus, size, triton_body
+from triton_support import compile_kernels, for_every_target, size, triton_body
 
-BODIES = {"reference": reference.erase_, "cpu": erase_, "triton": triton_body("erase", "erase_")}
+BODIES = {"reference": reference.erase_, "cpu": erase_, "triton": triton_body("erase_")}
 
 
 ROUNDS = st.lists(st.tuples(id_lists(40), id_lists(40)), max_size=4)
@@ -90,7 +90,7 @@ def test_triton_lanes_that_race_for_a_row(seed: int) -> None:
     find_or_insert_(*mine, *id_map.empty_rows(), known, torch.tensor([0, 35, 60]))
     theirs = [tensor.clone() for tensor in mine]
     ids, offsets = known[torch.randint(0, 60, (600,), generator=generator)], torch.tensor([0, 300, 600])
-    assert torch.equal(triton_body("erase", "erase_", seed=seed)(*mine, ids, offsets), erase_(*theirs, ids, offsets))
+    assert torch.equal(triton_body("erase_", seed=seed)(*mine, ids, offsets), erase_(*theirs, ids, offsets))
     assert all(torch.equal(got, expected) for got, expected in zip(mine, theirs, strict=True))
 
 
@@ -106,10 +106,9 @@ def test_ids_beyond_the_last_table_are_none(body: str) -> None:
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
-    compiled = compile_for_gpus(
-        "erase", int32={"rows", "held"}, scalars={"num_ids": "i32", "num_tables": "i32"}, constants={"TABLE_BITS": 5, "BLOCK_N": 128}
-    )
-    assert sorted(compiled) == [f"{kernel} {arch}" for kernel in ("mark_kernel", "release_kernel") for arch in ("80", "90", "gfx942")]
+    types = {"rows": "*i32", "held": "*i32", "num_ids": "i32", "num_tables": "i32"}
+    compiled = compile_kernels("erase.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 128}, threads=128)
+    assert sorted(compiled) == for_every_target("mark_kernel", "release_kernel")
 
 
 def test_opcheck() -> None:

@@ -13,9 +13,9 @@ from sparrow.ops.find import reference
 from sparrow.ops.find.op import find
 from sparrow.ops.find_or_insert.op import find_or_insert_
 from tests_support import ADVERSARIAL_IDS, id_lists
-from triton_support import compile_for_gpus, size, triton_body
+from triton_support import compile_kernels, for_every_target, size, triton_body
 
-BODIES = {"reference": reference.find, "cpu": find, "triton": triton_body("find", "find")}
+BODIES = {"reference": reference.find, "cpu": find, "triton": triton_body("find")}
 
 
 def filled(ids: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -130,8 +130,7 @@ def test_ids_beyond_the_last_table_are_none(body: str, num_valid: int) -> None:
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
-    ptx = compile_for_gpus(
-        "find", int32={"rows"}, scalars={"num_ids": "i32", "num_tables": "i32"}, constants={"TABLE_BITS": 5, "BLOCK_N": 128}
-    )
-    assert sorted(ptx) == ["find_kernel 80", "find_kernel 90", "find_kernel gfx942"]
-    assert re.search(r"ld\.global\S*\.v2\.b64", ptx["find_kernel 90"]), "a line is read 16 bytes at a time"
+    types = {"rows": "*i32", "num_ids": "i32", "num_tables": "i32"}
+    compiled = compile_kernels("find.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 128}, threads=128)
+    assert sorted(compiled) == for_every_target("find_kernel")
+    assert re.search(r"ld\.global\S*\.v2\.b64", compiled["find_kernel 90"]), "a line is read 16 bytes at a time"

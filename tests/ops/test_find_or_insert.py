@@ -18,12 +18,12 @@ from sparrow.ops.find_or_insert.op import find_or_insert_
 from sparrow.ops.touch_rows.op import touch_rows_
 from tests_support import ADVERSARIAL_IDS, id_lists
 from tests_support import id_map_content as content
-from triton_support import compile_for_gpus, needs_gpu, size, triton_body
+from triton_support import compile_kernels, for_every_target, needs_gpu, size, triton_body
 
 BODIES = {
     "reference": reference.find_or_insert_,
     "cpu": find_or_insert_,
-    "triton": triton_body("find_or_insert", "find_or_insert_"),
+    "triton": triton_body("find_or_insert_"),
 }
 
 
@@ -272,9 +272,9 @@ def test_triton_step_on_worst_case_buffers_is_the_step_on_narrowed_ones() -> Non
         ids = torch.randint(0, size(200, 20_000), (size(1500, 200_000),), generator=generator)
         ids[::97] = id_map.EMPTY
         offsets = torch.tensor([0, ids.numel() // 3, ids.numel() // 3, ids.numel()])
-        unique_ids, unique_offsets, _, counts = triton_body("dedup_ids", "dedup_ids")([ids], offsets)
+        unique_ids, unique_offsets, _, counts = triton_body("dedup_ids")([ids], offsets)
         rows, _, num_new = BODIES["triton"](*mine, unique_ids, unique_offsets)
-        triton_body("touch_rows", "touch_rows_")(metas[0], rows, counts, unique_offsets[-1:], step, True)
+        triton_body("touch_rows_")(metas[0], rows, counts, unique_offsets[-1:], step, True)
 
         unique_ids, unique_offsets, _, counts = dedup_ids([ids], offsets)
         num_unique = int(unique_offsets[-1])
@@ -300,7 +300,7 @@ def test_triton_lanes_that_race_for_slots(seed: int) -> None:
     erase_(*mine[:3], pool[10:50], torch.tensor([0, 20, 40]))
     theirs = [tensor.clone() for tensor in mine]
     ids, offsets = pool[torch.randint(0, 150, (700,), generator=generator)], torch.tensor([0, 400, 700])
-    body = triton_body("find_or_insert", "find_or_insert_", seed=seed)
+    body = triton_body("find_or_insert_", seed=seed)
     for got, expected in zip(body(*mine, ids, offsets), find_or_insert_(*theirs, ids, offsets), strict=True):
         assert torch.equal(got, expected)
     assert all(torch.equal(got, expected) for got, expected in zip(mine[1:], theirs[1:], strict=True))
@@ -332,10 +332,8 @@ def test_concurrent_inserts_with_duplicates_are_those_of_a_dict() -> None:
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
-    names = ("claim_kernel", "mark_kernel", "count_kernel", "write_kernel")
-    int32 = {"free_rows", "rows", "new_positions", "tables", "of_range", "claimed", "unknown", "firsts", "ranks", "num_first", "ends"}
-    ptx = compile_for_gpus(
-        "find_or_insert", int32=int32, scalars={"num_ids": "i32", "num_tables": "i32"}, constants={"TABLE_BITS": 5, "BLOCK_N": 128}
-    )
-    assert sorted(ptx) == sorted(f"{kernel} {arch}" for kernel in names for arch in ("80", "90", "gfx942"))
-    assert re.search(r"ld\.global\S*\.v2\.b64", ptx["claim_kernel 90"]), "a line is read 16 bytes at a time"
+    int32 = ["free_rows", "rows", "new_positions", "tables", "of_range", "claimed", "unknown", "firsts", "ranks", "num_first", "ends"]
+    types = dict.fromkeys(int32, "*i32") | {"num_ids": "i32", "num_tables": "i32"}
+    compiled = compile_kernels("find_or_insert.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 128}, threads=128)
+    assert sorted(compiled) == for_every_target("claim_kernel", "mark_kernel", "count_kernel", "write_kernel")
+    assert re.search(r"ld\.global\S*\.v2\.b64", compiled["claim_kernel 90"]), "a line is read 16 bytes at a time"

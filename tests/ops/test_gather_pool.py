@@ -12,7 +12,7 @@ from torch.library import opcheck
 
 from sparrow.ops.gather_pool import reference
 from sparrow.ops.gather_pool.op import gather_pool
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
+from triton_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 ROWS_PER_BLOCK = 4
 

@@ -19,7 +19,7 @@ from sparrow.ops.init_rows.normal_table import TABLE
 from sparrow.ops.init_rows.op import init_rows_
 from tests_support import ADVERSARIAL_IDS
 from tests_support import ids as any_id
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
+from triton_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 BODIES = {"reference": reference.init_rows_, "cpu": init_rows_}
 CONSTANT, UNIFORM, NORMAL, TRUNCATED_NORMAL = range(4)

@@ -1,17 +1,22 @@
-"""Every instruction set and number of threads gives the same bits: one training run, and columns combined by row, in a process each."""
+"""Every instruction set and number of threads gives the same bits of a training run, of columns combined by row, and of mapped values."""
+
+import functools
+import json
+
+import pytest
 
 from sparrow.ops import library
 from tests_support import run_python
 
-# Inserts enough ids to be divided among threads, erases some, pools and updates by several rules; prints a digest of all state.
+# Each leaves in `answer` a digest of what it made, and how much that was.
+# Inserts enough ids to be divided among threads, erases some, pools and updates by several rules; digests all state.
 _RUN = """
-import hashlib, sys, torch
+import hashlib, torch
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.optim import SparseOptimizer
 from sparrow.tables import Normal, TruncatedNormal
 from sparrow.types import Batch, Ragged
 
-torch.set_num_threads(int(sys.stdin.read()))
 rules = ["adam", "rowwise_adagrad", "ftrl", "sgd"]
 engine = EmbeddingEngine({
     rule: EmbeddingOption(dim=dim, rule=rule, combiner=combiner, initializer=initializer(std=0.5))
@@ -42,30 +47,19 @@ for group in engine.groups:
     for chunk in group.export():
         for tensor in (chunk.ids, chunk.weights, chunk.meta, *chunk.slots.values()):
             digest.update(tensor.numpy().tobytes())
-print(digest.hexdigest(), group.num_rows)
+answer = digest.hexdigest(), group.num_rows
 """
 
 
-def test_every_instruction_set_and_number_of_threads_gives_the_same_bits() -> None:
-    names = ["baseline", "avx2", "avx512"]
-    runs = names[: names.index(library.instruction_set()) + 1]
-    expected = run_python(_RUN, stdin="1", SPARROW_ISA="baseline")
-    assert int(expected.split()[1]) > 50_000
-    for name in runs:
-        for threads in ("1", "2", "4"):
-            assert run_python(_RUN, stdin=threads, SPARROW_ISA=name) == expected, f"{name}, {threads} threads"
-
-
-# Lists around the lengths at which vectors and tables take over. Prints a digest of what every operator on rows of several columns makes.
+# Lists around the lengths at which vectors and tables take over. Digests what every operator on rows of several columns makes.
 _ROWS = """
-import hashlib, sys, torch
+import hashlib, torch
 from sparrow.ops.concat_rows.op import concat_rows
 from sparrow.ops.cross_rows.op import cross_rows
 from sparrow.ops.lookup_rows.op import lookup_rows
 from sparrow.ops.overlap_rows.op import overlap_rows
 from sparrow.ops.subtract_rows.op import subtract_rows
 
-torch.set_num_threads(int(sys.stdin.read()))
 generator = torch.Generator().manual_seed(2)
 columns = []
 for longest in (3, 40, 40, 500):
@@ -84,26 +78,16 @@ digest = hashlib.sha256()
 for tensors in made:
     for tensor in tensors:
         digest.update(tensor.numpy().tobytes())
-print(digest.hexdigest(), made[0][0].numel())
+answer = digest.hexdigest(), made[0][0].numel()
 """
 
 
-def test_every_instruction_set_combines_rows_alike() -> None:
-    names = ["baseline", "avx2", "avx512"]
-    expected = run_python(_ROWS, stdin="1", SPARROW_ISA="baseline")
-    assert int(expected.split()[1]) > 10_000
-    for name in names[: names.index(library.instruction_set()) + 1]:
-        for threads in ("1", "2"):
-            assert run_python(_ROWS, stdin=threads, SPARROW_ISA=name) == expected, f"{name}, {threads} threads"
-
-
-# Every step of map_values over special, tiny and huge values, and strings of every class of length; prints a digest of outputs and counts.
+# Every step of map_values over special, tiny and huge values, and strings of every class of length; digests outputs and counts.
 _MAP = """
-import hashlib, math, sys, torch
+import hashlib, torch
 from sparrow.ops.map_values.op import map_values
 from sparrow.ops.map_values.steps import *
 
-torch.set_num_threads(int(sys.stdin.read()))
 generator = torch.Generator().manual_seed(2)
 single = torch.randint(-2**31, 2**31, (40_000,), generator=generator, dtype=torch.int32).view(torch.float32)
 double = torch.randint(-2**63, 2**63 - 1, (40_000,), generator=generator).view(torch.float64)
@@ -127,14 +111,37 @@ for output in outputs:
         digest.update(output.isnan().numpy().tobytes())
         output = torch.where(output.isnan(), 0.0, output)  # the payload of NaN is nobody's promise
     digest.update(output.numpy().tobytes())
-print(digest.hexdigest(), len(chains))
+answer = digest.hexdigest(), len(chains)
+"""
+
+SCRIPTS = {"training": (_RUN, [1, 2, 4], 50_000), "rows": (_ROWS, [1, 2], 10_000), "values": (_MAP, [1, 2], 25)}
+
+_ALL = """
+import json, sys, torch
+answers = []
+for script, threads in json.load(sys.stdin):
+    torch.set_num_threads(threads)
+    scope = {}
+    exec(script, scope)
+    answers.append(scope["answer"])
+print(json.dumps(answers))
 """
 
 
-def test_every_instruction_set_maps_values_to_the_same_bits() -> None:
-    names = ["baseline", "avx2", "avx512"]
-    expected = run_python(_MAP, stdin="1", SPARROW_ISA="baseline")
-    assert int(expected.split()[1]) > 25
-    for name in names[: names.index(library.instruction_set()) + 1]:
-        for threads in ("1", "2"):
-            assert run_python(_MAP, stdin=threads, SPARROW_ISA=name) == expected, f"{name}, {threads} threads"
+@functools.cache
+def answers_of(instruction_set: str) -> dict[tuple[str, int], tuple[str, int]]:
+    """Return (digest, how much) by script and number of threads, of one process for them all."""
+    asked = [(name, threads) for name, (_, many, _) in SCRIPTS.items() for threads in many]
+    printed = run_python(_ALL, stdin=json.dumps([(SCRIPTS[name][0], threads) for name, threads in asked]), SPARROW_ISA=instruction_set)
+    return {key: tuple(answer) for key, answer in zip(asked, json.loads(printed), strict=True)}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_instruction_set_and_number_of_threads_gives_the_same_bits(name: str) -> None:
+    known = ["baseline", "avx2", "avx512"]
+    _, many, least = SCRIPTS[name]
+    expected = answers_of("baseline")[name, 1]
+    assert expected[1] > least
+    for instruction_set in known[: known.index(library.instruction_set()) + 1]:
+        for threads in many:
+            assert answers_of(instruction_set)[name, threads] == expected, f"{instruction_set}, {threads} threads"

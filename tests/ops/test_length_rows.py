@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.library import opcheck
 
-from ragged_columns import assert_same, flat, interpreted, large_columns, random_columns, rows, same_for_threads, table
+from ragged_columns import assert_same, flat, large_columns, random_columns, rows, same_for_threads, table
 from sparrow.ops.length_rows import reference
 from sparrow.ops.length_rows.op import length_rows
+from triton_support import interpreted
 
 
 @st.composite

@@ -12,7 +12,7 @@ from sparrow.ops.lookup_rows.answers import ITEM, MATCH, PLACE
 from sparrow.ops.lookup_rows.op import lookup_rows
 from sparrow.ops.value_bits import value_bits
 from tests_support import ids
-from triton_support import check_that_kernels_compile, interpreted
+from triton_support import compile_kernels, for_every_target, interpreted
 
 DTYPES = [torch.int64, torch.float32, torch.uint8, torch.int16, torch.float16, torch.bfloat16, torch.float64, torch.int32]
 NO_ITEMS = torch.zeros(0, dtype=torch.int64)
@@ -162,7 +162,7 @@ def test_opcheck():
     opcheck(torch.ops.sparrow.lookup_rows.default, ([], [], [], [], [], torch.zeros(0, 2, dtype=torch.int64)))
 
 
-def test_triton_body_in_the_interpreter(tmp_path):
+def test_triton_body_in_the_interpreter():
     """Several blocks of queries, every answer, every size of item, empty columns."""
     generator = torch.Generator().manual_seed(8)
     (x, x_offsets), (y, y_offsets) = random_column(1100, 3, generator, num_ids=3), random_column(1100, 5, generator, num_ids=3)
@@ -181,11 +181,12 @@ def test_triton_body_in_the_interpreter(tmp_path):
         ([], [], [], [], [], torch.zeros(0, 2, dtype=torch.int64)),
         tuple(_one(items=[torch.ones(3)]).values()),
     ]
-    *answers, refused = interpreted("lookup_rows", calls, tmp_path)
+    *answers, refused = interpreted("lookup_rows", calls)
     for got, call in zip(answers, calls, strict=False):
         assert_same(got, reference.lookup_rows(*call))
     assert refused == "items of result 0 are 3, must be 2"
 
 
 def test_triton_kernel_compiles_for_real_targets():
-    check_that_kernels_compile("lookup_rows", "lookup_kernel", BLOCK_N=1024)
+    compiled = compile_kernels("lookup_rows.triton", "lookup_kernel", types={"num_steps": "i32"}, constants={"BLOCK_N": 1024})
+    assert sorted(compiled) == for_every_target("lookup_kernel")

@@ -12,7 +12,7 @@ from sparrow.ops.overlap_rows import reference
 from sparrow.ops.overlap_rows.kinds import KINDS
 from sparrow.ops.overlap_rows.op import overlap_rows
 from tests_support import ids
-from triton_support import check_that_kernels_compile, interpreted
+from triton_support import compile_kernels, for_every_target, interpreted
 
 # Few enough that lists share ids.
 IDS = st.one_of(st.integers(0, 5), ids)
@@ -132,7 +132,7 @@ def test_opcheck():
     opcheck(torch.ops.sparrow.overlap_rows.default, ([], [], [], [], torch.zeros(0, dtype=torch.int64)))
 
 
-def test_triton_body_in_the_interpreter(tmp_path):
+def test_triton_body_in_the_interpreter():
     """More rows than a program takes, lists longer than a tile, equal sets, empty columns, every kind."""
     generator = torch.Generator().manual_seed(8)
     (a, a_offsets), (b, b_offsets) = random_column(10, 45, generator, num_ids=20), random_column(10, 45, generator, num_ids=20)
@@ -155,11 +155,12 @@ def test_triton_body_in_the_interpreter(tmp_path):
         ([], [], [], [], torch.zeros(0, dtype=torch.int64)),
         tuple(_one(columns=torch.tensor([6])).values()),
     ]
-    *answers, refused = interpreted("overlap_rows", calls, tmp_path)
+    *answers, refused = interpreted("overlap_rows", calls)
     for got, call in zip(answers, calls, strict=False):
         assert_same(got, reference.overlap_rows(*call))
     assert refused == "columns: result 0 has kind 6, must be from 0 to 5"
 
 
 def test_triton_kernel_compiles_for_real_targets():
-    check_that_kernels_compile("overlap_rows", "overlap_kernel", BLOCK_N=32, ROWS=8)
+    compiled = compile_kernels("overlap_rows.triton", "overlap_kernel", types={"num_steps": "i32"}, constants={"BLOCK_N": 32, "ROWS": 8})
+    assert sorted(compiled) == for_every_target("overlap_kernel")

@@ -12,7 +12,6 @@ from ragged_columns import (
     DTYPES,
     Columns,
     assert_same,
-    interpreted,
     items,
     large_columns,
     random_columns,
@@ -24,6 +23,7 @@ from sparrow.ops.pad_rows import reference
 from sparrow.ops.pad_rows.op import pad_rows
 from sparrow.ops.row_options import HEAD, LEFT, RIGHT, TAIL
 from sparrow.ops.value_bits import value_bits
+from triton_support import interpreted
 
 ITEMS = items(st.integers(0, 100))
 

@@ -13,9 +13,9 @@ from sparrow.ops import id_map
 from sparrow.ops.partition_ids import reference
 from sparrow.ops.partition_ids.op import partition_ids
 from tests_support import ADVERSARIAL_IDS, id_lists
-from triton_support import compile_for_gpus, size, triton_body
+from triton_support import compile_kernels, for_every_target, size, triton_body
 
-BODIES = {"reference": reference.partition_ids, "cpu": partition_ids, "triton": triton_body("partition_ids", "partition_ids")}
+BODIES = {"reference": reference.partition_ids, "cpu": partition_ids, "triton": triton_body("partition_ids")}
 SALTS = torch.tensor([5, -(2**63), 77])
 # Even shares, all with one owner, owners of nothing at both ends and between, one slice each.
 BOUNDS = [[0, 21845, 43690, 65536], [0, 65536], [0, 0, 0, 40000, 40000, 65536, 65536], [0, 1, 2, 32768, 65535, 65536]]
@@ -123,10 +123,11 @@ def test_no_ids(body: str) -> None:
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
-    int32 = {"block_counts", "ends", "order", "inverse"}
-    scalars = dict.fromkeys(("num_ids", "num_tables", "num_owners", "num_blocks"), "i32")
-    compiled = compile_for_gpus("partition_ids", int32=int32, scalars=scalars, constants={"TABLE_BITS": 5, "OWNER_BITS": 3, "BLOCK_N": 256})
-    assert sorted(compiled) == [f"{kernel} {arch}" for kernel in ("count_kernel", "write_kernel") for arch in ("80", "90", "gfx942")]
+    types = dict.fromkeys(["block_counts", "ends", "order", "inverse"], "*i32")
+    types |= dict.fromkeys(["num_ids", "num_tables", "num_owners", "num_blocks"], "i32")
+    constants = {"TABLE_BITS": 5, "OWNER_BITS": 3, "BLOCK_N": 256}
+    compiled = compile_kernels("partition_ids.triton", types=types, constants=constants, threads=256)
+    assert sorted(compiled) == for_every_target("count_kernel", "write_kernel")
 
 
 def test_opcheck() -> None:

@@ -9,7 +9,7 @@ from torch.library import opcheck
 
 from sparrow.ops.pool_backward import reference
 from sparrow.ops.pool_backward.op import pool_backward
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
+from triton_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 SUM = torch.zeros(1, dtype=torch.int64)
 

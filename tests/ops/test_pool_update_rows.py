@@ -12,7 +12,7 @@ from sparrow.ops.pool_update_rows import reference
 from sparrow.ops.pool_update_rows.op import pool_update_rows_
 from sparrow.ops.update_rows.op import update_rows_
 from sparrow.ops.update_rows.rules import RULES
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
+from triton_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
 
 BODIES = {"reference": reference.pool_update_rows_, "cpu": pool_update_rows_}
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]

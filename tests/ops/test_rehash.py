@@ -15,9 +15,9 @@ from sparrow.ops.rehash import reference
 from sparrow.ops.rehash.op import rehash_
 from tests_support import id_lists
 from tests_support import id_map_content as content
-from triton_support import compile_for_gpus, size, triton_body
+from triton_support import compile_kernels, for_every_target, size, triton_body
 
-BODIES = {"reference": reference.rehash_, "cpu": rehash_, "triton": triton_body("rehash", "rehash_")}
+BODIES = {"reference": reference.rehash_, "cpu": rehash_, "triton": triton_body("rehash_")}
 
 
 def filled(ids: list[int], range_bits: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,7 +163,7 @@ def test_triton_programs_that_race_for_slots(seed: int) -> None:
     new_headers = id_map.make_headers([seed, 5], [1, 0])
     new_ranges = torch.tensor([[2, 30, id_map.REBUILD, 0], [50, 60, id_map.REBUILD, 0], [120, 30, id_map.REBUILD, 0]])
     theirs = (lines.clone(), new_headers, new_ranges.clone())
-    triton_body("rehash", "rehash_", seed=seed)(lines, new_headers, new_ranges, headers, ranges)
+    triton_body("rehash_", seed=seed)(lines, new_headers, new_ranges, headers, ranges)
     rehash_(*theirs, headers, ranges)
     assert torch.equal(new_ranges, theirs[2])
     assert content(lines, new_headers, new_ranges) == content(*theirs)
@@ -192,9 +192,8 @@ def test_triton_leaves_a_table_it_must_refuse(wrong: str) -> None:
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
-    compiled = compile_for_gpus("rehash", int32=set(), scalars={}, constants={"BLOCK_N": 128, "BLOCK_L": 64})
-    names = ("empty_kernel", "insert_kernel", "save_kernel")
-    assert sorted(compiled) == [f"{kernel} {arch}" for kernel in names for arch in ("80", "90", "gfx942")]
+    compiled = compile_kernels("rehash.triton", constants={"BLOCK_N": 128, "BLOCK_L": 64}, threads=128)
+    assert sorted(compiled) == for_every_target("empty_kernel", "insert_kernel", "save_kernel")
 
 
 def test_opcheck() -> None:

@@ -1,14 +1,13 @@
 """The Triton bodies of operators on many ragged columns: that all compile, and what they refuse before a kernel starts."""
 
 import importlib
-import json
 from typing import Any
 
 import pytest
 import torch
 
-from ragged_columns import interpreted, table
-from tests_support import run_python
+from ragged_columns import table
+from triton_support import compile_kernels, for_every_target, interpreted
 
 pytest.importorskip("triton", reason="triton is not installed: there are no Triton bodies")
 
@@ -72,36 +71,16 @@ def test_damaged_offsets_of_deep_columns_are_named() -> None:
     assert [error[:26] for error in errors] == [f"offsets: column 0, level {level}" for level in (0, 0, 1, 1, 2, 2)]
 
 
-# A process of its own: where TRITON_INTERPRET is set before triton is imported, nothing is compiled.
-_COMPILED = """
-import importlib, json, sys, triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from sparrow.ops.row_kernels import BLOCK
-TYPES = {"kept": "*i32", "sums": "*fp32", "num_lists_in_all": "i64", "BLOCK_N": "constexpr"}
-TARGETS = ((GPUTarget("cuda", 80, 32), "cubin"), (GPUTarget("cuda", 90, 32), "cubin"), (GPUTarget("hip", "gfx942", 64), "hsaco"))
-for module, name in json.load(sys.stdin):
-    kernel = getattr(importlib.import_module(f"sparrow.ops.{module}"), name)
-    signature = {argument: TYPES.get(argument, "*i64") for argument in kernel.arg_names}
-    for target, artefact in TARGETS:
-        compiled = triton.compile(ASTSource(fn=kernel, signature=signature, constexprs={"BLOCK_N": BLOCK}), target=target)
-        print(name, target.arch, len(compiled.asm[artefact]) > 0)
-"""
-
 KERNELS = [
-    ("row_kernels", "check_kernel"),
     ("length_rows.triton", "length_kernel"),
     ("pad_rows.triton", "pad_kernel"),
-    ("row_kernels", "keep_chosen_kernel"),
-    ("top_rows.triton", "key_kernel"),
-    ("top_rows.triton", "rank_kernel"),
-    ("truncate_rows.triton", "keep_kernel"),
-    ("truncate_rows.triton", "move_kernel"),
-    ("unique_rows.triton", "first_kernel"),
-    ("unique_rows.triton", "spread_kernel"),
+    ("top_rows.triton", "top_kernel"),
+    ("truncate_rows.triton", "truncate_kernel"),
+    ("unique_rows.triton", "unique_kernel"),
 ]
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
-    lines = run_python(_COMPILED, stdin=json.dumps(KERNELS)).split("\n")
-    assert [line for line in lines if line] == [f"{name} {arch} True" for _, name in KERNELS for arch in ("80", "90", "gfx942")]
+    for module, name in KERNELS:
+        constants = {"BLOCK_N": importlib.import_module("sparrow.ops.row_kernels").BLOCK}
+        assert sorted(compile_kernels(module, name, constants=constants)) == for_every_target(name)

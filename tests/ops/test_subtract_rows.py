@@ -11,7 +11,7 @@ from row_lists_support import NO_OFFSETS, assert_same, flat, given_offsets, offs
 from sparrow.ops.subtract_rows import reference
 from sparrow.ops.subtract_rows.layouts import ALIGNED, ONE_A, ONE_B
 from sparrow.ops.subtract_rows.op import subtract_rows
-from triton_support import check_that_kernels_compile, interpreted
+from triton_support import compile_kernels, for_every_target, interpreted
 
 LAYOUTS = [ALIGNED, ONE_B, ONE_A]
 DTYPES = [torch.int64, torch.float32, torch.float64]
@@ -193,7 +193,7 @@ def test_opcheck():
     opcheck(torch.ops.sparrow.subtract_rows.default, ([], [], [], [], torch.zeros(0, dtype=torch.int64)))
 
 
-def test_triton_body_in_the_interpreter(tmp_path):
+def test_triton_body_in_the_interpreter():
     """Several blocks of values, every layout and pair of types, empty columns, a difference beyond int64."""
     generator = torch.Generator().manual_seed(8)
     values, offsets = random_column(1100, 3, generator, num_ids=2**40)
@@ -216,7 +216,7 @@ def test_triton_body_in_the_interpreter(tmp_path):
         ([values, dense], [offsets, NO_OFFSETS], [dense, beyond], [NO_OFFSETS, offsets], torch.tensor([ONE_B, ONE_A])),
         tuple(_one(columns=torch.tensor([3])).values()),
     ]
-    *answers, refused, layout = interpreted("subtract_rows", calls, tmp_path)
+    *answers, refused, layout = interpreted("subtract_rows", calls)
     for got, call in zip(answers, calls, strict=False):
         assert_same(got, reference.subtract_rows(*call))
     first = next(r for r in range(row, 1100) if offsets[r + 1] > offsets[r] and dense[r] >= 0)
@@ -225,4 +225,5 @@ def test_triton_body_in_the_interpreter(tmp_path):
 
 
 def test_triton_kernel_compiles_for_real_targets():
-    check_that_kernels_compile("subtract_rows", "subtract_kernel", BLOCK_N=1024)
+    compiled = compile_kernels("subtract_rows.triton", "subtract_kernel", types={"num_steps": "i32"}, constants={"BLOCK_N": 1024})
+    assert sorted(compiled) == for_every_target("subtract_kernel")

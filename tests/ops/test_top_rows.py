@@ -13,7 +13,6 @@ from ragged_columns import (
     DTYPES,
     Columns,
     assert_same,
-    interpreted,
     items,
     large_columns,
     random_columns,
@@ -23,6 +22,7 @@ from ragged_columns import (
 )
 from sparrow.ops.top_rows import reference
 from sparrow.ops.top_rows.op import top_rows
+from triton_support import interpreted
 
 
 def greatest(row: list[Any], k: int) -> list[Any]:

@@ -10,9 +10,9 @@ from torch.library import opcheck
 
 from sparrow.ops.touch_rows import reference
 from sparrow.ops.touch_rows.op import touch_rows_
-from triton_support import compile_for_gpus, size, triton_body
+from triton_support import compile_kernels, for_every_target, size, triton_body
 
-BODIES = {"reference": reference.touch_rows_, "cpu": touch_rows_, "triton": triton_body("touch_rows", "touch_rows_")}
+BODIES = {"reference": reference.touch_rows_, "cpu": touch_rows_, "triton": triton_body("touch_rows_")}
 MOST = 2**31 - 1
 
 
@@ -65,13 +65,9 @@ def test_triton_equals_compiled(changed: bool) -> None:
 
 
 def test_triton_kernel_compiles_for_real_targets() -> None:
-    ptx = compile_for_gpus(
-        "touch_rows",
-        int32={"meta", "rows", "counts"},
-        scalars={"step": "i32", "num_given": "i32"},
-        constants={"CHANGED": True, "BLOCK_N": 256},
-    )
-    assert sorted(ptx) == ["touch_kernel 80", "touch_kernel 90", "touch_kernel gfx942"]
+    types = {"meta": "*i32", "rows": "*i32", "counts": "*i32", "step": "i32", "num_given": "i32"}
+    ptx = compile_kernels("touch_rows.triton", types=types, constants={"CHANGED": True, "BLOCK_N": 256}, threads=256)
+    assert sorted(ptx) == for_every_target("touch_kernel")
     assert re.search(r"ld\.global\S*\.v4\.b32", ptx["touch_kernel 90"]), "a row's stamps are read 16 bytes at a time"
     assert re.search(r"st\.global\S*\.v4\.b32", ptx["touch_kernel 90"]), "and written so"
 

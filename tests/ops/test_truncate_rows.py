@@ -13,7 +13,6 @@ from ragged_columns import (
     Columns,
     assert_same,
     flat,
-    interpreted,
     items,
     large_columns,
     random_columns,
@@ -24,6 +23,7 @@ from ragged_columns import (
 from sparrow.ops.row_options import ADDED_AT_BEGINNING, ADDED_AT_END, HEAD, NOT_ADDED, TAIL
 from sparrow.ops.truncate_rows import reference
 from sparrow.ops.truncate_rows.op import truncate_rows
+from triton_support import interpreted
 
 ITEMS = items(st.integers(0, 100))
 

@@ -13,7 +13,6 @@ from torch.library import opcheck
 from ragged_columns import (
     Columns,
     assert_same,
-    interpreted,
     items,
     large_columns,
     random_columns,
@@ -25,6 +24,7 @@ from sparrow.ops.row_options import FIRST, SUM
 from sparrow.ops.unique_rows import reference
 from sparrow.ops.unique_rows.op import unique_rows
 from tests_support import ADVERSARIAL_IDS
+from triton_support import interpreted
 
 WEIGHTS = st.floats(-1e6, 1e6, width=32)
 INTEGERS = {

@@ -14,7 +14,7 @@ from sparrow.errors import BackendError, ConfigError
 from sparrow.ops.update_rows import reference
 from sparrow.ops.update_rows.op import update_rows_
 from sparrow.ops.update_rows.rules import RULES, Rule
-from triton_rows_support import check_compiled, compile_triton, run_triton, same_bits, triton_body
+from triton_support import check_compiled, compile_triton, module_of, run_triton, same_bits, triton_body
 
 BODIES = {"reference": reference.update_rows_, "cpu": update_rows_}
 ROWS_PER_BLOCK, NUM_BLOCKS, DIM = 4, 3, 5
@@ -295,4 +295,4 @@ def test_a_rule_without_triton_functions_is_named(monkeypatch: pytest.MonkeyPatc
     call = triton_call("sgd", torch.float32, 3, 0)
     call[7] = RULES["other"].code
     with pytest.raises(BackendError, match=r"rule 'other' has no Triton functions; add them to .*triton_rules.py"):
-        triton_body("update_rows_")(*call)
+        module_of("update_rows_").update_rows_(*call)

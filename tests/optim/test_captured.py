@@ -3,24 +3,27 @@
 import pytest
 import torch
 
+from device_support import run_on_device
 from sparrow.errors import ConfigError, TableError
 from sparrow.optim import CapturedStep, SparseOptimizer
 from sparrow.tables import TableGroup, TableOptions
 from sparrow.tables.recording import Recording, current_recording
-from triton_support import run_on_device
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize(("rule", "num_steps"), [("adam", 100), ("adagrad_decay", 40)])
 def test_replays_leave_the_rows_of_eager_steps_to_the_bit_and_refuse_to_grow(rule: str, num_steps: int) -> None:
-    run_on_device(f"capture_scenarios.a_group_is_replayed({rule!r}, {num_steps})")
+    run_on_device(f"import capture_scenarios; capture_scenarios.a_group_is_replayed({rule!r}, {num_steps})")
 
 
+@pytest.mark.gpu
 def test_engines_of_several_groups_are_replayed_and_captured_again() -> None:
-    run_on_device("capture_scenarios.engines_are_replayed()")
+    run_on_device("import capture_scenarios; capture_scenarios.engines_are_replayed()")
 
 
+@pytest.mark.gpu
 def test_refusals_name_what_is_wrong() -> None:
-    run_on_device("capture_scenarios.what_is_refused()")
+    run_on_device("import capture_scenarios; capture_scenarios.what_is_refused()")
 
 
 def test_tables_on_the_cpu_are_not_captured() -> None:

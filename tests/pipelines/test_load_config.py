@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +84,10 @@ def changed(path, value):
         ("run.folder", "", "run.folder is '': string should have at least 1 character"),
         ("run.seed", -1, "run.seed is -1: input should be greater than or equal to 0"),
         ("run.seed", 2**63, "run.seed is 9223372036854775808: input should be less than"),
+        ("run.device", "gpu", "run.device is 'gpu', expected 'cpu', 'cuda' or 'cuda:N'"),
+        ("run.device", 0, "run.device is 0, expected 'cpu', 'cuda' or 'cuda:N'"),
+        ("run.device", None, "run.device is None, expected 'cpu', 'cuda' or 'cuda:N'"),
+        ("run.table_device", "cdua", "run.table_device is 'cdua', expected 'cpu', 'cuda' or 'cuda:N'"),
         ("run.threads", 10**8, "run.threads is 100000000: input should be less than or equal to 1024"),
         ("data.label", None, "data.label is None: input should be a valid string"),
         ("run.folder", False, "run.folder is False: input should be a valid string"),
@@ -96,6 +101,18 @@ def test_a_mistake_is_named_by_file_key_and_nearest_name(tmp_path, path, value, 
     text = str(caught.value)
     assert text.startswith(f"{tmp_path / 'run.yaml'}: {message}")
     assert "\n" not in text
+
+
+def test_a_device_that_is_not_here_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"run\.yaml: run\.table_device is 'cuda', and torch finds no CUDA device here; use 'cpu'$"):
+        load(tmp_path, changed("run.table_device", "cuda"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    expected = r"run\.yaml with run\.device=cuda:2: run\.device is 'cuda:2', and there are 2 CUDA devices here, from cuda:0 on$"
+    with pytest.raises(ConfigError, match=expected):
+        load(tmp_path, CONFIG, run__device="cuda:2")
+    assert load(tmp_path, CONFIG, run__device="cuda:1").run.device == "cuda:1"
 
 
 DIN = {"name": "din", "sparse": ["c1", "title"], "sequences": [{"c2": "c1"}]}
@@ -299,7 +316,7 @@ class Mine(torch.nn.Module):
 class MineConfig(models.ModelSection):
     name: Literal["mine"]
     width: int = 3
-    def build(self, features, *, rule, seed):
+    def build(self, features, **of_run):
         return Mine(features, self.width)
 
 models.MODELS = (*models.MODELS, MineConfig)

@@ -3,31 +3,40 @@
 import pytest
 import torch
 
+from device_support import ON_GPU, run_on_device
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import ConfigError, TableError
 from sparrow.tables import TableGroup, TableOptions
-from triton_support import ON_GPU, run_on_device
 
 
-def test_200_steps_leave_the_rows_of_the_cpu_to_the_bit() -> None:
-    run_on_device("device_scenarios.train_200_steps()")
+def run(scenario: str, *needed: str) -> str:
+    return run_on_device(f"import device_scenarios; device_scenarios.{scenario}()", *needed)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("num_steps", [48, pytest.param(200, marks=[] if ON_GPU else pytest.mark.nightly)])
+def test_steps_leave_the_rows_of_the_cpu_to_the_bit(num_steps: int) -> None:
+    run(f"train_{num_steps}_steps")
+
+
+@pytest.mark.gpu
 def test_16_bit_rows_and_weights_of_positions() -> None:
-    run_on_device("device_scenarios.train_16_bit_rows_with_weights()")
+    run("train_16_bit_rows_with_weights")
 
 
+@pytest.mark.gpu
 def test_engines_train_alike_save_for_each_other_and_move() -> None:
-    run_on_device("device_scenarios.engines_train_save_and_move()")
+    run("engines_train_save_and_move", "safetensors")
 
 
+@pytest.mark.gpu
 def test_bounds_are_near_and_errors_come_later() -> None:
-    run_on_device("device_scenarios.what_the_host_knows()")
+    run("what_the_host_knows")
 
 
 @pytest.mark.skipif(ON_GPU, reason="kernels are counted in the interpreter")
 def test_a_step_of_26_features_launches_few_kernels() -> None:
-    assert int(run_on_device("device_scenarios.launches_of_a_step()")) <= 20
+    assert int(run("launches_of_a_step")) <= 20
 
 
 @pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99"])

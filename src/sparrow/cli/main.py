@@ -74,15 +74,19 @@ def train(
 @app.command("eval")
 def evaluate(
     path: Annotated[Path, typer.Argument(help="A run folder, or a checkpoint inside one.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to its configuration, such as run.device=cpu.")
+    ] = None,
     data: Annotated[list[str] | None, typer.Option("--data", help="Files, folders or globs; default: the run's data.eval.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
     """Evaluate a trained model."""
     from sparrow.cli.show import print_evaluation
+    from sparrow.pipelines.load_config import parse_overrides
     from sparrow.pipelines.run import evaluate_run
 
-    print_evaluation(evaluate_run(path, data), as_json=as_json)
+    print_evaluation(evaluate_run(path, data, parse_overrides(overrides or [])), as_json=as_json)
 
 
 @app.command()
@@ -191,6 +195,24 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="A
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of the CPU.")]
 Runs = Annotated[int, typer.Option("--runs", min=1, help="Samples a median is taken of.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Tiny inputs: shows that everything runs and agrees; figures mean nothing.")]
+
+
+@app.command("tune")
+def tune(
+    device: Annotated[str, typer.Option("--device", help="The GPU: cuda or cuda:N.")] = "cuda",
+    dim: Annotated[
+        list[int] | None, typer.Option("--dim", help="Values a row; may be given more than once. Default: 16, 32, 64, 128.")
+    ] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option("--dtype", help="Of the weights; may be given more than once. Default: float32.")
+    ] = None,
+    rule: Annotated[list[str] | None, typer.Option("--rule", help="Update rules; may be given more than once. Default: adam, sgd.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Measure once how kernels over rows are best launched on this machine's GPU, and keep it."""
+    from sparrow.cli.show_tune import tune_device
+
+    tune_device(device, dim or [16, 32, 64, 128], dtype or ["float32"], rule or ["adam", "sgd"])
 
 
 @bench_app.command("ops")

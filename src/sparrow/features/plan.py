@@ -112,9 +112,11 @@ def _units(parts: Sequence[Expression], outputs: set[Expression], fuse: bool) ->
 
 def _nodes(units: Sequence[Unit], fuse: bool) -> tuple[PlannerNode, ...]:
     depth_of: dict[Expression, int] = {}
-    members: dict[tuple[int, str, int], list[Unit]] = {}
+    members: dict[tuple[int, str, str, int], list[Unit]] = {}
     for number, unit in enumerate(units):
         depth = 1 + max((depth_of.get(source, 0) for source in sources_of(unit)), default=0)
         depth_of[unit.result] = depth
-        members.setdefault((depth, unit.kind, 0 if fuse else number), []).append(unit)
-    return tuple(PlannerNode(depth, kind, tuple(members[depth, kind, number])) for depth, kind, number in sorted(members))
+        # A kind may be computed by one operator or another, as its parameters say.
+        operator = getattr(unit.result.transform, "operator", "") if isinstance(unit, StepUnit) else ""
+        members.setdefault((depth, unit.kind, operator, 0 if fuse else number), []).append(unit)
+    return tuple(PlannerNode(key[0], key[1], tuple(members[key])) for key in sorted(members))

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sparrow.errors import ConfigError, DataError
-from sparrow.io.chunks import Handed
-from sparrow.io.cutting import Cutting, extra_batch
-from sparrow.types import Batch
+from sparrow.io.cutting import Tail
+
+T = TypeVar("T")
 
 # Batches a rank looks ahead, so that what the others need to know lies in the store before they ask.
 _AHEAD = 4
 # Marks of a rank that stay in the store: no rank is this many behind another that it steps with.
 _KEPT = 256
+# Between looks for a mark, of one who may be told to end meanwhile.
+_LOOK_SECONDS = 0.02
+
+
+class StoppedError(Exception):
+    """Told to end while waiting for another rank."""
 
 
 @dataclass(slots=True)
@@ -40,16 +47,26 @@ class Agreement:
         if not self.name:
             raise ConfigError("Agreement: name is empty; give one that tells this dataset from others")
 
-    def begin(self, rank: int, world_size: int) -> _Exchange:
+    def begin(self, rank: int, world_size: int, pause: Callable[[float], bool] | None = None) -> Exchange:
+        """Begin an epoch. pause: waits for so many seconds at most, and returns whether to end; None: a wait for a rank cannot be ended."""
         self._num_begun += 1
-        return _Exchange(self, f"sparrow/{self.name}/{self._num_begun}", rank, world_size)
+        return Exchange(self, f"sparrow/{self.name}/{self._num_begun}", rank, world_size, pause)
+
+    def tell_columns(self, rank: int, columns: str) -> None:
+        """Say what columns the batches of a rank have, before it says that it has any."""
+        self.store.set(f"sparrow/{self.name}/columns/{rank}", columns)
+
+    def columns_of(self, rank: int) -> str | None:
+        """Return what a rank told, None where it told nothing yet."""
+        key = f"sparrow/{self.name}/columns/{rank}"
+        return self.store.get(key).decode() if self.store.check([key]) else None
 
 
-class _Exchange:
+class Exchange:
     """What one epoch's ranks know of each other: how many batches each has, and whether that is all."""
 
-    def __init__(self, agreement: Agreement, prefix: str, rank: int, world_size: int) -> None:
-        self._agreement, self._prefix, self._rank = agreement, prefix, rank
+    def __init__(self, agreement: Agreement, prefix: str, rank: int, world_size: int, pause: Callable[[float], bool] | None) -> None:
+        self._agreement, self._prefix, self._rank, self._pause = agreement, prefix, rank, pause
         self._others = {other: (0, False) for other in range(world_size) if other != rank}
         self._said = (-1, False)
 
@@ -83,7 +100,9 @@ class _Exchange:
     def _get(self, other: int, stride: int) -> tuple[int, bool]:
         key, seconds = self._key(other, stride), self._agreement.timeout_s
         try:
-            self._agreement.store.wait([key], timedelta(seconds=seconds))
+            self._wait_for(key, seconds)
+        except StoppedError:
+            raise
         except Exception as error:
             raise DataError(
                 f"rank {other} has said nothing about its batches for {seconds:g} s ({type(error).__name__}); it is slow or gone: "
@@ -92,15 +111,28 @@ class _Exchange:
         num_batches, is_all = json.loads(self._agreement.store.get(key))
         return num_batches, is_all
 
+    def _wait_for(self, key: str, seconds: float) -> None:
+        if self._pause is None:
+            self._agreement.store.wait([key], timedelta(seconds=seconds))
+            return
+        deadline = time.monotonic() + seconds
+        while not self._agreement.store.check([key]):
+            if self._pause(_LOOK_SECONDS):
+                raise StoppedError
+            if time.monotonic() > deadline:
+                raise TimeoutError
+
     @property
     def others(self) -> list[int]:
         return list(self._others)
 
 
-def agreed(batches: Iterator[tuple[Batch, Handed]], agreement: Agreement, how: Cutting, end: Handed) -> Iterator[tuple[Batch, Handed]]:
-    """Yield the batches of a rank, ended where all end: before a rank has none left (`tail="drop"`), or after all have none."""
-    exchange = agreement.begin(how.rank, how.world_size)
-    ahead: deque[tuple[Batch, Handed]] = deque()
+def agreed(batches: Iterator[T], exchange: Exchange, tail: Tail, extra: Callable[[], T]) -> Iterator[T]:
+    """Yield the batches of a rank, ended where all end: before a rank has none left (`tail="drop"`), or after all have none.
+
+    extra: makes a batch for a rank that has none left while others have.
+    """
+    ahead: deque[T] = deque()
     is_over, step = False, 0
     while True:
         while len(ahead) < 2 * _AHEAD and not is_over:
@@ -111,7 +143,7 @@ def agreed(batches: Iterator[tuple[Batch, Handed]], agreement: Agreement, how: C
         exchange.say(step + len(ahead), is_over)
         # Asked at every step, so that no mark is needed long after it was written.
         others = [exchange.has(other, step) for other in exchange.others]
-        if not (bool(ahead) and all(others) if how.tail == "drop" else bool(ahead) or any(others)):
+        if not (bool(ahead) and all(others) if tail == "drop" else bool(ahead) or any(others)):
             return
-        yield ahead.popleft() if ahead else (extra_batch(how), end)
+        yield ahead.popleft() if ahead else extra()
         step += 1

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import overload
 
 import torch
 from torch import Tensor
 
 from sparrow.io.pieces import Piece
+from sparrow.io.sent import SentRows
 from sparrow.io.unpack import Blocks, columns_of_matrices
 from sparrow.ops.cut_rows.op import cut_rows
 from sparrow.ops.pack_lists.op import pack_lists
 from sparrow.ops.take_rows import take_rows
-from sparrow.types import Column, Ragged
+from sparrow.types import SAMPLE_GROUP, Batch, Column, Group, Ragged, RowSpan
 
 
 class Rows(Sequence[Piece]):
@@ -22,6 +25,7 @@ class Rows(Sequence[Piece]):
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self._pieces = pieces
+        self._columns: dict[str, Column] = {}
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -51,6 +55,64 @@ class Rows(Sequence[Piece]):
         """The columns that lie by themselves."""
         of_pieces = [blocks.others for blocks in self.blocks] if self.blocks else [piece.columns for piece in self._pieces]
         return {name: _concatenate([columns[name] for columns in of_pieces]) for name in of_pieces[0]}
+
+    def column(self, name: str) -> Column:
+        """Return a column of all rows."""
+        if name not in self._columns:
+            self._columns[name] = _concatenate([piece.columns[name] for piece in self._pieces])
+        return self._columns[name]
+
+    @functools.cached_property
+    def sent(self) -> SentRows | None:
+        """The pieces on a device, None where some are not there, or not laid out alike."""
+        sent = [piece.sent for piece in self._pieces if piece.sent is not None]
+        return None if self.blocks is None or len(sent) < len(self) else SentRows(sent)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """The rows of a batch, before they become columns.
+
+    rows:  where they lie: whole pieces.
+    index: int64 [num_rows], as numbers into the concatenated pieces; None: those of `runs`, end to end.
+    runs:  (piece, begin, end), where rows follow each other.
+    origin, num_padding: of the batch. empty: its columns where it has no rows, and no pieces either.
+    """
+
+    rows: Rows
+    index: Tensor | None
+    runs: Sequence[tuple[Piece, int, int]]
+    num_rows: int
+    origin: Sequence[RowSpan]
+    num_padding: int = 0
+    empty: dict[str, Column] | None = None
+
+    def batch(self) -> Batch:
+        """Return the batch, on the CPU. A run inside one piece shares its memory."""
+        if self.empty is not None:
+            return Batch.of(self.empty)
+        columns = pack(self.runs) if self.index is None else pack_rows(self.rows, self.index)
+        # Not `Batch.of`, which counts the rows of every column.
+        return Batch({SAMPLE_GROUP: Group(columns, self.num_rows)}, self.origin, self.num_padding)
+
+    def columns(self, names: Sequence[str]) -> dict[str, Column]:
+        """Return some columns of the batch, on the CPU."""
+        if self.index is None:
+            return _joined([({name: piece.columns[name] for name in names}, begin, end) for piece, begin, end in self.runs])
+        return {name: take_rows(self.rows.column(name), self.index) for name in names}
+
+    def of_rows(self, of_pieces: Sequence[Tensor]) -> Tensor:
+        """Return what tensors say of the rows of each piece, a value a row, of the rows of the batch."""
+        if self.index is not None:
+            return torch.cat(list(of_pieces))[self.index]
+        return torch.cat([of[begin:end] for of, (_, begin, end) in zip(of_pieces, self.runs, strict=True)])
+
+    def numbers(self) -> Tensor:
+        """Return the rows as numbers into the concatenated pieces."""
+        if self.index is not None:
+            return self.index
+        starts = itertools.accumulate((piece.num_rows for piece in self.rows), initial=0)
+        return torch.cat([torch.arange(start + begin, start + end) for start, (_, begin, end) in zip(starts, self.runs, strict=False)])
 
 
 def _blocks_of(pieces: Sequence[Piece]) -> list[Blocks] | None:
@@ -90,7 +152,7 @@ def pack_rows(pieces: Rows, index: Tensor) -> dict[str, Column]:
     layout = pieces.blocks[0].layout
     taken.update(columns_of_matrices(layout, [matrix.index_select(1, index) for matrix in pieces.dense]))
     if layout.lists:
-        taken.update(_packed(pieces.blocks, torch.stack([index, index + 1], 1)))
+        taken.update(_packed(pieces.blocks, index))
     return {name: taken[name] for name in layout.order}
 
 
@@ -108,7 +170,7 @@ def _cut(blocks: Blocks, begin: int, end: int) -> dict[str, Column]:
 
 
 def _packed(blocks: Sequence[Blocks], rows: Tensor) -> Iterator[tuple[str, Column]]:
-    """Yield the lists of runs of rows (int64 [R, 2]) of several pieces, those of one dtype in one tensor."""
+    """Yield the lists of rows (int64 [R]), or runs of rows ([R, 2]), of several pieces, those of one dtype in one tensor."""
     layout = blocks[0].layout
     for begin, end in layout.groups:
         values = [one for block in blocks for one in block.values[begin:end]]

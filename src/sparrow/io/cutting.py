@@ -10,14 +10,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sparrow.errors import ConfigError
-from sparrow.io.batches import Rows, pack, pack_rows
+from sparrow.errors import ConfigError, did_you_mean
+from sparrow.io.batches import Rows, Taken
 from sparrow.io.chunks import Chunk, Chunks, Handed, PermutedRows
 from sparrow.io.deals import Mark, Position
 from sparrow.io.order import dealt_to
 from sparrow.io.pieces import Piece
 from sparrow.io.worker import Decoded
-from sparrow.types import SAMPLE_GROUP, Batch, Column, Group, RowSpan
+from sparrow.types import Column, ColumnSpec, RowSpan
 
 Tail = Literal["short", "drop", "pad", "repeat"]
 
@@ -38,11 +38,17 @@ class Cost:
         if not isinstance(self.limit, int) or isinstance(self.limit, bool) or self.limit < 1:
             raise ConfigError(f"Cost: limit is {self.limit!r}; expected a whole number of at least 1")
 
-    def of_rows(self, chunk: Chunk) -> Tensor:
-        """Return the cost of each row of a chunk, int64."""
-        of_pieces = [sum(_values_of_rows(piece.columns[name]) for name in self.columns) for piece in chunk.pieces]
-        costs = torch.cat([torch.as_tensor(of_piece) for of_piece in of_pieces])
-        return costs if chunk.index is None else costs[chunk.index]
+    def require_read(self, specs: Sequence[ColumnSpec]) -> None:
+        """Raise `ConfigError` for a column that is not among those read."""
+        names = [spec.name for spec in specs]
+        for name in self.columns:
+            if name not in names:
+                raise ConfigError(f"cost counts column {name!r}, which is not read{did_you_mean(name, names)}")
+
+    def of_rows(self, pieces: Iterable[Piece]) -> Tensor:
+        """Return the cost of each row of pieces, int64."""
+        of_pieces = [sum(_values_of_rows(piece.columns[name]) for name in self.columns) for piece in pieces]
+        return torch.cat([torch.as_tensor(of_piece) for of_piece in of_pieces])
 
 
 def _values_of_rows(column: Column) -> Tensor:
@@ -80,42 +86,68 @@ class _Part(NamedTuple):
     end: int
 
 
-class _Filling:
-    """The batch that is being filled."""
+class Fill:
+    """How far the batch that is being filled is: its rows, and what they cost."""
 
     def __init__(self, batch_size: int, cost: Cost | None) -> None:
         self._batch_size, self._cost = batch_size, cost
         self._spent = 0
-        self.parts: list[_Part] = []
         self.num_rows = 0
 
-    def add(self, chunk: Chunk) -> Iterator[list[_Part]]:
-        """Put rows in; yield batches as they are full."""
-        costs = None if self._cost is None else torch.cat([torch.zeros(1, dtype=torch.int64), self._cost.of_rows(chunk).cumsum(0)])
+    def add(self, num_rows: int, costs: Tensor | None) -> Iterator[tuple[int, int, bool]]:
+        """Put rows in. Yield runs of them, begin and end, each with whether a batch is full with it, which may be one of no rows.
+
+        costs: int64 [num_rows], of each row; None where there is no cost.
+        """
+        sums = None if costs is None else torch.cat([torch.zeros(1, dtype=torch.int64), costs.cumsum(0)])
         begin = 0
-        while begin < chunk.num_rows:
-            end = min(chunk.num_rows, begin + self._batch_size - self.num_rows)
+        while begin < num_rows:
+            end = min(num_rows, begin + self._batch_size - self.num_rows)
             is_full = end - begin == self._batch_size - self.num_rows
-            if costs is not None and self._cost is not None:
-                fits = int(torch.searchsorted(costs, costs[begin] + self._cost.limit - self._spent, right=True)) - 1
+            if sums is not None and self._cost is not None:
+                fits = int(torch.searchsorted(sums, sums[begin] + self._cost.limit - self._spent, right=True)) - 1
                 if fits < end:
                     # A row that fits no batch is one by itself.
                     end, is_full = max(fits, begin + (self.num_rows == 0)), True
-                self._spent += int(costs[end] - costs[begin])
+                self._spent += int(sums[end] - sums[begin])
+            self.num_rows += end - begin
+            if is_full:
+                self.empty()
+            yield begin, end, is_full
+            begin = end
+
+    def empty(self) -> int:
+        """Begin the next batch; return the rows of this one."""
+        num_rows, self.num_rows, self._spent = self.num_rows, 0, 0
+        return num_rows
+
+
+class _Filling:
+    """The batch that is being filled."""
+
+    def __init__(self, batch_size: int, cost: Cost | None) -> None:
+        self._fill, self._cost = Fill(batch_size, cost), cost
+        self.parts: list[_Part] = []
+
+    def add(self, chunk: Chunk) -> Iterator[list[_Part]]:
+        """Put rows in; yield batches as they are full."""
+        costs = None if self._cost is None else self._cost.of_rows(chunk.pieces)
+        if costs is not None and chunk.index is not None:
+            costs = costs[chunk.index]
+        for begin, end, is_full in self._fill.add(chunk.num_rows, costs):
             if begin < end:
                 self.parts.append(_Part(chunk, begin, end))
-                self.num_rows += end - begin
-            begin = end
             if is_full:
                 yield self.take()
 
     def take(self) -> list[_Part]:
-        parts, self.parts, self.num_rows, self._spent = self.parts, [], 0, 0
+        parts, self.parts = self.parts, []
+        self._fill.empty()
         return parts
 
 
-def cut(items: Iterable[Decoded | Mark], start: Position, how: Cutting, end: Handed) -> Iterator[tuple[Batch, Handed]]:
-    """Yield batches, each with the position after it.
+def cut(items: Iterable[Decoded | Mark], start: Position, how: Cutting, end: Handed) -> Iterator[tuple[Taken, Handed]]:
+    """Yield the rows of batches, each with the position after it.
 
     items: what the workers bring, from `start` on. end: the position at which the epoch is over, `dealt` of which does not count.
     """
@@ -128,7 +160,7 @@ def cut(items: Iterable[Decoded | Mark], start: Position, how: Cutting, end: Han
         if isinstance(item, Mark):
             dealt = item.dealt
             flushed = item.flushed
-            if flushed is not None and filling.num_rows:
+            if flushed is not None and filling.parts:
                 held.append(filling.take())
         else:
             dealt = item.task.run.dealt_after or dealt
@@ -169,25 +201,21 @@ def _through(parts: list[_Part], how: Cutting) -> int:
     return dealt_to(how.rank, how.world_size, after.dealt) + after.taken
 
 
-def _batch(parts: list[_Part]) -> Batch:
+def _batch(parts: list[_Part]) -> Taken:
     num_rows = sum(part.end - part.begin for part in parts)
     if all(part.chunk.index is None for part in parts):
-        columns = pack(_runs(parts))
-        is_whole = all(part.chunk.pieces[0].rows is None for part in parts)
-        return _batch_of(columns, num_rows, _spans(parts) if is_whole else PermutedRows(*_indexed(parts)))
+        runs = _runs(parts)
+        is_whole = all(piece.rows is None for piece, _, _ in runs)
+        origin = _spans(parts) if is_whole else PermutedRows(*_indexed(parts))
+        return Taken(Rows([piece for piece, _, _ in runs]), None, runs, num_rows, origin)
     pieces, index = _indexed(parts)
-    return _batch_of(pack_rows(pieces, index), num_rows, PermutedRows(pieces, index))
+    return Taken(pieces, index, (), num_rows, PermutedRows(pieces, index))
 
 
-def _batch_of(columns: dict[str, Column], num_rows: int, origin: Sequence[RowSpan], num_padding: int = 0) -> Batch:
-    # Not `Batch.of`, which counts the rows of every column.
-    return Batch({SAMPLE_GROUP: Group(columns, num_rows)}, origin, num_padding)
-
-
-def _filled(parts: list[_Part], last: list[_Part], how: Cutting) -> Batch:
+def _filled(parts: list[_Part], last: list[_Part], how: Cutting) -> Taken:
     """Return the last batch: short, or filled up with rows that are there already."""
     if how.tail in ("short", "drop"):
-        return _batch(parts) if parts else Batch.of(how.empty())
+        return _batch(parts) if parts else Taken(Rows([]), None, (), 0, (), empty=how.empty())
     pieces, index = _indexed([*last, *parts])
     rows = sum(part.end - part.begin for part in parts)
     if not index.numel():
@@ -200,9 +228,8 @@ def _filled(parts: list[_Part], last: list[_Part], how: Cutting) -> Batch:
     else:
         filler = index.repeat(-(-how.batch_size // index.numel()))[: how.batch_size - rows]
     index = torch.cat([own, filler])
-    columns = pack_rows(pieces, index)
     padding = how.batch_size - rows if how.tail == "pad" else 0
-    return _batch_of(columns, how.batch_size, PermutedRows(pieces, index), padding)
+    return Taken(pieces, index, (), how.batch_size, PermutedRows(pieces, index), padding)
 
 
 def _runs(parts: list[_Part]) -> list[tuple[Piece, int, int]]:
@@ -237,6 +264,6 @@ def _spans(parts: list[_Part]) -> tuple[RowSpan, ...]:
     return tuple(merged)
 
 
-def extra_batch(how: Cutting) -> Batch:
+def extra_batch(how: Cutting) -> Taken:
     """Return a batch for a rank that has no rows left while others have."""
     return _filled([], [], how)

@@ -12,8 +12,9 @@ import torch
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.io.agreement import Agreement, agreed
 from sparrow.io.chunks import Handed
-from sparrow.io.cutting import Cost, Cutting, Tail, cut
+from sparrow.io.cutting import Cost, Cutting, Tail, cut, extra_batch
 from sparrow.io.deals import Deals, Mark, Position, Task
+from sparrow.io.device_batches import DeviceBatches
 from sparrow.io.files import Paths, find_files
 from sparrow.io.fingerprint import difference, fingerprint
 from sparrow.io.formats.format import Format
@@ -30,6 +31,7 @@ from sparrow.io.skipped import SkipLog, Skipped
 from sparrow.io.source import Source, nothing_left
 from sparrow.io.work_queue import Leases, WorkQueue, acknowledging
 from sparrow.io.worker import Decoded, PieceWorker
+from sparrow.ops.devices import device_of
 from sparrow.types import Batch, ColumnSpec
 
 OnError = Literal["error", "skip"]
@@ -66,6 +68,9 @@ class Dataset:
         on_error: what to do with a file or piece that is damaged, cut off, missing, or not as declared: `"error"`, or `"skip"`: leave it
             out and note it in `skipped`. Files that changed since the dataset was made are always an error.
         pin_memory: hand out batches in one buffer of page-locked memory each, which `Batch.to` copies to a CUDA device at once.
+        device: where batches are made, such as `"cuda"`; None: on the CPU. Reader threads send decoded pieces there ahead of time, and
+            batches are cut, joined and shuffled there (`docs/data.md` says of which columns). Memory of the device: as `prefetch` says of
+            decoded pieces. Tensors may be used on the stream that is current where the batch is asked for.
         filesystem: of `pyarrow.fs` or fsspec, for all paths. Default: the local disk, and for URLs what they name.
         format: what the files are: a name such as `"orc"`, or a `Format` with its options. Default: what each file's first bytes say.
 
@@ -97,6 +102,7 @@ class Dataset:
         prefetch: int = 2,
         num_threads: int = 1,
         pin_memory: bool = False,
+        device: torch.device | str | None = None,
         format: str | Format | None = None,
         filesystem: Any = None,
         on_error: OnError = "error",
@@ -105,6 +111,9 @@ class Dataset:
         if not isinstance(rank, int) or not 0 <= rank < world_size:
             raise ConfigError(f"rank is {rank!r}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
         _check_kinds(shuffle=(shuffle, Shuffle), cost=(cost, Cost), agree=(agree, Agreement), queue=(queue, WorkQueue))
+        if pin_memory and device is not None:
+            raise ConfigError(f"pin_memory=True is for batches that the caller sends, and device={str(device)!r} sends them: leave one out")
+        self._device = None if device is None else device_of(device, "Dataset")
         if pin_memory and not torch.cuda.is_available():
             raise ConfigError("pin_memory=True is for a CUDA device, and torch sees none: leave it out")
         specs, wanted = specs_to_read(as_specs(columns), groups), as_format(format)
@@ -119,7 +128,8 @@ class Dataset:
         self._skips = SkipLog()
         skips = self._skips if on_error == "skip" else None
         self._source = source = Source.of(find_files(paths, wanted, filesystem, skips), specs, wanted, skips, self._work)
-        _check_cost(cost, specs)
+        if cost is not None:
+            cost.require_read(specs)
         self._deals = Deals(source, shuffle, rank, world_size)
         some = functools.cache(functools.partial(some_piece, source))
         self._cutting = Cutting(batch_size, cost, tail, rank, world_size, is_planned, source.empty_columns, some)
@@ -194,19 +204,28 @@ class Dataset:
         readers = Readers(self._source)
         leases = None if self._queue is None else Leases(self._queue, self._deals, start.epoch)
         tasks = functools.partial(self._deals.tasks, start, readers) if leases is None else functools.partial(leases.tasks, readers)
-        items = Prefetcher[Task | Mark, Decoded | Mark](tasks, functools.partial(PieceWorker, readers), self._prefetch, self._num_threads)
+        there = self._batches_on_device()
+        worker = functools.partial(PieceWorker, readers, there.sender if there else None)
+        items = Prefetcher[Task | Mark, Decoded | Mark](tasks, worker, self._prefetch, self._num_threads)
         batches = cut(items, start, self._cutting, end)
         if leases is not None:
             batches = acknowledging(batches, leases)
         if self._agree is not None:
-            batches = agreed(batches, self._agree, self._cutting, end)
+            exchange = self._agree.begin(self._deals.rank, self._deals.world_size)
+            batches = agreed(batches, exchange, self._cutting.tail, lambda: (extra_batch(self._cutting), end))
         is_empty = True
         try:
-            for batch, after in batches:
+            for taken, after in batches:
                 is_empty = False
+                batch = None if there else taken.batch()
                 if leases is None:
                     self._position = Position(start.epoch, *after, start.base)
-                batch = batch if self._groups is None else share_rows(batch, self._groups)
+                if batch is None:
+                    assert there is not None
+                    batch = there.batch(taken)
+                elif self._groups is not None:
+                    batch = share_rows(batch, self._groups)
+                del taken
                 yield batch.packed(pin_memory=True) if self._pin_memory else batch
                 del batch
                 self._require_current(current)
@@ -219,6 +238,12 @@ class Dataset:
         if is_empty and is_whole and self._skips.found:
             raise nothing_left(self._skips)
         self._position, self._iteration = Position(start.epoch + 1), None
+
+    def _batches_on_device(self) -> DeviceBatches | None:
+        if self._device is None or self._device.type == "cpu":
+            return None
+        names = [spec.name for spec in self._source.specs]
+        return DeviceBatches(self._device, names, self._groups, self._deals.shuffle is not None)
 
     def _require_current(self, current: object) -> None:
         if self._iteration is not current:
@@ -274,13 +299,6 @@ class Dataset:
 def _require_choice(name: str, value: object, known: Sequence[str]) -> None:
     if value not in known:
         raise ConfigError(f"{name} is {value!r}{did_you_mean(str(value), known)}")
-
-
-def _check_cost(cost: Cost | None, specs: Sequence[ColumnSpec]) -> None:
-    names = [spec.name for spec in specs]
-    for name in () if cost is None else cost.columns:
-        if name not in names:
-            raise ConfigError(f"cost counts column {name!r}, which is not read{did_you_mean(name, names)}")
 
 
 def _check_numbers(**numbers: tuple[object, int]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import ConfigError, DataError, did_you_mean
+from sparrow.io.request_groups import INDICATOR, Opening, indicator_rows, members_of, number_of, open_groups
 from sparrow.ops.take_rows import take_rows
-from sparrow.types import SAMPLE_GROUP, Batch, Column, ColumnSpec, Group, Ragged, RowSpan
-
-_INDICATOR = "_indicator_"
+from sparrow.types import SAMPLE_GROUP, Batch, Column, ColumnSpec, Group, Ragged
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Requests:
 
     def indicators(self, columns: Sequence[str]) -> list[str]:
         """Return the indicator columns that `columns` need and do not name. Raises `ConfigError` for a column without a number."""
-        needed = [f"{_INDICATOR}{number}" for number in sorted({_number_of(name) for name in columns}) if number]
+        needed = [f"{INDICATOR}{number}" for number in sorted({number_of(name) for name in columns}) if number]
         return [name for name in needed if name not in columns]
 
 
@@ -108,7 +107,7 @@ def share_rows(batch: Batch, sharing: Sharing) -> Batch:
     left = dict(sample.columns)
     groups: dict[str, Group] = {}
     for shared in sharing:
-        first, sample_to_row = _rows_of(sample.columns[shared.key], shared.by)
+        first, sample_to_row = rows_of(sample.columns[shared.key], shared.by)
         columns = {name: take_rows(sample.columns[name], first) for name in shared.columns}
         for name, column in columns.items():
             if shared.check:
@@ -118,7 +117,17 @@ def share_rows(batch: Batch, sharing: Sharing) -> Batch:
     return Batch({SAMPLE_GROUP: Group(left, sample.num_rows), **groups}, batch.origin, batch.num_padding)
 
 
-def _rows_of(key: Column, by: str) -> tuple[Tensor, Tensor]:
+def is_alike(columns: Mapping[str, Column], shared: SharedRows) -> bool:
+    """Return whether rows that would be given one row of a group have the same columns."""
+    flat = Batch.of({name: columns[name] for name in dict.fromkeys([shared.key, *shared.columns])})
+    try:
+        share_rows(flat, [shared])
+    except DataError:
+        return False
+    return True
+
+
+def rows_of(key: Column, by: str) -> tuple[Tensor, Tensor]:
     """Return which samples are the first of a row, and the row of each sample."""
     codes = _codes_of(key)
     if by == "runs":
@@ -211,78 +220,30 @@ def _row_above(element: int, levels: Sequence[Tensor]) -> int:
 # Files of requests.
 
 
-class _SampleOrigin(Sequence[RowSpan]):
-    """Where samples came from that were listed in rows: the row of each."""
-
-    def __init__(self, rows: Sequence[RowSpan], row_of_sample: Tensor) -> None:
-        self._rows, self._row_of_sample = Batch({}, rows), row_of_sample
-
-    def __len__(self) -> int:
-        return self._row_of_sample.numel()
-
-    @overload
-    def __getitem__(self, at: int) -> RowSpan: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[RowSpan]: ...
-    def __getitem__(self, at: int | slice) -> RowSpan | Sequence[RowSpan]:
-        if isinstance(at, slice):
-            return [self[one] for one in range(*at.indices(len(self)))]
-        if not -len(self) <= at < len(self):
-            raise IndexError(at)
-        path, _, row = self._rows.locate(int(self._row_of_sample[at])).rpartition(", row ")
-        return RowSpan(path, int(row), 1)
-
-
-def _number_of(name: str) -> int:
-    stem, _, number = name.rpartition("_")
-    if not stem or not number.isdecimal():
-        raise ConfigError(
-            f"column {name!r}: with groups=Requests() the names of columns end in the number of their group, such as {name}_0"
-        )
-    return int(number)
-
-
 def _open_requests(batch: Batch, requests: Requests) -> Batch:
-    columns = batch.groups[SAMPLE_GROUP].columns
-    by_group: dict[int, dict[str, Ragged]] = {0: {}}
-    for name, column in columns.items():
+    opening = opening_of(batch, requests)
+    return open_groups(opening, batch.groups[SAMPLE_GROUP].columns, requests.names, batch.origin)
+
+
+def opening_of(batch: Batch, requests: Requests) -> Opening:
+    """Return how lists of requests become rows of groups. Raises `DataError` where the lists do not fit together."""
+    columns: dict[str, Ragged] = {}
+    for name, column in batch.groups[SAMPLE_GROUP].columns.items():
         if not isinstance(column, Ragged) or (column.is_bytes and len(column.offsets) == 1):
             raise DataError(f"{batch.locate(0)}: column {name!r} is no list; with groups=Requests() a row lists what its samples have")
-        if not name.startswith(_INDICATOR):
-            by_group.setdefault(_number_of(name), {})[name] = column
-    indicators = {number: columns[f"{_INDICATOR}{number}"] for number in sorted(by_group) if number}
-    bounds = {number: _bounds_of(batch, members) for number, members in by_group.items() if members}
+        columns[name] = column
+    members = members_of(columns)
+    bounds = {number: _bounds_of(batch, {name: columns[name] for name in names}) for number, names in members.items() if names}
     samples = bounds.get(0)
-    groups: dict[str, Group] = {}
-    for number, indicator in indicators.items():
-        assert isinstance(indicator, Ragged)
-        name = f"{_INDICATOR}{number}"
+    missing: dict[int, Tensor] = {}
+    for number in (number for number in members if number):
+        name = f"{INDICATOR}{number}"
         if samples is None:
-            samples = indicator.offsets[0]
-        _require_lengths(batch, name, indicator.offsets[0], samples)
-        opened, num_rows = {key: _opened(column) for key, column in by_group[number].items()}, int(bounds[number][-1])
-        sample_to_row, has_missing = _joined(batch, requests, name, indicator, bounds[number])
-        if has_missing:
-            opened, num_rows = {key: _with_empty_row(column) for key, column in opened.items()}, num_rows + 1
-        stems = {key.rpartition("_")[0]: column for key, column in opened.items()}
-        groups[requests.names.get(number, f"group_{number}")] = Group(stems, num_rows, sample_to_row)
+            samples = columns[name].offsets[0]
+        _require_lengths(batch, name, columns[name].offsets[0], samples)
+        missing[number] = _missing_rows(batch, requests, name, columns[name], bounds[number])
     assert samples is not None
-    own = {key.rpartition("_")[0]: _opened(column) for key, column in by_group[0].items()}
-    _require_distinct([own, *(group.columns for group in groups.values())])
-    num_rows = batch.groups[SAMPLE_GROUP].num_rows
-    num_padding = int(samples[-1] - samples[num_rows - batch.num_padding])
-    row_of_sample = torch.repeat_interleave(torch.arange(num_rows), samples.diff())
-    sample = Group(own, int(samples[-1]))
-    return Batch({SAMPLE_GROUP: sample, **groups}, _SampleOrigin(batch.origin, row_of_sample), num_padding)
-
-
-def _require_distinct(groups: Sequence[dict[str, Column]]) -> None:
-    names = [name for columns in groups for name in columns]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(
-                f"column {name!r} is in two groups once their numbers are taken off; read one of them, or rename it in the file"
-            )
+    return Opening(members, samples, bounds, missing, batch.num_padding)
 
 
 def _bounds_of(batch: Batch, members: dict[str, Ragged]) -> Tensor:
@@ -301,19 +262,11 @@ def _require_lengths(batch: Batch, name: str, offsets: Tensor, expected: Tensor,
         raise DataError(f"{batch.locate(row)}: column {name!r} lists {found} values, expected {wanted}{like}; write the file again")
 
 
-def _opened(column: Ragged) -> Column:
-    """Return what lists hold, without the lists."""
-    if len(column.offsets) == 1:
-        return column.values
-    return Ragged(column.values, column.offsets[1:], column.weights)
-
-
-def _joined(batch: Batch, requests: Requests, name: str, indicator: Ragged, bounds: Tensor) -> tuple[Tensor, bool]:
-    """Return the row of the group of every sample, and whether some read the row behind the last."""
+def _missing_rows(batch: Batch, requests: Requests, name: str, indicator: Ragged, bounds: Tensor) -> Tensor:
+    """Return which requests have samples that read no row of the group, bool. Raises `DataError` for a sample that reads none there is."""
     if indicator.values.dtype.is_floating_point or len(indicator.offsets) != 1:
         raise DataError(f"{batch.locate(0)}: column {name!r} must list whole numbers, one a sample")
-    within = indicator.values.to(torch.int64)
-    row_of_sample = torch.repeat_interleave(torch.arange(indicator.num_rows), indicator.lengths())
+    within, row_of_sample = indicator_rows(indicator)
     limit = bounds.diff()[row_of_sample]
     missing = within < 0
     wrong = (within >= limit) | (missing if requests.missing == "error" else torch.zeros_like(missing))
@@ -324,11 +277,6 @@ def _joined(batch: Batch, requests: Requests, name: str, indicator: Ragged, boun
         raise DataError(
             f"{place}: column {name!r} says row {int(within[sample])}, but there are {int(limit[sample])}; write the file again{fix}"
         )
-    return torch.where(missing, bounds[-1], bounds[:-1][row_of_sample] + within), bool(missing.any())
-
-
-def _with_empty_row(column: Column) -> Column:
-    if isinstance(column, Tensor):
-        return torch.cat([column, column.new_zeros(1, *column.shape[1:])])
-    outer = column.offsets[0]
-    return Ragged(column.values, (torch.cat([outer, outer[-1:]]), *column.offsets[1:]), column.weights)
+    found = torch.zeros(indicator.num_rows, dtype=torch.bool)
+    found[row_of_sample[missing]] = True
+    return found

@@ -13,6 +13,7 @@ from sparrow.errors import DataError
 from sparrow.io.files import SourceFile
 from sparrow.io.formats.format import FormatError
 from sparrow.io.opening import Opened, first_line, require_unchanged
+from sparrow.io.sent import Sent
 from sparrow.io.unpack import Blocks
 from sparrow.types import Column
 
@@ -24,9 +25,10 @@ class Piece:
     file:   place of the file in the list.
     blocks: the columns, many in one tensor; None where they lie one by one.
     rows:   int64 [num_rows], the file's rows these are, where a filter left some out; None: all from `first_row` on.
+    sent:   columns on a device; None where they are on the host alone.
     """
 
-    __slots__ = ("_columns", "blocks", "file", "first_row", "num_rows", "path", "rows")
+    __slots__ = ("_columns", "blocks", "file", "first_row", "num_rows", "path", "rows", "sent")
 
     def __init__(
         self, path: str, file: int, first_row: int, num_rows: int, columns: Blocks | dict[str, Column], rows: Any | None = None
@@ -34,6 +36,7 @@ class Piece:
         self.path, self.file, self.first_row, self.num_rows, self.rows = path, file, first_row, num_rows, rows
         self.blocks = columns if isinstance(columns, Blocks) else None
         self._columns = None if isinstance(columns, Blocks) else columns
+        self.sent: Sent | None = None
 
     @property
     def columns(self) -> dict[str, Column]:

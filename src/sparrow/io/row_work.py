@@ -11,14 +11,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sparrow.errors import ConfigError, DataError, SparrowError, did_you_mean
+from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.io.formats.format import FileTypes
+from sparrow.io.plan import ColumnPlan, plan_columns
+from sparrow.types import ColumnSpec
 
 # A filter: an expression of `pyarrow.compute`, or a function that returns a truth value a row (Arrow, NumPy or torch).
 Filter = Any
 Transform = Callable[[Any], Any]
 
 _NUMBER = "__row_number__"
+
+
+class WorkError(DataError):
+    """A user's function failed, or returned what it must not. The rows are not to blame, so they are never left out for it."""
+
+
+def error_of_columns(work: RowWork | None) -> type[DataError]:
+    """Return what columns are that come out otherwise than before: the transform's fault where there is one, for it is what makes them."""
+    return DataError if work is None or work.transform is None else WorkError
 
 
 class Count:
@@ -72,17 +83,35 @@ class RowWork:
         after = self._transformed(
             pa.RecordBatch.from_arrays([pa.array([], one) for one in schema.types], schema=schema), f"{path}: no rows"
         )
-        return FileTypes(FileTypes.of(after.schema).of_column, types.repeated, " (as transform= returns them)")
+        made = FileTypes.of(after.schema)
+        return FileTypes(made.of_column, types.repeated | made.repeated, " (as transform= returns them)")
 
-    def apply(self, batch: Any, where: str) -> tuple[Any, Any | None]:
-        """Return what becomes of a record batch, and which of its rows are left, int64; None for all. where: for messages."""
+    def plans(self, specs: Sequence[ColumnSpec], types: FileTypes, names: Sequence[str], path: str) -> tuple[ColumnPlan, ...]:
+        """Return what the columns become that there are after the transform. names: of the columns read.
+
+        Raises `DataError` where a column cannot be had, `WorkError` where the transform should have made it.
+        """
+        types = self.types_after(types, names, path)
+        try:
+            return plan_columns(specs, types, path)
+        except DataError as error:
+            raise error_of_columns(self)(str(error)) from None
+
+    def apply(self, batch: Any, plans: Sequence[ColumnPlan], where: str) -> tuple[Any, Any | None]:
+        """Return what becomes of a record batch, and which of its rows are left, int64; None for all.
+
+        plans: of the columns after it. where: for messages. Raises `WorkError`.
+        """
         kept = None if self.where is None else self._kept(batch, where)
         if kept is not None and len(kept) == batch.num_rows:
             kept = None
         if kept is not None:
-            self.num_filtered.add(batch.num_rows - len(kept))
             batch = batch.take(pa.array(kept))
-        return self._transformed(batch, where), kept
+        if self.transform is None:
+            return batch, kept
+        after = self._transformed(batch, where)
+        _require_types(after, plans, where)
+        return after, kept
 
     def _kept(self, batch: Any, where: str) -> Any:
         try:
@@ -96,40 +125,48 @@ class RowWork:
             if isinstance(truth, pa.Array):
                 truth = truth.fill_null(False).to_numpy(zero_copy_only=False)  # a null is not true
             truth = np.asarray(truth)
-        except SparrowError:
-            raise
         except Exception as error:
-            raise DataError(
+            raise WorkError(
                 f"{where}: where= failed ({_first_line(error)}); it must work on any record batch of the columns read"
             ) from error
         if truth.dtype != np.bool_ or truth.shape != (batch.num_rows,):
-            raise DataError(
+            raise WorkError(
                 f"{where}: where= returned {truth.dtype} of shape {list(truth.shape)}; "
                 f"expected a truth value for each of {batch.num_rows} rows"
             )
         return np.flatnonzero(truth)
 
     def _transformed(self, batch: Any, where: str) -> Any:
-        if self.transform is None:
-            return batch
+        assert self.transform is not None
         try:
             after = self.transform(batch)
-        except SparrowError:
-            raise
+            if isinstance(after, pa.RecordBatch | pa.Table):
+                after.validate()
         except Exception as error:
-            raise DataError(
+            raise WorkError(
                 f"{where}: transform= failed ({_first_line(error)}); it must work on any record batch of the columns read, an empty one too"
             ) from error
         if isinstance(after, pa.Table):
             after = after.combine_chunks().to_batches()[0] if after.num_rows else _no_rows(after.schema)
         if not isinstance(after, pa.RecordBatch):
-            raise DataError(f"{where}: transform= returned {type(after).__name__}; expected a pyarrow.RecordBatch or Table")
+            raise WorkError(f"{where}: transform= returned {type(after).__name__}; expected a pyarrow.RecordBatch or Table")
         if after.num_rows != batch.num_rows:
-            raise DataError(
+            raise WorkError(
                 f"{where}: transform= made {after.num_rows} rows of {batch.num_rows}; it must keep the rows: leave some out with where="
             )
-        after.validate()
         return after
+
+
+def _require_types(after: Any, plans: Sequence[ColumnPlan], where: str) -> None:
+    """Raise `WorkError` where a transform made other columns than it said when it was shown no rows."""
+    for plan in plans:
+        place = after.schema.get_field_index(plan.name)
+        found = "none of that name, or several" if place < 0 else f"one of type {after.schema.field(place).type}"
+        if place < 0 or after.schema.field(place).type != plan.file_type:
+            raise WorkError(
+                f"{where}: transform= made column {plan.name!r} of type {plan.file_type} of no rows, and here {found}; it must make "
+                "the same columns of any rows: say the types, as in pa.array(..., type=)"
+            )
 
 
 def _first_line(error: Exception) -> str:

@@ -17,7 +17,7 @@ from sparrow.io.opening import Opened, StaleError, open_file
 from sparrow.io.partitions import values_of, with_keys
 from sparrow.io.pieces import damage, has_rows
 from sparrow.io.plan import ColumnPlan, plan_columns, replan
-from sparrow.io.row_work import RowWork
+from sparrow.io.row_work import RowWork, WorkError
 from sparrow.io.skipped import SkipLog
 from sparrow.io.unpack import Blocks, Unpacking, unpacking_of
 from sparrow.types import Column, ColumnSpec
@@ -46,8 +46,11 @@ class Decoding:
         if self.work is not None:
             for name, value in self.values.items():
                 batch = batch.append_column(name, pa.repeat(value, batch.num_rows))
-            batch, kept = self.work.apply(batch, f"{where.path}: {where.piece}")
-            where = where if kept is None else replace(where, rows=kept)
+            num_rows = batch.num_rows
+            batch, kept = self.work.apply(batch, self.plans, f"{where.path}: {where.piece}")
+            if kept is not None:
+                self.work.num_filtered.add(num_rows - len(kept))
+                where = replace(where, rows=kept)
         unpacking = self.recent[0] if self.recent else None
         if unpacking is None or unpacking.plans is not self.plans or not unpacking.schema.equals(batch.schema):
             unpacking = unpacking_of(batch.schema, self.plans)
@@ -93,8 +96,8 @@ class Source:
             with skipping(file, skips), open_file(file, wanted) as opened:
                 if has_rows(file, opened):
                     values = values_of(file.place.path, file.path, opened.file.types, specs)
-                    types = _types_after(with_keys(opened.file.types, values), specs, work, file.path)
-                    return Source(files, specs, wanted, skips, plan_columns(specs, types, file.path), file.path, opened.file.types, work)
+                    plans = _plans_of(with_keys(opened.file.types, values), specs, work, file.path)
+                    return Source(files, specs, wanted, skips, plans, file.path, opened.file.types, work)
         if skips is not None and skips.found:
             raise nothing_left(skips)
         others = f" and the other {len(files) - 1} files" if len(files) > 1 else ""
@@ -118,7 +121,9 @@ class Source:
         values = values_of(file.place.path, file.path, in_file, self.specs)
         plans = self.plans
         if file.path != self.first_path:
-            types = _types_after(with_keys(in_file, values), self.specs, self.work, file.path)
+            types = with_keys(in_file, values)
+            if self.work is not None:
+                types = self.work.types_after(types, self.work.reads([spec.name for spec in self.specs], types, file.path), file.path)
             plans = replan(self.specs, plans, self.first_path, types, file.path)
         if self.work is None:
             names = [plan.name for plan in plans if plan.name not in values]
@@ -138,17 +143,22 @@ class Source:
         return 0
 
 
-def _types_after(types: FileTypes, specs: Sequence[ColumnSpec], work: RowWork | None, path: str) -> FileTypes:
-    """Return the columns that there are to be planned: a file's, or what a user makes of those that are read."""
-    return types if work is None else work.types_after(types, work.reads([spec.name for spec in specs], types, path), path)
+def _plans_of(types: FileTypes, specs: Sequence[ColumnSpec], work: RowWork | None, path: str) -> tuple[ColumnPlan, ...]:
+    """Return what a file's columns become, or what a user makes of those that are read."""
+    if work is None:
+        return plan_columns(specs, types, path)
+    return work.plans(specs, types, work.reads([spec.name for spec in specs], types, path), path)
 
 
 @contextmanager
 def skipping(file: SourceFile, skips: SkipLog | None) -> Iterator[None]:
-    """Note a file that cannot be read in `skips` and go on behind it; where `skips` is None, or the file was changed, raise."""
+    """Note a file that cannot be read in `skips` and go on behind it.
+
+    Raise where `skips` is None, the file was changed, or a user's function is to blame.
+    """
     try:
         yield
-    except StaleError:
+    except (StaleError, WorkError):
         raise
     except DataError as error:
         if skips is None:

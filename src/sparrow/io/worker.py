@@ -10,6 +10,8 @@ from sparrow.io.opening import StaleError
 from sparrow.io.pieces import Piece
 from sparrow.io.read import FileReader
 from sparrow.io.readers import Readers
+from sparrow.io.row_work import WorkError
+from sparrow.io.sending import Sender
 from sparrow.io.source import skipping
 
 
@@ -23,22 +25,27 @@ class Decoded(list[Piece]):
 
 @final
 class PieceWorker:
-    """Reads and decodes tasks."""
+    """Reads and decodes tasks, and sends what comes of them to a device where there is a `sender`."""
 
-    def __init__(self, readers: Readers) -> None:
-        self._readers, self._source = readers, readers.source
+    def __init__(self, readers: Readers, sender: Sender | None = None) -> None:
+        self._readers, self._source, self._sender = readers, readers.source, sender
 
     def __call__(self, task: Task | Mark) -> Decoded | Mark:
         """Return the rows of a task. Raises `DataError`, or leaves a damaged piece out and notes it, as the source says."""
         if isinstance(task, Mark):
             return task
         file = self._source.files[task.piece.file]
+        pieces: list[Piece] = []
         with skipping(file, self._source.skips):
             if task.reader is not None:
-                return Decoded(task, self._read(task.reader, task))
-            with self._readers.reading(task.piece.file) as reader:
-                return Decoded(task, self._read(reader, task))
-        return Decoded(task, [])
+                pieces = self._read(task.reader, task)
+            else:
+                with self._readers.reading(task.piece.file) as reader:
+                    pieces = self._read(reader, task)
+        if self._sender is not None:
+            for piece in pieces:
+                self._sender.send(piece)
+        return Decoded(task, pieces)
 
     def _read(self, reader: FileReader, task: Task) -> list[Piece]:
         piece, skips = task.piece, self._source.skips
@@ -51,7 +58,7 @@ class PieceWorker:
                 table = reader.read(piece.number, piece.first_row)
                 reader.require_unchanged(piece.number)
             return reader.decode(table, piece.number, piece.first_row, task.begin, task.end)
-        except StaleError:
+        except (StaleError, WorkError):
             raise
         except DataError as error:
             if skips is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +41,11 @@ class Pairs:
         if sample_to_row is None:
             return Pairs(behaviour, sample, starts, lengths, is_shared=False)
         return Pairs(behaviour + (begins - starts)[sample], sample, starts, lengths, is_shared=True)
+
+    def to(self, device: torch.device) -> Pairs:
+        """Return these pairs on a device; no copy where they are there."""
+        moved = {name: getattr(self, name).to(device) for name in ("behaviour", "sample", "starts", "lengths")}
+        return replace(self, **moved)
 
     def spread(self, of_behaviours: Tensor) -> Tensor:
         """Return what each pair has of [N, width], a row a behaviour: [P, width]; no copy where no row is shared."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.features import Feature, FeatureEngine
-from sparrow.models.inputs import check_inputs, dense_matrix, stack_samples
+from sparrow.models.inputs import check_inputs, dense_matrix, places, stack_samples
 from sparrow.tables import Constant, Initializer, Normal
 from sparrow.types import Batch, ColumnSpec
 
@@ -26,6 +27,8 @@ class DeepFM(nn.Module):
         dim: values an embedding. hidden: widths of the MLP. dropout: after each hidden layer.
         combiner: of several ids. initializer: of the embeddings; linear weights start at 0. rule: update rule of the tables.
         seed: of the tables' first values. Dense weights follow torch's generator.
+        device: of the model and its batches. table_device: of tables and batches, where the rest of the model lives elsewhere;
+            None takes `device`. First values are the same everywhere. docs/gpu.md.
     """
 
     def __init__(
@@ -41,32 +44,32 @@ class DeepFM(nn.Module):
         initializer: Initializer | None = None,
         rule: str = "adam",
         seed: int = 0,
+        device: torch.device | str = "cpu",
+        table_device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         check_inputs(features, dense, sparse)
+        place, table_place = places(device, table_device)
         self.dense, self.sparse = list(dense), list(sparse)
         self.features = FeatureEngine(features)
         first = initializer or Normal(std=0.01)
-        self.embedding = EmbeddingEngine(
-            {name: EmbeddingOption(dim=dim, combiner=combiner, initializer=first, rule=rule) for name in sparse}, seed=seed
-        )
+        shared: dict[str, Any] = {"combiner": combiner, "rule": rule, "device": table_place}
+        self.embedding = EmbeddingEngine({name: EmbeddingOption(dim=dim, initializer=first, **shared) for name in sparse}, seed=seed)
         self.linear = EmbeddingEngine(
-            {
-                name: EmbeddingOption(dim=1, table=f"{name}.linear", combiner=combiner, initializer=Constant(0.0), rule=rule)
-                for name in sparse
-            },
+            {name: EmbeddingOption(dim=1, table=f"{name}.linear", initializer=Constant(0.0), **shared) for name in sparse},
             seed=seed,
             name="linear",
         )
-        self.dense_vectors = nn.Parameter(torch.randn(len(self.dense), dim) * 0.01)
-        self.dense_weights = nn.Parameter(torch.zeros(len(self.dense)))
-        self.bias = nn.Parameter(torch.zeros(()))
+        # Drawn on the CPU wherever they go: a device has a generator of its own.
+        self.dense_vectors = nn.Parameter((torch.randn(len(self.dense), dim) * 0.01).to(place))
+        self.dense_weights = nn.Parameter(torch.zeros(len(self.dense)).to(place))
+        self.bias = nn.Parameter(torch.zeros(()).to(place))
         layers: list[nn.Module] = []
         width = len(self.sparse) * dim + len(self.dense)
         for size in hidden:
             layers += [nn.Linear(width, size), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
             width = size
-        self.mlp = nn.Sequential(*layers, nn.Linear(width, 1))
+        self.mlp = nn.Sequential(*layers, nn.Linear(width, 1)).to(place)
 
     @property
     def columns(self) -> list[ColumnSpec]:
@@ -74,12 +77,12 @@ class DeepFM(nn.Module):
         return self.features.columns
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast)."""
+        """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast) and where these are."""
         inputs = self.features(batch)
-        dtype = self.bias.dtype  # tables keep theirs when the model is cast
-        x = dense_matrix(inputs, self.dense).to(dtype)  # [B, N]
-        vectors = stack_samples(self.embedding(inputs), inputs, self.sparse).to(dtype)  # [B, F, D]
-        linear = stack_samples(self.linear(inputs), inputs, self.sparse).sum((1, 2)).to(dtype) + x @ self.dense_weights
+        # To the dtype and the device of the dense weights: tables keep theirs when the model is cast, and may live elsewhere.
+        x = dense_matrix(inputs, self.dense).to(self.bias)  # [B, N]
+        vectors = stack_samples(self.embedding(inputs), inputs, self.sparse).to(self.bias)  # [B, F, D]
+        linear = stack_samples(self.linear(inputs), inputs, self.sparse).sum((1, 2)).to(self.bias) + x @ self.dense_weights
         return self.bias + linear + self._factorization_machine(vectors, x) + self.mlp(torch.cat([vectors.flatten(1), x], 1)).squeeze(1)
 
     def _factorization_machine(self, vectors: Tensor, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, FeatureEngine
 from sparrow.models.behaviours import Pairs, split_behaviours
 from sparrow.models.dice import Dice
-from sparrow.models.inputs import check_inputs, dense_matrix, stack_samples
+from sparrow.models.inputs import check_inputs, dense_matrix, places, stack_samples
 from sparrow.tables import Initializer, Normal
 from sparrow.types import Batch, ColumnSpec
 
@@ -41,6 +42,8 @@ class DIN(nn.Module):
         activation: `"dice"` or `"prelu"`, of both MLPs.
         combiner: of several ids. initializer: of the embeddings. rule: update rule of the tables.
         seed: of the tables' first values. Dense weights follow torch's generator.
+        device: of the model and its batches. table_device: of tables and batches, where the rest of the model lives elsewhere;
+            None takes `device`. First values are the same everywhere. docs/gpu.md.
 
     Cost: per sample and behaviour (nothing is padded) two products with matrices of `attention_hidden[0]` rows, one of them and the lookup
     once a user where samples share histories (a batch group with `sample_to_row`).
@@ -63,6 +66,8 @@ class DIN(nn.Module):
         initializer: Initializer | None = None,
         rule: str = "adam",
         seed: int = 0,
+        device: torch.device | str = "cpu",
+        table_device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         check_inputs(features, dense, sparse, [name for sequence in sequences for name in sequence])
@@ -79,21 +84,18 @@ class DIN(nn.Module):
         ]
         self.features = FeatureEngine(features)
         tables = {name: name for name in sparse} | {name: table or name for sequence in sequences for name, table in sequence.items()}
-        first = initializer or Normal(std=0.01)
+        place, table_place = places(device, table_device)
+        shared: dict[str, Any] = {"dim": dim, "combiner": combiner, "initializer": initializer or Normal(std=0.01), "rule": rule}
         self.embedding = EmbeddingEngine(
-            {
-                name: EmbeddingOption(dim=dim, table=table, combiner=combiner, initializer=first, rule=rule)
-                for name, table in tables.items()
-            },
-            seed=seed,
+            {name: EmbeddingOption(table=table, device=table_place, **shared) for name, table in tables.items()}, seed=seed
         )
         self.units = nn.ModuleList(
             ActivationUnit(len(names) * dim, len(compared) * dim, attention_hidden, activation)
             for names, compared in zip(self.sequences, self.compared, strict=True)
             if pooling in ("attention", "softmax")
-        )
+        ).to(place)
         width = (len(self.sparse) + sum(map(len, self.sequences))) * dim + len(self.dense)
-        self.mlp = nn.Sequential(*_layers(width, hidden, activation, dropout))
+        self.mlp = nn.Sequential(*_layers(width, hidden, activation, dropout)).to(place)
 
     @property
     def columns(self) -> list[ColumnSpec]:
@@ -101,21 +103,25 @@ class DIN(nn.Module):
         return self.features.columns
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast)."""
+        """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast) and where these are."""
         inputs, pairs = split_behaviours(self.features(batch), self.sequences)
-        dtype = next(self.mlp.parameters()).dtype  # tables keep theirs when the model is cast
+        # To the dtype and the device of the dense weights: tables keep theirs when the model is cast, and may live elsewhere.
+        like = next(self.mlp.parameters())
         embedded = self.embedding(inputs)
-        vectors = stack_samples(embedded, inputs, self.sparse).to(dtype)  # [B, F, D]
+        vectors = stack_samples(embedded, inputs, self.sparse).to(like)  # [B, F, D]
         interests = [
-            self._interest(index, embedded.stack(names).flatten(1).to(dtype), vectors, pairs[index])
+            self._interest(index, embedded.stack(names).flatten(1).to(like), vectors, pairs[index].to(like.device))
             for index, names in enumerate(self.sequences)
         ]
-        return self.mlp(torch.cat([vectors.flatten(1), *interests, dense_matrix(inputs, self.dense).to(dtype)], 1)).squeeze(1)
+        return self.mlp(torch.cat([vectors.flatten(1), *interests, dense_matrix(inputs, self.dense).to(like)], 1)).squeeze(1)
 
     def _interest(self, index: int, behaviours: Tensor, vectors: Tensor, pairs: Pairs) -> Tensor:
         """Return the sum of each sample's behaviours, weighted, [samples, E], of behaviours [N, E] and the vectors [samples, F, D]."""
         if self.pooling in ("attention", "softmax"):
-            scores = self.units[index](behaviours, vectors[:, self.compared[index]].flatten(1), pairs)
+            # Not by a list of indices, which a device would have to be sent.
+            of_features = vectors.unbind(1)
+            targets = torch.cat([of_features[feature] for feature in self.compared[index]], 1)
+            scores = self.units[index](behaviours, targets, pairs)
             weights = _softmax(scores, pairs) if self.pooling == "softmax" else scores
         else:
             counts = pairs.lengths if self.pooling == "mean" else torch.ones_like(pairs.lengths)

@@ -10,6 +10,7 @@ from torch import Tensor
 from sparrow.embedding import Embedded
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.features import Feature
+from sparrow.ops.devices import device_of
 from sparrow.types import Batch, Ragged
 
 
@@ -24,6 +25,12 @@ def check_inputs(features: Sequence[Feature], dense: Sequence[str], sparse: Sequ
             raise ConfigError(f"the model's input {name!r} is named twice; name it once among all inputs")
     if not sparse:
         raise ConfigError("the model needs at least one sparse feature")
+
+
+def places(device: torch.device | str, table_device: torch.device | str | None) -> tuple[torch.device, torch.device]:
+    """Return (where the dense part lives, where the tables do). Raises `ConfigError` naming the argument whose device is not here."""
+    place = device_of(device, "the model")
+    return place, place if table_device is None else device_of(table_device, "the model's tables")
 
 
 def dense_matrix(batch: Batch, names: Sequence[str]) -> Tensor:
@@ -58,4 +65,6 @@ def stack_samples(embedded: Embedded, batch: Batch, names: Sequence[str]) -> Ten
     if len(parts) == 1:
         return parts[0]
     joined = [name for _, members in joins.values() for name in members]
-    return torch.cat(parts, 1)[:, [joined.index(name) for name in names]]
+    # Not by a list of indices, which a device would have to be sent.
+    vectors = dict(zip(joined, torch.cat(parts, 1).unbind(1), strict=True))
+    return torch.stack([vectors[name] for name in names], 1)

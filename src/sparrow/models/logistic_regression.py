@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.features import Feature, FeatureEngine
-from sparrow.models.inputs import check_inputs, dense_matrix, stack_samples
+from sparrow.models.inputs import check_inputs, dense_matrix, places, stack_samples
 from sparrow.tables import Constant
 from sparrow.types import Batch, ColumnSpec
 
@@ -22,6 +22,8 @@ class LogisticRegression(nn.Module):
         dense: names of the features that are numbers, one a sample. sparse: names of the features that are ids.
         combiner: of several ids. rule: update rule of the tables.
         seed: unused by zero weights; part of the tables' description.
+        device: of the model and its batches. table_device: of tables and batches, where the rest of the model lives elsewhere;
+            None takes `device`. First values are the same everywhere. docs/gpu.md.
     """
 
     def __init__(
@@ -33,15 +35,18 @@ class LogisticRegression(nn.Module):
         combiner: str = "sum",
         rule: str = "adam",
         seed: int = 0,
+        device: torch.device | str = "cpu",
+        table_device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         check_inputs(features, dense, sparse)
+        place, table_place = places(device, table_device)
         self.dense, self.sparse = list(dense), list(sparse)
         self.features = FeatureEngine(features)
-        options = {name: EmbeddingOption(dim=1, combiner=combiner, initializer=Constant(0.0), rule=rule) for name in sparse}
-        self.linear = EmbeddingEngine(options, seed=seed, name="linear")
-        self.dense_weights = nn.Parameter(torch.zeros(len(self.dense)))
-        self.bias = nn.Parameter(torch.zeros(()))
+        option = EmbeddingOption(dim=1, combiner=combiner, initializer=Constant(0.0), rule=rule, device=table_place)
+        self.linear = EmbeddingEngine(dict.fromkeys(sparse, option), seed=seed, name="linear")
+        self.dense_weights = nn.Parameter(torch.zeros(len(self.dense)).to(place))
+        self.bias = nn.Parameter(torch.zeros(()).to(place))
 
     @property
     def columns(self) -> list[ColumnSpec]:
@@ -49,8 +54,8 @@ class LogisticRegression(nn.Module):
         return self.features.columns
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast)."""
+        """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast) and where these are."""
         inputs = self.features(batch)
-        dtype = self.bias.dtype  # tables keep theirs when the model is cast
-        x = dense_matrix(inputs, self.dense).to(dtype)
-        return self.bias + stack_samples(self.linear(inputs), inputs, self.sparse).sum((1, 2)).to(dtype) + x @ self.dense_weights
+        # To the dtype and the device of the dense weights: tables keep theirs when the model is cast, and may live elsewhere.
+        x = dense_matrix(inputs, self.dense).to(self.bias)
+        return self.bias + stack_samples(self.linear(inputs), inputs, self.sparse).sum((1, 2)).to(self.bias) + x @ self.dense_weights

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from sparrow.errors import BackendError
 from sparrow.ops import library
+from sparrow.ops.tiles import VECTOR_BYTES
 
 TRITON_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-# The widest access of a thread; the threads and rows of a tile, at most.
-VECTOR_BYTES, TILE_THREADS, MAX_TILE_ROWS = 16, 128, 64
 
 
 def exact(num_warps: int = 4) -> dict[str, object]:
@@ -25,16 +24,6 @@ def exact(num_warps: int = 4) -> dict[str, object]:
     if torch.version.hip is None:
         options["enable_reflect_ftz"] = False  # libdevice otherwise takes its flushing variants; AMD's has no such switch
     return {} if triton.knobs.runtime.interpret else options
-
-
-def tile(dim: int, dtype: torch.dtype) -> tuple[int, int, int]:
-    """Return (rows, columns, warps) of the tile a program works on: whole rows of `dtype`, several where they are short.
-
-    A thread has one 16-byte access of each row it takes part in: what keeps memory busy is that many programs fit a processor.
-    """
-    columns, values_a_thread = triton.next_power_of_2(max(dim, 1)), VECTOR_BYTES // dtype.itemsize
-    rows = min(MAX_TILE_ROWS, max(1, TILE_THREADS * values_a_thread // columns))
-    return rows, columns, min(8, max(1, rows * columns // values_a_thread // 32))
 
 
 def address_table(blocks: list[Tensor]) -> tuple[Tensor, int]:

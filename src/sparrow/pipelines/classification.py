@@ -26,8 +26,9 @@ class BinaryMetrics:
         self._sum_predictions = 0.0
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add samples: logits float [n], labels [n] of 0 and 1."""
-        probabilities = torch.sigmoid(logits.detach().double())
+        """Add samples: logits float [n], labels [n] of 0 and 1, on any device."""
+        # Two copies off a device, and no more to wait for.
+        probabilities, labels = torch.sigmoid(logits.detach().cpu().double()), labels.cpu()
         self._auc.update(probabilities, labels)
         self._log_loss.update(probabilities, labels)
         self.num_samples += labels.numel()

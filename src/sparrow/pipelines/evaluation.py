@@ -14,20 +14,32 @@ from sparrow.pipelines.classification import BinaryMetrics
 from sparrow.pipelines.dataset import Dataset
 from sparrow.pipelines.labels import groups_of, labels_of
 from sparrow.pipelines.stopping import StopRequest
+from sparrow.tables import table_groups
 from sparrow.types import Batch
 
 
+def place_of_batches(model: nn.Module) -> torch.device | None:
+    """Return where `model` takes its batches: where its tables live, or where its weights do if it has none. None: they stay as they are
+    read, as there is no place, or several of them, among which the model divides what it is given."""
+    places = {group.device for group in table_groups(model)} or {parameter.device for parameter in model.parameters()}
+    return places.pop() if len(places) == 1 else None
+
+
 def logits_and_labels(model: nn.Module, batch: Batch, label: str) -> tuple[Tensor, Tensor]:
-    """Return the model's logits and the labels, both [samples]. Labels are checked first: a bad row leaves the tables as they were."""
-    labels = labels_of(batch, label)
-    logits: Tensor = model(batch)
+    """Return the model's logits and the labels, both [samples] and where the model puts its logits.
+
+    The batch is moved to where the model takes it. Labels are checked first: a bad row leaves the tables as they were.
+    """
+    labels, place = labels_of(batch, label), place_of_batches(model)
+    # Batches are read to the CPU: there nothing moves.
+    logits: Tensor = model(batch if place is None or place.type == "cpu" else batch.to(place, non_blocking=True))
     if logits.shape != labels.shape:
         raise ConfigError(
             f"{type(model).__name__} returned logits of shape {list(logits.shape)} for {labels.numel()} samples; "
             f"expected [{labels.numel()}]: one logit a sample, no further dimension"
         )
     num_samples = labels.numel() - batch.num_padding
-    return logits[:num_samples], labels[:num_samples]
+    return logits[:num_samples], labels[:num_samples].to(logits.device)
 
 
 def evaluate_model(

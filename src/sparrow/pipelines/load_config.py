@@ -41,14 +41,14 @@ def load_run_config(path: str | Path, overrides: Mapping[str, str] | None = None
         raise ConfigError(_explain(str(path), overrides or {}, error)) from None
 
 
-# What may differ between the sessions of a run: where its files are, how long it runs, what it logs and saves.
+# What may differ between the sessions of a run: where it runs and its files are, how long it runs, what it logs and saves.
 _FREE_TO_CHANGE = {
     "data": {"train", "eval", "group", "batch_size", "eval_batch_size", "prefetch", "num_threads", "format", "on_error"},
-    "run": {"folder", "epochs", "max_steps", "threads", "save_every", "keep", "log_every"},
+    "run": {"folder", "epochs", "max_steps", "device", "table_device", "threads", "save_every", "keep", "log_every"},
 }
 
 
-def refuse_changes(before: RunConfig, now: RunConfig, path: str | Path) -> None:
+def refuse_changes(before: RunConfig, now: RunConfig, path: str | Path, *, evaluating: bool = False) -> None:
     """Raise `ConfigError` naming the first key in which `now` is another training than `before`, which `path` holds."""
     for section in RunConfig.model_fields:
         ours, theirs = _flat(section, now), _flat(section, before)
@@ -56,8 +56,9 @@ def refuse_changes(before: RunConfig, now: RunConfig, path: str | Path) -> None:
         for key in sorted({**theirs, **ours}, key=lambda key: not key.endswith(".name")):
             if ours.get(key) != theirs.get(key) and key not in {f"{section}.{name}" for name in _FREE_TO_CHANGE.get(section, ())}:
                 was, is_now = (_shown(values.get(key)) for values in (theirs, ours))
+                which, advice = ("run", "evaluate") if evaluating else ("run to resume", "resume")
                 raise ConfigError(
-                    f"{path}: the run to resume has {key} {was}, now it is {is_now}; resume without the change, or begin a new run"
+                    f"{path}: the {which} has {key} {was}, now it is {is_now}; {advice} without the change, or begin a new run"
                 )
 
 

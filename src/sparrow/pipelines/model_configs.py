@@ -66,8 +66,11 @@ class ModelSection(Section):
     combiner: Annotated[str, AfterValidator(_combiner)] = "sum"
 
     @abstractmethod
-    def build(self, features: Sequence[Feature], *, rule: str, seed: int) -> nn.Module:
-        """Return the model; it has `columns`, what a reader must read for it. rule: of its tables. seed: of their first values."""
+    def build(self, features: Sequence[Feature], **of_run: Any) -> nn.Module:
+        """Return the model; it has `columns`, what a reader must read for it.
+
+        of_run: what the run says of it, for its constructor: `rule` of its tables, `seed` of their first values, `device`, `table_device`.
+        """
 
     def inputs(self) -> dict[str, Any]:
         """Return the keys of every model as its constructor takes them, patterns of names expanded."""
@@ -88,10 +91,10 @@ class DeepFMConfig(ModelSection):
     dropout: float = Field(0.0, ge=0, lt=1)
     initializer: Annotated[str | dict[str, dict[str, float]], BeforeValidator(_initializer)] = {"normal": {"std": 0.01}}
 
-    def build(self, features: Sequence[Feature], *, rule: str, seed: int) -> DeepFM:
+    def build(self, features: Sequence[Feature], **of_run: Any) -> DeepFM:
         initializer = initializer_from_config(self.initializer)
         own: dict[str, Any] = {"dim": self.dim, "hidden": self.hidden, "dropout": self.dropout, "initializer": initializer}
-        return DeepFM(features, **self.inputs(), **own, rule=rule, seed=seed)
+        return DeepFM(features, **self.inputs(), **own, **of_run)
 
 
 class DINConfig(ModelSection):
@@ -107,9 +110,9 @@ class DINConfig(ModelSection):
     dropout: float = Field(0.0, ge=0, lt=1)
     initializer: Annotated[str | dict[str, dict[str, float]], BeforeValidator(_initializer)] = {"normal": {"std": 0.01}}
 
-    def build(self, features: Sequence[Feature], *, rule: str, seed: int) -> DIN:
+    def build(self, features: Sequence[Feature], **of_run: Any) -> DIN:
         own = self.model_dump(include={"sequences", "dim", "hidden", "attention_hidden", "pooling", "activation", "dropout"})
-        return DIN(features, **self.inputs(), **own, initializer=initializer_from_config(self.initializer), rule=rule, seed=seed)
+        return DIN(features, **self.inputs(), **own, initializer=initializer_from_config(self.initializer), **of_run)
 
     def feature_names(self) -> dict[str, list[str]]:
         return super().feature_names() | {f"sequences[{index}]": list(sequence) for index, sequence in enumerate(self.sequences)}
@@ -120,8 +123,8 @@ class LogisticRegressionConfig(ModelSection):
 
     name: Literal["logistic_regression"]
 
-    def build(self, features: Sequence[Feature], *, rule: str, seed: int) -> LogisticRegression:
-        return LogisticRegression(features, **self.inputs(), rule=rule, seed=seed)
+    def build(self, features: Sequence[Feature], **of_run: Any) -> LogisticRegression:
+        return LogisticRegression(features, **self.inputs(), **of_run)
 
 
 # One row a model; everything else follows from it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True)
         found = "holds no run" if folder.exists() else "does not exist"
         raise ConfigError(f"run.folder {folder} {found}, so there is nothing to resume; correct it, or begin a new run without --resume")
     if resume and recorded.exists() and Saver(folder / "checkpoints").latest() is not None:
-        refuse_changes(_with_features_of(config, _recorded_config(folder), folder), config, recorded)
+        refuse_changes(_with_features_of(config, _recorded_config(folder, _places_of(config)), folder), config, recorded)
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     model = config.build_model()
@@ -42,10 +43,15 @@ def train_run(config: RunConfig, *, resume: bool = False, progress: bool = True)
     return trainer.fit(train, epochs=config.run.epochs, max_steps=config.run.max_steps, evaluate_on=test, resume=resume)
 
 
-def evaluate_run(path: str | Path, files: list[str] | None = None) -> dict[str, Any]:
-    """Return the metrics of a run folder's newest checkpoint, or of one checkpoint inside it, on `files` or the run's own eval files."""
+def evaluate_run(path: str | Path, files: list[str] | None = None, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the metrics of a run folder's newest checkpoint, or of one checkpoint inside it, on `files` or the run's own eval files.
+
+    overrides: as those of `load_run_config`, of keys that a resumed run may change: the device to evaluate on, the column of users.
+    """
     folder, checkpoint = _find(Path(path))
-    config = _recorded_config(folder)
+    config = _recorded_config(folder, overrides)
+    if overrides:
+        refuse_changes(_recorded_config(folder, _places_of(config)), config, folder / "config.yaml", evaluating=True)
     paths = files or config.data.eval
     if paths is None:
         raise ConfigError(f"{folder / 'config.yaml'} names no data.eval; give files by --data")
@@ -57,12 +63,18 @@ def evaluate_run(path: str | Path, files: list[str] | None = None) -> dict[str, 
     return {"checkpoint": str(checkpoint), **(evaluate_model(model, dataset, config.data.label, group=config.data.group) or {})}
 
 
-def _recorded_config(folder: Path) -> RunConfig:
+def _recorded_config(folder: Path, overrides: Mapping[str, str] | None = None) -> RunConfig:
     """Return the configuration a run was begun with; features that came from a file are those of the run's own copy."""
     recorded, features = folder / "config.yaml", folder / FEATURES_FILE
     content = parse_yaml(recorded.read_text(encoding="utf-8"), str(recorded))
     came_from_a_file = isinstance(content, dict) and isinstance(content.get("features"), str)
-    return load_run_config(recorded, {"features": json.dumps(str(features))} if came_from_a_file and features.exists() else None)
+    own = {"features": json.dumps(str(features))} if came_from_a_file and features.exists() else {}
+    return load_run_config(recorded, {**own, **(overrides or {})})
+
+
+def _places_of(config: RunConfig) -> dict[str, str]:
+    """Return overrides that say where `config` runs: the machine a run was begun on may have had what this one has not."""
+    return {"run.device": config.run.device, "run.table_device": json.dumps(config.run.table_device)}
 
 
 def _with_features_of(config: RunConfig, recorded: RunConfig, folder: Path) -> RunConfig:

@@ -14,6 +14,7 @@ from sparrow.features import Feature, features_from_config
 from sparrow.features.plan_file import as_text as features_as_text
 from sparrow.features.plan_file import load as load_features
 from sparrow.io import Dataset, Shuffle
+from sparrow.ops.devices import device_here
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines.model_configs import MODELS, ModelSection, Section
 from sparrow.pipelines.options import TrainerOptions
@@ -41,6 +42,13 @@ def _paths(value: Any) -> Any:
 def _features(value: Any) -> Any:
     if not isinstance(value, list) and (not isinstance(value, str) or not value):
         raise ConfigError(f"is {value!r}, expected a list of features, or the file that `sparrow data fit` wrote")
+    return value
+
+
+def _device(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ConfigError(f"is {value!r}, expected 'cpu', 'cuda' or 'cuda:N'")
+    device_here(value)
     return value
 
 
@@ -108,12 +116,14 @@ class OptimizerConfig(Section):
 
 
 class RunSettings(Section):
-    """How long, how seeded, where to."""
+    """How long, how seeded, where, and where to. table_device: of the tables and the batches; None is `device`."""
 
     folder: str = Field(min_length=1)
     epochs: int = Field(1, ge=1)
     max_steps: int | None = Field(None, ge=1)
     seed: int = Field(1, ge=0, lt=2**63)
+    device: Annotated[str, BeforeValidator(_device)] = "cpu"
+    table_device: Annotated[str | None, BeforeValidator(lambda value: value if value is None else _device(value))] = None
     threads: int | None = Field(None, ge=1, le=1024)  # far more end the process inside OpenMP
     save_every: int | None = Field(None, ge=1)
     keep: int = Field(3, ge=1)
@@ -148,7 +158,9 @@ class RunConfig(Section):
     def build_model(self) -> nn.Module:
         """Seed everything, then build the model: the same order, so the same first weights, as a script."""
         seed_everything(self.run.seed)
-        return self.model.build(self.build_features(), rule=self.optimizer.sparse.rule, seed=self.run.seed)
+        run = self.run
+        places = {"device": run.device, "table_device": run.table_device}
+        return self.model.build(self.build_features(), rule=self.optimizer.sparse.rule, seed=run.seed, **places)
 
     def build_optimizer(self, model: nn.Module) -> CombinedOptimizer:
         """Return the optimizers of both halves, as one."""
@@ -171,7 +183,7 @@ class RunConfig(Section):
         shuffle = Shuffle(**data.shuffle.model_dump()) if training and data.shuffle is not None else None
         return Dataset(
             paths, columns, batch_size=batch_size, prefetch=data.prefetch, num_threads=data.num_threads, format=data.format,
-            on_error=data.on_error, shuffle=shuffle,
+            on_error=data.on_error, shuffle=shuffle, pin_memory=(self.run.table_device or self.run.device).startswith("cuda"),
         )  # fmt: skip
 
     def trainer_options(self, *, progress: bool = True) -> TrainerOptions:

@@ -31,13 +31,19 @@ def dense_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
+def _cuda_devices(model: nn.Module) -> list[torch.device]:
+    """Return the CUDA devices of the dense weights: what draws numbers (dropout) draws them there."""
+    return sorted({parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}, key=str)
+
+
 def save(saver: Saver, step: int, model: nn.Module, parts: Mapping[str, Stateful], counters: dict[str, Any]) -> Path:
-    """Save model, `parts` (optimizer, reader, metrics by name), torch's generator and `counters`; return the checkpoint's folder."""
+    """Save model, `parts` (optimizer, reader, metrics by name), torch's generators and `counters`; return the checkpoint's folder."""
     state = {
         "parts": {name: part.state_dict() for name, part in parts.items()},
         "kinds": {name: kind_of(part) for name, part in parts.items()},
         "counters": counters,
         "torch_rng": torch.get_rng_state(),
+        "cuda_rng": {str(device): torch.cuda.get_rng_state(device) for device in _cuda_devices(model)},
     }
     return saver.save(step, stores_of(model), dense_of(model), state)
 
@@ -78,5 +84,9 @@ def restore(saver: Saver, path: Path, model: nn.Module, parts: Mapping[str, Stat
                 f"{path}: the state of the {name} does not fit this run ({error}); resume with the configuration it was saved with"
             ) from error
     torch.set_rng_state(state["torch_rng"])
+    for device in _cuda_devices(model):
+        # A run that moved to another device goes on with what its seed gives there.
+        if (generator := state.get("cuda_rng", {}).get(str(device))) is not None:
+            torch.cuda.set_rng_state(generator, device)
     counters: dict[str, Any] = state["counters"]
     return counters

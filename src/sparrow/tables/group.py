@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparrow.errors import ConfigError, TableError
 from sparrow.ops import id_map
 from sparrow.ops.dedup_ids.op import dedup_ids
+from sparrow.ops.devices import device_of
 from sparrow.ops.pool_update_rows.op import pool_update_rows_
 from sparrow.ops.touch_rows.op import touch_rows_
 from sparrow.ops.update_rows.op import update_rows_
@@ -22,7 +23,7 @@ from sparrow.tables.first_values import FirstValues
 from sparrow.tables.growth import IdMap
 from sparrow.tables.lookup import Lease, Lookup, SinkList, make_sink
 from sparrow.tables.options import TableOptions
-from sparrow.tables.placement import HOST, device_of, fixed, sent
+from sparrow.tables.placement import HOST, fixed, sent
 from sparrow.tables.pooling import PooledGradient, Segments, pool
 from sparrow.tables.recording import current_recording
 from sparrow.types import ALL_SLICES, Chunk, SliceRange

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import torch
 
 from sparrow.errors import ConfigError, did_you_mean
+from sparrow.ops.devices import device_of
 from sparrow.ops.update_rows.rules import RULES, Rule
 from sparrow.tables.initializers import Initializer, Normal
-from sparrow.tables.placement import HOST, device_of
+from sparrow.tables.placement import HOST
 
 WEIGHT_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 

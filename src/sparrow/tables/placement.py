@@ -8,30 +8,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from sparrow.errors import ConfigError, TableError
+from sparrow.errors import TableError
 from sparrow.tables.recording import current_recording
 
 HOST = torch.device("cpu")
-# Kinds of devices that operators of tables have bodies for; torch calls AMD's "cuda" as well.
-DEVICE_TYPES = ("cpu", "cuda")
-
-
-def device_of(device: torch.device | str, what: str) -> torch.device:
-    """Return `device` with its number. `what` names the one who asks, in the `ConfigError` for what is no device, or not here."""
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        found = None
-    if found is None or found.type not in DEVICE_TYPES:
-        raise ConfigError(f"{what}: device is {str(device)!r}, expected 'cpu', 'cuda' or 'cuda:N'")
-    if found.type != "cuda":
-        return found
-    if not torch.cuda.is_available():
-        raise ConfigError(f"{what}: device is {str(device)!r}, and torch finds no CUDA device here; use device='cpu'")
-    index = torch.cuda.current_device() if found.index is None else found.index
-    if index >= torch.cuda.device_count():
-        raise ConfigError(f"{what}: device is {str(device)!r}, and there are {torch.cuda.device_count()} CUDA devices here")
-    return torch.device("cuda", index)
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:

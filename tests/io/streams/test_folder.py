@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -17,6 +18,7 @@ from pyarrow import orc, parquet
 from torch import Tensor
 
 from sparrow.errors import CheckpointError, ConfigError, DataError
+from sparrow.io import Cost
 from sparrow.io.streams import WatchedFolder
 from sparrow.types import Batch, ColumnSpec, Ragged
 from streams_support import wait_until
@@ -24,7 +26,8 @@ from streams_support import wait_until
 
 def write(path: Path, ids: list[int], stripe_rows: int = 100) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table({"id": pa.array(ids, pa.int64()), "more": pa.array([str(one) for one in ids], pa.string())})
+    lists = pa.array([[one] * (one % 3) for one in ids], pa.list_(pa.int64()))
+    table = pa.table({"id": pa.array(ids, pa.int64()), "more": pa.array([str(one) for one in ids], pa.string()), "l": lists})
     orc.write_table(table, str(path), batch_size=stripe_rows, stripe_size=512, compression="uncompressed")
 
 
@@ -124,6 +127,8 @@ def test_files_are_picked_up_as_they_land(tmp_path: Path) -> None:
     st.lists(st.integers(0, 7), min_size=8, max_size=8),
     st.sampled_from(["rename", "success"]),
     st.sampled_from([10 * 10**9, 20 * 10**6]),
+    st.sampled_from([{1, 4}, {0, 1, 3}, None, set()]),
+    st.none() | st.integers(1, 8),
 )
 def test_each_row_once_whatever_lands_and_stops(
     tmp_path_factory: pytest.TempPathFactory,
@@ -133,21 +138,33 @@ def test_each_row_once_whatever_lands_and_stops(
     sizes: list[int],
     settle: Any,
     slack_ns: int,
+    wanted: set[int] | None,
+    limit: int | None,
 ) -> None:
     """`phases`: how many files land, after how many batches the process stops, and whether files its state covers are deleted then.
 
-    `slack_ns`: with 20 ms, files soon count as long landed.
+    slack_ns: with 20 ms, files soon count as long landed. wanted: rests by 5 of the rows that are read, None for all. limit: of the values
+    of lists in a batch.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sparrow.io.streams.backlog.CLOCK_SLACK_NS", slack_ns)
-        each_row_once(tmp_path_factory.mktemp("landing"), order, phases, batch_size, sizes, settle)
+        where = None if wanted is None else lambda batch: np.isin(batch["id"].to_numpy() % 5, list(wanted))
+        options = {"settle": settle, "where": where, "cost": None if limit is None else Cost(["l"], limit)}
+        seen, landed = read_all(tmp_path_factory.mktemp("landing"), order, phases, batch_size, sizes, options)
+    ids = [one for batch in seen for one in batch]
+    assert Counter(ids) == Counter(one for one in landed if wanted is None or one % 5 in wanted)
+    assert all(len(batch) <= batch_size for batch in seen)
+    assert limit is None or all(len(batch) == 1 or sum(one % 3 for one in batch) <= limit for batch in seen)
 
 
-def each_row_once(
-    root: Path, order: list[int], phases: list[tuple[int, int, bool]], batch_size: int, sizes: list[int], settle: Any
-) -> None:
+def read_all(
+    root: Path, order: list[int], phases: list[tuple[int, int, bool]], batch_size: int, sizes: list[int], options: dict[str, Any]
+) -> tuple[list[list[int]], list[int]]:
+    """Return the rows of each batch, and all that landed."""
     numbers = itertools.count()
-    waiting, expected, seen = list(order), [], []
+    waiting = list(order)
+    expected: list[int] = []
+    seen: list[list[int]] = []
     state: dict[str, Any] | None = None
 
     def land_next() -> None:
@@ -161,19 +178,18 @@ def each_row_once(
     for num_landing, num_batches, deletes in [*phases, (8, 10**6, False)]:
         for _ in range(min(num_landing, len(waiting))):
             land_next()
-        stream = watch(root, settle=settle, batch_size=batch_size)
+        stream = WatchedFolder(root, ["id", "l"], batch_size=batch_size, end="now", poll_seconds=0.01, flush_seconds=0.02, **options)
         if state is not None:
             stream.load_state_dict(state)
         with stream:
-            for batch in itertools.islice(stream, num_batches):
-                seen += ids_of(batch)
+            seen += [ids_of(batch) for batch in itertools.islice(stream, num_batches)]
         state = json.loads(json.dumps(stream.state_dict()))
         assert len(json.dumps(state)) < 100_000
         if deletes and state is not None:
             for folder, names in state["done"].items():
                 for name in names:
                     (root / folder / name).unlink(missing_ok=True)
-    assert Counter(seen) == Counter(expected)
+    return seen, expected
 
 
 def test_the_state_stands_behind_the_last_batch_handed_out(tmp_path: Path) -> None:
@@ -223,7 +239,7 @@ def test_a_file_that_changes_between_two_parts_of_it(tmp_path: Path, settle: Any
         all_ids(reloaded(stream, tmp_path, settle=settle))
     resumed = reloaded(stream, tmp_path, settle=settle, on_error="skip")
     assert all_ids(resumed) == []
-    assert resumed.counters == {"skipped": 1, "stalled_seconds": 0.0}
+    assert resumed.counters == {"skipped": 1, "filtered_rows": 0, "stalled_seconds": 0.0}
     assert all_ids(reloaded(resumed, tmp_path, settle=settle)) == []
 
 

@@ -177,7 +177,7 @@ def test_damaged_files_are_an_error_or_counted(memory: Any) -> None:
         all_ids(watch())
     stream = watch(on_error="skip")
     assert all_ids(stream) == [1, 2]
-    assert stream.counters == {"skipped": 1, "stalled_seconds": 0.0}
+    assert stream.counters == {"skipped": 1, "filtered_rows": 0, "stalled_seconds": 0.0}
 
 
 def test_a_store_that_does_not_answer_is_waited_for(memory: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,9 +1,7 @@
-"""Several processes watch one folder: two kills and two changes of their number, while files land; every row once."""
+"""Several processes watch one folder: two kills and two changes of their number, while files land; every row once, but those left out."""
 
 import itertools
 import json
-import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -13,40 +11,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import orc
 
+from killed_ranks import FILTERED, run_ranks
 from sparrow.errors import CheckpointError, ConfigError
 from sparrow.io.streams import WatchedFolder
-from streams_support import wait_until
-
-# Saves, after every third batch, its state and all the rows that state covers, in one file. After `saves` saves it takes one more batch and
-# says that it is ready to be killed; before that it reads on, or to the end.
-RANK = """
-import json, os, sys
-from sparrow.io.streams import WatchedFolder
-
-folder, rank, world_size, saves, states, out = sys.argv[1:]
-stream = WatchedFolder(folder, ["id"], batch_size=7, rank=int(rank), world_size=int(world_size), end="now" if saves == "all" else "never",
-                       poll_seconds=0.02, flush_seconds=0.05)
-if os.path.exists(states):
-    stream.load_state_dict(json.load(open(states)))
-
-def save(rows):
-    with open(out + ".tmp", "w") as file:
-        json.dump({"state": stream.state_dict(), "rows": rows}, file)
-    os.rename(out + ".tmp", out)
-
-rows, num_saves = [], 0
-save(rows)
-for number, batch in enumerate(stream, 1):
-    if str(num_saves) == saves:
-        open(out + ".ready", "w").close()
-        sys.stdin.read()
-    rows += batch["id"].tolist()
-    if number % 3 == 0:
-        save(rows)
-        num_saves += 1
-save(rows)
-open(out + ".ready", "w").close()
-"""
 
 
 def land(folder: Path, name: str, ids: list[int]) -> None:
@@ -55,25 +22,10 @@ def land(folder: Path, name: str, ids: list[int]) -> None:
     (folder / f".{name}").rename(folder / name)
 
 
-def run(folder: Path, out: Path, world_size: int, saves: str, states: Path) -> list[dict[str, Any]]:
-    """Run all ranks until each has made `saves` saves and read on, or the end; kill them, and return what each had saved."""
-    out.mkdir()
-    words = [[str(folder), str(rank), str(world_size), saves, str(states), str(out / f"{rank}.json")] for rank in range(world_size)]
-    ranks = [subprocess.Popen([sys.executable, "-c", RANK, *one], stdin=subprocess.PIPE) for one in words]
-    try:
-        wait_until(lambda: all((out / f"{rank}.json.ready").exists() or process.poll() for rank, process in enumerate(ranks)), 180)
-    finally:
-        for process in ranks:
-            process.kill()
-            process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
-    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(world_size)]
-
-
 def test_two_kills_two_to_three_to_one_rank(tmp_path: Path) -> None:
     folder, states, numbers = tmp_path / "in", tmp_path / "states.json", itertools.count()
     ids = [[next(numbers) for _ in range(size)] for size in (3 + 7 * index % 40 for index in range(60))]
+    wanted = [one for rows in ids for one in rows if one % 3]
     over = threading.Event()
 
     def write() -> None:
@@ -86,20 +38,24 @@ def test_two_kills_two_to_three_to_one_rank(tmp_path: Path) -> None:
     writing = threading.Thread(target=write)
     writing.start()
     assert over.wait(60)
+    stream = (
+        f'WatchedFolder({str(folder)!r}, ["id"], batch_size=7, rank=rank, world_size=world_size, end="now" if saves is None else "never", '
+        f"poll_seconds=0.02, flush_seconds=0.05, {FILTERED})"
+    )
     seen: list[int] = []
     in_part = 0
-    for phase, (world_size, saves) in enumerate([(2, "4"), (3, "2"), (1, "all")]):
+    for phase, (world_size, saves) in enumerate([(2, 4), (3, 2), (1, None)]):
         if phase == 2:
             writing.join()
-        saved = run(folder, tmp_path / str(phase), world_size, saves, states)
+        saved = run_ranks(stream, tmp_path / str(phase), world_size, saves, states)
         seen += [one for rank in saved for one in rank["rows"]]
         states.write_text(json.dumps([rank["state"] for rank in reversed(saved)]))
         in_part += sum(len(rank["state"]["parts"]) for rank in saved)
         if phase < 2:
             assert all(rank["rows"] for rank in saved)
-            assert len(seen) < sum(map(len, ids))
+            assert len(seen) < len(wanted)
     assert in_part, "none was in the middle of a file, so the kills prove little"
-    assert Counter(seen) == Counter(one for rows in ids for one in rows)
+    assert Counter(seen) == Counter(wanted)
 
 
 def watch(path: Path, **options: Any) -> WatchedFolder:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparrow.errors import BackendError, CheckpointError, ConfigError, DataError
+from sparrow.io import Cost
 from sparrow.io.streams import KafkaDataset
 from sparrow.io.streams.broker import connect_confluent
 from sparrow.types import Batch, ColumnSpec, Ragged
@@ -46,36 +47,68 @@ def all_ids(stream: KafkaDataset) -> list[int]:
 _TOPICS = itertools.count()
 
 
-@settings(max_examples=15)
+def lists_message(ids: list[int]) -> bytes:
+    """Of each number, itself, and it as often as the rest by 3 says."""
+    lists = pa.array([[one] * (one % 3) for one in ids], pa.list_(pa.int64()))
+    return arrow_message(pa.table({"id": pa.array(ids, pa.int64()), "l": lists}))
+
+
+@settings(max_examples=20)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), max_size=12),
     st.integers(1, 9),
     st.integers(1, 3),
     st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3)), max_size=3),
+    st.sampled_from([{1, 4}, {0, 1, 3}, None, set()]),
+    st.none() | st.integers(1, 8),
 )
 def test_every_row_once_whatever_stops_and_ranks(
-    kafka: MockKafka, messages: list[tuple[int, int]], batch_size: int, world_size: int, stops: list[tuple[int, int]]
+    kafka: MockKafka,
+    messages: list[tuple[int, int]],
+    batch_size: int,
+    world_size: int,
+    stops: list[tuple[int, int]],
+    wanted: set[int] | None,
+    limit: int | None,
 ) -> None:
-    """`messages`: (partition, rows). `stops`: after how many batches all ranks stop, and how many ranks go on."""
+    """`messages`: (partition, rows). `stops`: after how many batches all ranks stop, and how many ranks go on.
+
+    wanted: rests by 5 of the rows that are read, None for all. limit: of the values of lists in a batch.
+    """
     topic = f"any{next(_TOPICS)}"
-    kafka.produce(topic, [(0, ids_message([]))])  # so that the topic is there
+    kafka.produce(topic, [(0, lists_message([]))])  # so that the topic is there
+    where = None if wanted is None else lambda batch: np.isin(batch["id"].to_numpy() % 5, list(wanted))
+    options: dict[str, Any] = {"where": where, "cost": None if limit is None else Cost(["l"], limit)}
     numbers = itertools.count()
     produced = [[next(numbers) for _ in range(size)] for _, size in messages]
-    kafka.produce(topic, [(partition, ids_message(ids)) for (partition, _), ids in zip(messages, produced, strict=True)])
+    kafka.produce(topic, [(partition, lists_message(ids)) for (partition, _), ids in zip(messages, produced, strict=True)])
     seen: list[int] = []
     states: list[dict[str, Any]] = []
     for num_batches, world_now in [(stop, world) for (stop, _), world in zip(stops, [world_size, *(w for _, w in stops)], strict=False)] + [
         (sys.maxsize, stops[-1][1] if stops else world_size)
     ]:
-        ranks = [dataset(kafka, topic, batch_size=batch_size, rank=rank, world_size=world_now) for rank in range(world_now)]
+        ranks = [
+            KafkaDataset(
+                topic, ["id", "l"], batch_size=batch_size, servers=kafka.servers, config=FAST, end="now",
+                rank=rank, world_size=world_now, **options,
+            )
+            for rank in range(world_now)
+        ]  # fmt: skip
         for stream in ranks:
             if states:
                 stream.load_state_dict(states)
             with stream:
                 for batch in itertools.islice(stream, num_batches):
-                    seen += ids_of(batch)
+                    ids = ids_of(batch)
+                    assert len(ids) <= batch_size
+                    assert limit is None or len(ids) == 1 or sum(one % 3 for one in ids) <= limit
+                    seen += ids
         states = [json.loads(json.dumps(stream.state_dict())) for stream in ranks]
-    assert Counter(seen) == Counter(one for ids in produced for one in ids)
+    assert Counter(seen) == Counter(one for ids in produced for one in ids if wanted is None or one % 5 in wanted)
+    # Messages of which nothing is left are consumed too.
+    counts = Counter([0, *(partition for partition, _ in messages)])
+    positions = {partition: (offset, row) for state in states for partition, offset, row in state["positions"][topic]}
+    assert positions == {partition: (counts[partition], 0) for partition in range(4)}
 
 
 def test_batches_are_cut_by_rows_and_name_where_rows_came_from(kafka: MockKafka, topic: str) -> None:
@@ -344,7 +377,7 @@ def test_poison(kafka: MockKafka, topic: str, name: str) -> None:
     resumed = dataset(kafka, topic, format=kind, on_error="skip")
     resumed.load_state_dict(stream.state_dict())
     assert all_ids(resumed) == list(range(8, 30))
-    assert resumed.counters == {"skipped": 1, "stalled_seconds": 0.0, "unread_partitions": 0}
+    assert resumed.counters == {"skipped": 1, "filtered_rows": 0, "stalled_seconds": 0.0, "unread_partitions": 0}
     assert resumed.state_dict()["positions"][topic][1] == [1, 31, 0]
     assert all_ids(resumed) == []
     assert resumed.skipped == 1

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sparrow.io.cutting import Cost
+from sparrow.io.row_work import RowWork
 from sparrow.io.streams.broker import AwayError, Message
 from sparrow.io.streams.liveness import Liveness
 from sparrow.io.streams.partitions import Partition
@@ -73,15 +75,23 @@ class Broker:
 
 
 def batches_of(
-    clock: Clock, broker: Broker, liveness: Liveness, num_rows: int, batch_size: int, flush_seconds: float
+    clock: Clock,
+    broker: Broker,
+    liveness: Liveness,
+    num_rows: int,
+    batch_size: int,
+    flush_seconds: float,
+    every: int = 1,
+    cost: Cost | None = None,
 ) -> Iterator[list[int]]:
-    """Yield the rows of each batch, as it is handed out, until there were `num_rows`."""
+    """Yield the rows of each batch, as it is handed out, until there were `num_rows`. Rows that are no multiple of `every` are left out."""
+    work = RowWork.of(None if every == 1 else lambda batch: batch["id"].to_numpy() % every == 0, None, [])
     stopping, num_seen = threading.Event(), 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sparrow.io.streams.poll.time", SimpleNamespace(monotonic=clock.monotonic))
         poller = Poller(
-            [PARTITION], {}, parse_start("earliest", ["t"]), ArrowPayloads([ColumnSpec("id")]), liveness, batch_size=batch_size,
-            flush_seconds=flush_seconds, ends_now=False, skips=False, num_partitions={"t": 1},
+            [PARTITION], {}, parse_start("earliest", ["t"]), ArrowPayloads([ColumnSpec("id")], work), liveness, batch_size=batch_size,
+            flush_seconds=flush_seconds, ends_now=False, skips=False, num_partitions={"t": 1}, cost=cost,
         )  # fmt: skip
         for batch, _, _ in poller.batches(broker, stopping):  # type: ignore[arg-type]
             if batch is not None:
@@ -98,8 +108,12 @@ def batches_of(
     st.lists(st.tuples(st.sampled_from([0.0, 0.001, 0.1, 0.4, 0.5, 0.7, 3.0, 11.0]), st.integers(1, 5)), min_size=1, max_size=40),
     st.integers(1, 9),
     st.sampled_from([0.05, 0.5, 0.9]),
+    st.integers(1, 4),
+    st.none() | st.integers(1, 9),
 )
-def test_no_row_waits_longer_than_it_was_allowed(gaps: list[tuple[float, int]], batch_size: int, flush_seconds: float) -> None:
+def test_no_row_waits_longer_than_it_was_allowed(
+    gaps: list[tuple[float, int]], batch_size: int, flush_seconds: float, every: int, limit: int | None
+) -> None:
     """`gaps`: seconds since the message before, and its rows. A batch is full, or its first row has waited as long as it may."""
     clock, numbers = Clock(), itertools.count()
     times = itertools.accumulate((gap for gap, _ in gaps), initial=clock.now)
@@ -107,13 +121,16 @@ def test_no_row_waits_longer_than_it_was_allowed(gaps: list[tuple[float, int]], 
     arrivals = [(at, [next(numbers) for _ in range(size)]) for at, (_, size) in zip(times, gaps, strict=True)]
     arrived = {row: at for at, rows in arrivals for row in rows}
     broker = Broker(clock, [(at, ids_message(rows)) for at, rows in arrivals])
+    wanted = [row for row in arrived if row % every == 0]
+    cost = None if limit is None else Cost(["id"], limit)  # a row costs 1
+    full = batch_size if limit is None else min(limit, batch_size)
     seen: list[int] = []
-    for rows in batches_of(clock, broker, Liveness(clock.monotonic), len(arrived), batch_size, flush_seconds):
+    for rows in batches_of(clock, broker, Liveness(clock.monotonic), len(wanted), batch_size, flush_seconds, every, cost):
         waits = [clock.now - arrived[row] for row in rows]
         assert max(waits) <= flush_seconds + 2 * ANSWER_SECONDS
-        assert len(rows) == batch_size or max(waits) >= flush_seconds - 1e-6
+        assert len(rows) == full or max(waits) >= flush_seconds - 1e-6
         seen += rows
-    assert seen == list(range(len(arrived)))
+    assert seen == wanted
     assert broker.num_questions <= 1 + (clock.now - 1000.0) / 5.0
 
 

@@ -56,7 +56,7 @@ row_strategy = st.fixed_dictionaries(
 @given(st.lists(st.lists(row_strategy, max_size=4) | row_strategy, min_size=1, max_size=5))
 def test_json_rows_are_what_was_written(messages: list[Any]) -> None:
     payloads = json_payloads()
-    columns = payloads.columns([payloads.parse(json.dumps(message).encode()) for message in messages], "t")
+    columns, _ = payloads.columns([payloads.parse(json.dumps(message).encode()) for message in messages], "t")
     rows = [row for message in messages for row in (message if isinstance(message, list) else [message])]
     assert rows_of(columns["id"], len(rows)) == [row["id"] for row in rows]
     expected = torch.tensor([row.get("price") or 0.0 for row in rows], dtype=torch.float32)
@@ -114,7 +114,7 @@ def test_json_types_beyond_a_spec() -> None:
     payloads = JsonPayloads(
         [ColumnSpec("tags"), ColumnSpec("paths")], {"tags": pa.list_(pa.string()), "paths": pa.list_(pa.list_(pa.int64()))}
     )
-    columns = payloads.columns([payloads.parse(b'[{"tags": ["a", "bc"], "paths": [[1], [2, 3]]}, {"tags": [], "paths": null}]')], "t")
+    columns, _ = payloads.columns([payloads.parse(b'[{"tags": ["a", "bc"], "paths": [[1], [2, 3]]}, {"tags": [], "paths": null}]')], "t")
     tags, paths = columns["tags"], columns["paths"]
     assert isinstance(tags, Ragged)
     assert isinstance(paths, Ragged)
@@ -144,7 +144,7 @@ ARROW_SPECS = [ColumnSpec("ids"), ColumnSpec("x", kind="dense", default=9.0)]
 
 def arrow_rows(*values: bytes) -> dict[str, Any]:
     payloads = ArrowPayloads(ARROW_SPECS)
-    columns = payloads.columns([payloads.parse(value) for value in values], "t[0] offset 5")
+    columns, _ = payloads.columns([payloads.parse(value) for value in values], "t[0] offset 5")
     return {"ids": rows_of(columns["ids"], columns["x"].shape[0]), "x": columns["x"].tolist()}
 
 
@@ -185,7 +185,7 @@ def test_no_damaged_byte_does_anything_but_refuse_or_decode(data: st.DataObject)
     columns: dict[str, Any] = {}
     with contextlib.suppress(PoisonError):
         parsed = payloads.parse(bytes(value))
-        columns = payloads.columns([parsed], "t") if parsed.num_rows else {}
+        columns = payloads.columns([parsed], "t")[0] if parsed.num_rows else {}
     for column in columns.values():
         if isinstance(column, Ragged):
             column.check("column")

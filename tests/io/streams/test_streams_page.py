@@ -34,7 +34,7 @@ def test_the_page_runs(kafka: MockKafka, tmp_path: Path, monkeypatch: pytest.Mon
     assert (sum(names["sizes"]), names["rows"], names["summary"]["step"]) == (40, 2, 3)
     handed_out = sum(offset for state in names["states"] for _, offset, _ in state["positions"]["clicks"])
     assert 0 < handed_out == 40 - names["rest"]
-    assert names["some"].counters == {"skipped": 0, "stalled_seconds": 0.0, "unread_partitions": 0}
+    assert names["some"].counters == {"skipped": 0, "filtered_rows": 0, "stalled_seconds": 0.0, "unread_partitions": 0}
 
 
 @pytest.mark.parametrize("kind", [KafkaDataset, WatchedFolder])

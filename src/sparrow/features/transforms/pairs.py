@@ -99,31 +99,22 @@ class Concat(Several):
 
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
-        made: dict[int, Column] = {}
-        lists = []
-        for place, call in enumerate(calls):
+        for call in calls:
             dtypes = {column.dtype if isinstance(column, Tensor) else column.values.dtype for column in call.columns}
             if len(dtypes) > 1:
                 raise call.context.error(f"concat of columns of {', '.join(sorted(map(str, dtypes)))}; cast them to one")
-            if all(isinstance(column, Tensor) for column in call.columns):
-                made[place] = torch.cat([_wide(column) for column in call.columns if isinstance(column, Tensor)], 1)
-            else:
-                lists.append((place, call))
-        if lists:
-            parts = [_innermost(call, column) for _, call in lists for column in call.columns]
-            out = concat_rows(
-                [part[0] for part in parts],
-                [part[1] for part in parts],
-                [part[2] for part in parts],
-                _first_inputs([call for _, call in lists]),
-            )
-            for (place, call), values, weights, offsets in zip(lists, *out, strict=True):
-                made[place] = _one_a_row_or_lists(call.columns, values, weights, offsets)
-        return [made[place] for place in range(len(calls))]
+        parts = [_innermost(call, column) for call in calls for column in call.columns]
+        made = concat_rows([part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts], _first_inputs(calls))
+        return [_side_by_side(call.columns, *one) for call, *one in zip(calls, *made, strict=True)]
 
 
-def _wide(column: Tensor) -> Tensor:
-    return column.reshape(column.shape[0], column.shape[1:].numel())
+def _side_by_side(columns: Sequence[Column], values: Tensor, weights: Tensor, offsets: Tensor) -> Column:
+    """Return joined rows as a tensor where all that is joined is dense."""
+    widths = [column.shape[1:].numel() for column in columns if isinstance(column, Tensor)]
+    if len(widths) == len(columns):
+        return values.reshape(offsets.numel() - 1, sum(widths))
+    weighted = any(isinstance(column, Ragged) and column.weights is not None for column in columns)
+    return Ragged(values, (offsets,), weights if weighted else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,16 +133,14 @@ class Pad(OfLists):
             raise ConfigError(f"pad: the value {self.value} does not fit ids")
         return FeatureType(OfLists.output_type(self, given).values, self.lengths[-1] is not None)
 
+    @property
+    def operator(self) -> str:
+        """What computes it: the planner makes one call for all transforms of a kind that have the same."""
+        return "truncate_rows" if self.lengths[-1] is None else "pad_rows"
+
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
-        made: dict[int, Column] = {}
-        dense = [(place, call) for place, call in enumerate(calls) if _pad_of(call).lengths[-1] is not None]
-        lists = [(place, call) for place, call in enumerate(calls) if _pad_of(call).lengths[-1] is None]
-        if dense:
-            made.update(zip((place for place, _ in dense), _padded([call for _, call in dense], mask=False), strict=True))
-        if lists:
-            made.update(zip((place for place, _ in lists), _filled_with_lists([call for _, call in lists]), strict=True))
-        return [made[place] for place in range(len(calls))]
+        return _filled_with_lists(calls) if _pad_of(calls[0]).lengths[-1] is None else _padded(calls, mask=False)
 
 
 @dataclass(frozen=True, slots=True)

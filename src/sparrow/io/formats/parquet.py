@@ -63,7 +63,7 @@ class _OpenParquet:
         direct = self.schema.direct.get(wanted)
         if direct is None:
             direct = self.schema.direct[wanted] = DirectColumns.of(self.schema.leaves, self.schema.arrow, wanted)
-        batch = self._by_operator(piece, direct) if direct.leaves else None
+        batch = self._by_operator(piece, direct) if len(direct.schema) else None
         if batch is None:
             return self._by_pyarrow(piece, wanted)
         if not direct.others:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -18,8 +19,6 @@ from sparrow.ops.decode_parquet.op import CODECS, decode_parquet
 from sparrow.ops.find_chunks.op import find_chunks
 
 _PHYSICAL = {pa.int32(): "INT32", pa.int64(): "INT64", pa.float32(): "FLOAT", pa.float64(): "DOUBLE"}
-# The format's CompressionCodec -> place in `CODECS`.
-_CODECS = {0: CODECS.index("UNCOMPRESSED"), 1: CODECS.index("SNAPPY")}
 # Chunks nearer to each other than this are read at once; where that makes more reads than these, or reads twice what is wanted, pyarrow's
 # reader does better: it reads several ranges of a remote file at a time.
 _MAX_GAP_BYTES = 64 * 1024
@@ -39,24 +38,17 @@ def chunks_of(source: Any, metadata: Any) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
-    """A column: bytes of a number, and the last three of what `decode_parquet` wants to know."""
-
-    item_bytes: int
-    shape: tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
 class DirectColumns:
     """Columns of Parquet files of one schema that are decoded directly.
 
-    leaves: in the order of `schema`, the Arrow schema of these columns. indices: of these among the file's leaves, int64.
+    schema: the Arrow schema of these columns, N. indices: of their leaves among the file's, int64 [N].
+    shapes: int64 [N, 4]: bytes of a number, and the last three of what `decode_parquet` wants to know of a column.
     others: the names that are read by pyarrow.
     """
 
-    leaves: tuple[_Leaf, ...]
-    indices: Tensor
     schema: Any
+    indices: Any
+    shapes: Any
     others: tuple[str, ...]
 
     @staticmethod
@@ -67,49 +59,44 @@ class DirectColumns:
         for index in range(len(leaves)):
             first = leaves.column(index).path.partition(".")[0]
             places[first] = None if first in places else index
-        found: dict[str, tuple[int, _Leaf]] = {}
+        found: dict[str, tuple[int, list[int]]] = {}
         for name in names:
             field, of_leaf = schema.get_field_index(name), places.get(name)
-            leaf = None if field < 0 or of_leaf is None else _leaf_of(schema.field(field), leaves.column(of_leaf))
-            if leaf is not None and of_leaf is not None:
-                found[name] = of_leaf, leaf
+            shape = None if field < 0 or of_leaf is None else _shape_of(schema.field(field), leaves.column(of_leaf))
+            if shape is not None and of_leaf is not None:
+                found[name] = of_leaf, shape
         fields = [schema.field(name) for name in found]
-        indices = torch.tensor([index for index, _ in found.values()], dtype=torch.int64)
-        others = tuple(name for name in names if name not in found)
-        return DirectColumns(tuple(leaf for _, leaf in found.values()), indices, pa.schema(fields), others)
+        indices = np.array([index for index, _ in found.values()], dtype=np.int64)
+        shapes = np.array([shape for _, shape in found.values()], dtype=np.int64).reshape(-1, 4)
+        return DirectColumns(pa.schema(fields), indices, shapes, tuple(name for name in names if name not in found))
 
     def read(self, source: Any, chunks: Tensor, num_rows: int) -> Any | None:
         """Return the columns of a row group as a record batch, None where they must be read another way.
 
         source: the open file. chunks: of the row group, as `find_chunks` gives them, [leaves, 4]. num_rows: of the row group.
         """
-        spans, rows = [], []
-        for leaf, (codec, num_values, begin, end) in zip(self.leaves, chunks[self.indices].tolist(), strict=True):
-            if codec not in _CODECS:
-                return None
-            spans.append((begin, end))
-            rows.append([_CODECS[codec], leaf.item_bytes, num_values, *leaf.shape])
-        runs = _runs_of(spans)
-        if len(runs) > _MAX_READS or sum(end - begin for begin, end in runs) > 2 * sum(end - begin for begin, end in spans):
+        wanted = chunks.numpy()[self.indices]
+        codecs, num_values, begins, ends = wanted.T
+        # The format's first compressions are those of `CODECS`, in this order.
+        if not ((codecs >= 0) & (codecs < len(CODECS))).all():
             return None
-        if runs and runs[-1][1] > source.size():
+        runs, run_of_chunk = _runs_of(begins, ends)
+        if len(runs) > _MAX_READS or (runs[:, 1] - runs[:, 0]).sum() > 2 * (ends - begins).sum() or runs[-1, 1] > source.size():
             return None
-        tensors = [read_range(source, begin, end) for begin, end in runs]
-        wanted = []
-        for (begin, end), row in zip(spans, rows, strict=True):
-            run = next(run for run, (_, last) in enumerate(runs) if end <= last)
-            first = runs[run][0]
-            if first + tensors[run].numel() < end:
-                return None
-            wanted.append([run, begin - first, end - first, *row])
+        tensors = [read_range(source, begin, end) for begin, end in runs.tolist()]
+        if any(tensor.numel() < end - begin for tensor, (begin, end) in zip(tensors, runs.tolist(), strict=True)):
+            return None
+        first = runs[run_of_chunk, 0]
+        places = np.stack([run_of_chunk, begins - first, ends - first, codecs], 1)
+        columns = np.concatenate([places, self.shapes[:, :1], num_values[:, None], self.shapes[:, 1:]], 1)
         array = torch.empty(10, dtype=torch.int64)
-        if decode_parquet(array, tensors, torch.tensor(wanted, dtype=torch.int64), num_rows) >= 0:
+        if decode_parquet(array, tensors, torch.from_numpy(columns), num_rows) >= 0:
             return None
         return pa.RecordBatch._import_from_c(array.data_ptr(), self.schema)
 
 
-def _leaf_of(field: Any, leaf: Any) -> _Leaf | None:
-    """Return what `decode_parquet` wants to know of a column with one leaf, None where it does not decode such."""
+def _shape_of(field: Any, leaf: Any) -> list[int] | None:
+    """Return a row of `DirectColumns.shapes` for a column with one leaf, None where such is not decoded."""
     is_list = pa.types.is_list(field.type)
     item = field.type.value_field if is_list else field
     # A list is a group of a repeated group of the item, whatever the two inner ones are called.
@@ -118,14 +105,15 @@ def _leaf_of(field: Any, leaf: Any) -> _Leaf | None:
         return None
     if leaf.max_repetition_level != int(is_list) or leaf.max_definition_level != depth:
         return None
-    return _Leaf(item.type.bit_width // 8, (int(is_list), int(field.nullable), int(is_list and item.nullable)))
+    return [item.type.bit_width // 8, int(is_list), int(field.nullable), int(is_list and item.nullable)]
 
 
-def _runs_of(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    for begin, end in sorted(spans):
-        if runs and begin <= runs[-1][1] + _MAX_GAP_BYTES:
-            runs[-1] = runs[-1][0], max(end, runs[-1][1])
-        else:
-            runs.append((begin, end))
-    return runs
+def _runs_of(begins: Any, ends: Any) -> tuple[Any, Any]:
+    """Return runs of bytes that hold chunks near to each other, [runs, 2], begin and end, and the run of each chunk."""
+    order = begins.argsort(kind="stable")
+    begins, reach = begins[order], np.maximum.accumulate(ends[order])
+    is_first = np.concatenate([[True], begins[1:] > reach[:-1] + _MAX_GAP_BYTES])
+    firsts = np.flatnonzero(is_first)
+    run_of_chunk = np.empty_like(order)
+    run_of_chunk[order] = is_first.cumsum() - 1
+    return np.stack([begins[firsts], reach[np.append(firsts[1:], len(order)) - 1]], 1), run_of_chunk

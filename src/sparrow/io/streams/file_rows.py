@@ -13,6 +13,7 @@ from sparrow.io.filesystems import Place
 from sparrow.io.opening import StaleError, open_file
 from sparrow.io.pieces import Piece
 from sparrow.io.read import read_rows
+from sparrow.io.row_work import RowWork
 from sparrow.io.source import Source
 from sparrow.types import ColumnSpec
 
@@ -24,16 +25,19 @@ class FileRows(NamedTuple):
     is_last: bool
 
 
-def read_file(place: Place, num_bytes: int, specs: Sequence[ColumnSpec], first_row: int) -> tuple[dict[str, str], Iterator[FileRows]]:
+def read_file(
+    place: Place, num_bytes: int, specs: Sequence[ColumnSpec], first_row: int, work: RowWork | None = None
+) -> tuple[dict[str, str], Iterator[FileRows]]:
     """Return the shapes of the columns, in words, and an iterator over the rows from `first_row` on; ({}, none) for a file without rows.
 
-    Raises `DataError` naming file, column and row for anything wrong, now or while iterating.
+    work: what a user does to the rows; those it leaves out do not come. Raises `DataError` naming file, column and row for anything wrong,
+    now or while iterating, `WorkError` for what is wrong with the user's functions.
     """
     file = _found(place, num_bytes)
     with open_file(file, None) as opened:
         if opened.file.count_rows() == 0:
             return {}, iter(())
-    source = Source.of((file,), tuple(specs), None, None)
+    source = Source.of((file,), tuple(specs), None, None, work)
     return {plan.name: plan.shape for plan in source.plans}, _rows(source, first_row)
 
 

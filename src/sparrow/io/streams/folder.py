@@ -10,20 +10,24 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, final
 
 from sparrow.errors import CheckpointError, ConfigError, DataError
+from sparrow.io.agreement import Agreement
+from sparrow.io.cutting import Cost
 from sparrow.io.filesystems import Locator
 from sparrow.io.grouping import Sharing, specs_to_read
 from sparrow.io.opening import first_line
 from sparrow.io.pieces import Piece
 from sparrow.io.plan import as_specs
+from sparrow.io.row_work import Filter, RowWork, Transform, WorkError, error_of_columns
 from sparrow.io.streams.backlog import Backlog, Found
 from sparrow.io.streams.file_rows import FileRows, read_file
 from sparrow.io.streams.folder_state import SavedRank, merged_shapes, resume
+from sparrow.io.streams.in_step import StreamTail
 from sparrow.io.streams.landing import RULES, Settle, Settling, Unit, find_units, require_same
 from sparrow.io.streams.ledger import Key, Ledger, Look, PartRead, owner
 from sparrow.io.streams.listing import is_away, is_there
 from sparrow.io.streams.liveness import Liveness
 from sparrow.io.streams.rows import Batcher, Handout, Mark, Place
-from sparrow.io.streams.stream import AbstractStream, End, OnError, require_one_of, require_ranks, require_seconds
+from sparrow.io.streams.stream import AbstractStream, End, OnError, in_step_of, require_one_of, require_seconds
 from sparrow.types import ColumnSpec
 
 _LOG = logging.getLogger(__name__)
@@ -37,6 +41,8 @@ class WatchedFolder(AbstractStream):
         path: the folder, or its URL; it must exist. Hourly folders below it (`ds=20261101/hour=05/`) are looked into.
         columns: names, or `ColumnSpec`s that say what a column becomes.
         batch_size: rows a batch, cut across files.
+        cost: a further bound of a batch, by the number of values in it.
+        where, transform, also_read: which rows to read, and what to make of them, as of a `Dataset`.
         settle: when a file is whole: `"rename"`, as soon as it has its name (written as `.x`, `_x`, `x.tmp` or `x.inprogress`, or in a
             folder of such a name, then renamed), for local folders; `"success"`, once its folder holds `_SUCCESS`; `"stable"`, once it was
             left alone for `stable_seconds`.
@@ -51,6 +57,7 @@ class WatchedFolder(AbstractStream):
             touched since.
         groups: columns that many samples share, once in a batch, as of a `Dataset`; with `Requests` a row is a request of several samples.
         rank, world_size: this reads the files that a hash of folder and name gives to `rank`.
+        agree, tail: with `end="now"`, how ranks end at one step, as of `KafkaDataset`.
         filesystem: of `pyarrow.fs` or fsspec. Default: the local disk, or what the URL says.
         prefetch: batches made ahead by a thread. Memory: these, a stripe, and the names of the files there.
 
@@ -67,6 +74,10 @@ class WatchedFolder(AbstractStream):
         columns: Sequence[str | ColumnSpec],
         *,
         batch_size: int,
+        cost: Cost | None = None,
+        where: Filter | None = None,
+        transform: Transform | None = None,
+        also_read: Sequence[str] = (),
         settle: Settle = "rename",
         stable_seconds: float = 60.0,
         pattern: str = "*.orc",
@@ -78,11 +89,14 @@ class WatchedFolder(AbstractStream):
         groups: Sharing | None = None,
         rank: int = 0,
         world_size: int = 1,
+        agree: Agreement | None = None,
+        tail: StreamTail = "short",
         filesystem: Any = None,
         prefetch: int = 2,
     ) -> None:
-        super().__init__(batch_size=batch_size, prefetch=prefetch, groups=groups)
-        require_ranks(rank, world_size)
+        specs, work = specs_to_read(as_specs(columns), groups), RowWork.of(where, transform, also_read)
+        in_step = in_step_of(agree, tail, end, rank, world_size)
+        super().__init__(specs=specs, batch_size=batch_size, cost=cost, work=work, in_step=in_step, prefetch=prefetch, groups=groups)
         require_seconds("poll_seconds", poll_seconds)
         require_seconds("flush_seconds", flush_seconds)
         require_seconds("late_seconds", late_seconds)
@@ -99,7 +113,6 @@ class WatchedFolder(AbstractStream):
         if not is_there(root):
             raise DataError(f"{root.shown}: no such folder; make it before it is watched, or check the path")
         self._rank, self._world_size = rank, world_size
-        self._specs = specs_to_read(as_specs(columns), groups)
         self._settling = Settling(settle, round(stable_seconds * 1e9) if settle == "stable" else 0)
         self._pattern, self._late_seconds = pattern, late_seconds
         self._poll_seconds, self._flush_seconds = poll_seconds, flush_seconds
@@ -109,25 +122,20 @@ class WatchedFolder(AbstractStream):
         self._liveness = Liveness()
 
     @property
-    def columns(self) -> tuple[ColumnSpec, ...]:
-        """The columns asked for."""
-        return self._specs
-
-    @property
     def stalled_seconds(self) -> float:
         """Seconds the folder could not be listed while an iteration went on, those of now included."""
         return self._liveness.stalled_seconds
 
     @property
     def counters(self) -> dict[str, float]:
-        """What went otherwise than hoped: `skipped` files, since this was made, and `stalled_seconds`."""
-        return {"skipped": self.skipped, "stalled_seconds": round(self.stalled_seconds, 3)}
+        """What was left out or waited for, for logs: `skipped` files, since this was made, `filtered_rows`, `stalled_seconds`."""
+        return {"skipped": self.skipped, "filtered_rows": self.num_filtered, "stalled_seconds": round(self.stalled_seconds, 3)}
 
     # Reading, in the reader's thread.
 
     def _read(self, stopping: threading.Event) -> Generator[Handout, None, None]:
         backlog = Backlog(self._ledger, self._late_seconds, self._world_size)
-        batcher = Batcher()
+        batcher = Batcher(self._batch_size, self._cost)
         parts = dict(self._ledger.parts)
         self._liveness.answered()
         try:
@@ -143,7 +151,7 @@ class WatchedFolder(AbstractStream):
                 found = backlog.next(units, began_ns)
                 yield from self._consume(found, {}, batcher, stopping)
                 if self._end == "now" and not found.num_postponed:
-                    yield from _flush(batcher)
+                    yield from batcher.rest()
                     return
                 yield from self._wait(batcher, stopping)
                 began_ns, units = self._look(stopping)
@@ -169,10 +177,11 @@ class WatchedFolder(AbstractStream):
     def _wait(self, batcher: Batcher, stopping: threading.Event) -> Iterator[Handout]:
         """Wait for the next look; hand out what falls due meanwhile."""
         until = time.monotonic() + self._poll_seconds
+        yield from batcher.empty_parts()
         while batcher.oldest is not None and batcher.oldest + self._flush_seconds <= until:
             if stopping.wait(max(0.0, batcher.oldest + self._flush_seconds - time.monotonic())):
                 return
-            yield from _flush(batcher)
+            yield from batcher.rest()
         stopping.wait(max(0.0, until - time.monotonic()))
 
     def _consume(self, found: Found, parts: dict[Key, PartRead], batcher: Batcher, stopping: threading.Event) -> Iterator[Handout]:
@@ -192,8 +201,7 @@ class WatchedFolder(AbstractStream):
                     return
                 batcher.add(piece, [mark])
                 del piece
-                while batcher.num_rows >= self._batch_size:
-                    yield batcher.take(self._batch_size)
+                yield from batcher.full()
 
     def _rows_of(self, unit: Unit, part: PartRead | None, stopping: threading.Event) -> Iterator[tuple[Mark, Piece | None]]:
         """Yield the rows of a file that are not consumed, and at its end a mark that says so."""
@@ -204,10 +212,13 @@ class WatchedFolder(AbstractStream):
                 if part is not None and part.num_bytes != unit.identity.num_bytes:
                     raise DataError(f"{path}: changed since a part of it was read; files must not change once they landed")
                 for piece, is_ended in self._rows_of_file(unit, row):
-                    row = piece.first_row + piece.num_rows
-                    yield Mark(unit, None, path, piece.first_row, piece.num_rows, is_ended, time.monotonic()), piece
+                    mark = Mark(unit, None, path, piece.first_row, piece.num_rows, is_ended, time.monotonic(), rows=piece.rows)
+                    row = mark.row_after(piece.num_rows)
+                    yield mark, piece
                     del piece
                 break
+            except WorkError:
+                raise
             except DataError as error:
                 # A file is bad only where its filesystem answers, and elsewhere than on a local disk twice at the same row.
                 if not self._waited_for(unit, stopping) and (unit.place.is_local or failed_at == row):
@@ -233,7 +244,7 @@ class WatchedFolder(AbstractStream):
         path = unit.place.shown
         try:
             require_same(unit)
-            shapes, pieces = read_file(unit.place, unit.identity.num_bytes, self._specs, first_row)
+            shapes, pieces = read_file(unit.place, unit.identity.num_bytes, self._specs, first_row, self._work)
             self._require_shapes(shapes, path)
             for rows in pieces:
                 if unit.place.is_local or rows.is_last:  # elsewhere each question is a round trip
@@ -252,7 +263,7 @@ class WatchedFolder(AbstractStream):
         for name, shape in shapes.items():
             expected = self._shapes.setdefault(name, shape)
             if shape != expected:
-                raise DataError(
+                raise error_of_columns(self._work)(
                     f"{path}: column {name!r} would be {shape}, but the files before gave {expected}; write all alike, or ask for one kind "
                     "and dtype in a ColumnSpec"
                 )
@@ -284,6 +295,7 @@ class WatchedFolder(AbstractStream):
         """Return which files of this rank are consumed as of the last batch handed out. JSON-able, under 100 kB however many there are.
 
         Of files that landed within seconds of the last look the names are kept; of all others, up to what time and name they are consumed.
+        `where` and `transform` are no part of it: a stream that goes on from it must be given the same.
         """
         names = tuple(spec.name for spec in self._specs)
         return SavedRank(
@@ -318,12 +330,6 @@ class WatchedFolder(AbstractStream):
 def _end_of(source: Look | Unit | PartRead | None, num_skipped: int = 0) -> Mark:
     """Return a mark without rows that says a source is consumed; None moves nothing."""
     return Mark(source, None, "", 0, 0, True, time.monotonic(), num_skipped)
-
-
-def _flush(batcher: Batcher) -> Iterator[Handout]:
-    handout = batcher.take(batcher.num_rows)
-    if handout.after:
-        yield handout
 
 
 def _words(settling: Settling, pattern: str) -> str:

@@ -7,16 +7,20 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Literal, final
 
 from sparrow.errors import BackendError, CheckpointError, ConfigError
+from sparrow.io.agreement import Agreement
+from sparrow.io.cutting import Cost
 from sparrow.io.grouping import Sharing, specs_to_read
 from sparrow.io.plan import as_specs
+from sparrow.io.row_work import Filter, RowWork, Transform
 from sparrow.io.streams.broker import AwayError, Broker, Connect, connect_confluent, settings_of
+from sparrow.io.streams.in_step import StreamTail
 from sparrow.io.streams.liveness import Liveness
 from sparrow.io.streams.partitions import Partition, Position, SavedRank, continue_from, owned
 from sparrow.io.streams.payloads import AbstractPayloads, ArrowPayloads, JsonPayloads
 from sparrow.io.streams.poll import Poller
 from sparrow.io.streams.rows import Handout, Place
 from sparrow.io.streams.start import Start, parse_start
-from sparrow.io.streams.stream import AbstractStream, End, OnError, require_one_of, require_ranks, require_seconds
+from sparrow.io.streams.stream import AbstractStream, End, OnError, in_step_of, require_one_of, require_seconds
 from sparrow.types import ColumnSpec
 
 
@@ -28,15 +32,20 @@ class KafkaDataset(AbstractStream):
         topics: a name, or a list of names.
         columns: names, or `ColumnSpec`s that say what a column becomes. JSON needs a dtype, or `kind="bytes"`, for each.
         batch_size: rows a batch, cut across messages and partitions in the order they arrived.
+        cost: a further bound of a batch, by the number of values in it.
+        where, transform, also_read: which rows to read, and what to make of them, as of a `Dataset`. They are shown the rows of several
+            messages at once; of JSON, where there is a `transform`, the fields of `also_read` alone.
         servers: `"host:port,host:port"`. config: settings of librdkafka (security, fetch sizes); give either or both.
         format: what a message is: `"arrow"`, one Arrow IPC stream; `"json"`, one object or an array of objects, in UTF-8.
-        types: for JSON, column -> Arrow type, where a ColumnSpec cannot say it (lists of strings, lists of lists).
+        types: for JSON, field -> Arrow type, where a ColumnSpec cannot say it (lists of strings, lists of lists, `also_read`).
         start: where partitions begin that no loaded state has a position of: `"earliest"`, `"latest"`, `{"timestamp_ms": T}` (the first
             message of that time or later, the end where there is none), `{partition: offset}` (`{("topic", partition): offset}` for
             several topics), or `"checkpoint"` (iterating before `load_state_dict` is an error; partitions added since it begin at their
             first message).
         groups: columns that many samples share, once in a batch, as of a `Dataset`; with `Requests` a row is a request of several samples.
         rank, world_size: this rank reads every `world_size`-th partition of all, sorted by topic and number, from the `rank`-th on.
+        agree, tail: with `end="now"`, how ranks end at one step: `"short"`: once none has a batch left, the others joining in with batches
+            without rows; `"drop"`: before one has none left, other batches staying for the next iteration. Memory: 8 batches more.
         flush_seconds: a part-filled batch is handed out this long after its first row arrived.
         end: `"never"`, or `"now"`: the iteration ends with the last message there was when it began; the next reads what came since.
         on_error: a message that is no rows of these columns ends the iteration (`"error"`), or is left out and counted (`"skip"`).
@@ -58,6 +67,10 @@ class KafkaDataset(AbstractStream):
         columns: Sequence[str | ColumnSpec],
         *,
         batch_size: int,
+        cost: Cost | None = None,
+        where: Filter | None = None,
+        transform: Transform | None = None,
+        also_read: Sequence[str] = (),
         servers: str | Sequence[str] | None = None,
         config: Mapping[str, Any] | None = None,
         format: Literal["arrow", "json"] = "arrow",
@@ -66,6 +79,8 @@ class KafkaDataset(AbstractStream):
         groups: Sharing | None = None,
         rank: int = 0,
         world_size: int = 1,
+        agree: Agreement | None = None,
+        tail: StreamTail = "short",
         flush_seconds: float = 0.5,
         end: End = "never",
         on_error: OnError = "error",
@@ -73,14 +88,15 @@ class KafkaDataset(AbstractStream):
         connect_seconds: float = 30.0,
         connect: Connect = connect_confluent,
     ) -> None:
-        super().__init__(batch_size=batch_size, prefetch=prefetch, groups=groups)
+        specs, work = specs_to_read(as_specs(columns), groups), RowWork.of(where, transform, also_read)
+        in_step = in_step_of(agree, tail, end, rank, world_size)
+        super().__init__(specs=specs, batch_size=batch_size, cost=cost, work=work, in_step=in_step, prefetch=prefetch, groups=groups)
         self._topics = _names(topics)
-        require_ranks(rank, world_size)
         require_seconds("flush_seconds", flush_seconds)
         require_seconds("connect_seconds", connect_seconds)
         for name, value, known in (("end", end, ("never", "now")), ("on_error", on_error, ("error", "skip"))):
             require_one_of(name, value, known)
-        self._payloads = _payloads(format, specs_to_read(as_specs(columns), groups), types)
+        self._payloads = _payloads(format, specs, types, work)
         self._start = parse_start(start, self._topics)
         self._rank, self._world_size = rank, world_size
         self._flush_seconds, self._end, self._on_error = flush_seconds, end, on_error
@@ -102,11 +118,6 @@ class KafkaDataset(AbstractStream):
             broker.close()
 
     @property
-    def columns(self) -> tuple[ColumnSpec, ...]:
-        """The columns asked for."""
-        return self._payloads.specs
-
-    @property
     def partitions(self) -> tuple[str, ...]:
         """What this rank reads, as `topic[partition]`."""
         return tuple(map(str, self._owned()))
@@ -123,9 +134,10 @@ class KafkaDataset(AbstractStream):
 
     @property
     def counters(self) -> dict[str, float]:
-        """What went otherwise than hoped: `skipped`, `stalled_seconds`, `unread_partitions`."""
+        """What was left out or waited for, for logs: `skipped` messages, `filtered_rows`, `stalled_seconds`, `unread_partitions`."""
         return {
             "skipped": self.skipped,
+            "filtered_rows": self.num_filtered,
             "stalled_seconds": round(self.stalled_seconds, 3),
             "unread_partitions": self.unread_partitions,
         }
@@ -143,6 +155,7 @@ class KafkaDataset(AbstractStream):
             self._payloads,
             self._liveness,
             batch_size=self._batch_size,
+            cost=self._cost,
             flush_seconds=self._flush_seconds,
             ends_now=self._end == "now",
             skips=self._on_error == "skip",
@@ -162,6 +175,7 @@ class KafkaDataset(AbstractStream):
         """Return, for each partition of this rank, the offset and the row of that message after the last batch handed out.
 
         JSON-able, under 100 kB (about 3,000 partitions a rank; more raise `ConfigError`). Partitions not begun yet have no position.
+        `where` and `transform` are no part of it: a stream that goes on from it must be given the same.
         """
         names = tuple(spec.name for spec in self._payloads.specs)
         counts = dict(self._num_partitions)
@@ -214,13 +228,13 @@ def _names(topics: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _payloads(format: str, specs: tuple[ColumnSpec, ...], types: Mapping[str, Any] | None) -> AbstractPayloads:
+def _payloads(format: str, specs: tuple[ColumnSpec, ...], types: Mapping[str, Any] | None, work: RowWork | None) -> AbstractPayloads:
     require_one_of("format", format, ("arrow", "json"))
-    unknown = set(types or {}) - {spec.name for spec in specs}
+    unknown = set(types or {}) - {spec.name for spec in specs} - set(() if work is None else work.also_read)
     if unknown:
         raise ConfigError(f"types names {sorted(unknown)}, which are not among the columns asked for")
     if format == "json":
-        return JsonPayloads(specs, types or {})
+        return JsonPayloads(specs, types or {}, work)
     if types:
         raise ConfigError('types is for format="json"; Arrow messages bring their own types')
-    return ArrowPayloads(specs)
+    return ArrowPayloads(specs, work)

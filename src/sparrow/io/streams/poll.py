@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
+
+import numpy as np
 
 from sparrow.errors import DataError
+from sparrow.io.cutting import Cost
 from sparrow.io.pieces import Piece
+from sparrow.io.row_work import WorkError
 from sparrow.io.streams.broker import AwayError, Broker, Message, OffsetGoneError
 from sparrow.io.streams.liveness import Liveness
 from sparrow.io.streams.partitions import Partition, Position
@@ -52,15 +57,16 @@ class Poller:
         ends_now: bool,
         skips: bool,
         num_partitions: Mapping[str, int],
+        cost: Cost | None = None,
     ) -> None:
         self.num_unread_partitions = 0
         self._partitions, self._positions, self._start = partitions, positions, start
         self._payloads, self._liveness = payloads, liveness
-        self._batch_size, self._flush_seconds = batch_size, flush_seconds
+        self._batch_size, self._cost, self._flush_seconds = batch_size, cost, flush_seconds
         self._ends_now, self._skips, self._num_partitions = ends_now, skips, num_partitions
         self._ends: dict[Partition, int] = {}  # where partitions that are still read end, with ends_now
         self._resumed: dict[Partition, Position] = {}  # partitions of which a message was handed out in part
-        self._batcher = Batcher()
+        self._batcher = Batcher(batch_size, cost)
         self._waiting: list[_Waiting] = []
         self._num_waiting_rows = 0
         self._probe_at = time.monotonic()
@@ -81,14 +87,20 @@ class Poller:
         while not stopping.is_set() and not (self._ends_now and not self._ends):
             for message in self._poll(broker):
                 self._add(message, broker)
-                while self._num_rows >= self._batch_size:
-                    self._decode()
-                    while self._batcher.num_rows >= self._batch_size:
-                        yield self._batcher.take(self._batch_size)
+                if self._num_rows >= self._batch_size:
+                    yield from self._decoded()
+            if self._cost is not None and self._waiting:
+                # Fewer rows than a batch may hold may cost as much as it may: that is known once they are decoded.
+                yield from self._decoded()
             if time.monotonic() >= self._deadline:
-                yield from self._flush()
+                yield from self._decoded()
+                # What waited longest may have been of no row that is left.
+                yield from self._batcher.empty_parts()
+                if time.monotonic() >= self._deadline:
+                    yield from self._batcher.rest()
         if not stopping.is_set():
-            yield from self._flush()
+            self._decode()
+            yield from self._batcher.rest()
 
     @property
     def _num_rows(self) -> int:
@@ -101,11 +113,9 @@ class Poller:
             oldest = self._waiting[0].mark.arrived
         return float("inf") if oldest is None else oldest + self._flush_seconds
 
-    def _flush(self) -> Iterator[Handout]:
+    def _decoded(self) -> Iterator[Handout]:
         self._decode()
-        handout = self._batcher.take(self._batcher.num_rows)
-        if handout.after:
-            yield handout
+        yield from self._batcher.full()
 
     # Where to begin.
 
@@ -194,7 +204,7 @@ class Poller:
         first_row = self._first_row(partition, offset)
         mark = Mark(partition, offset, path, first_row, 0, True, time.monotonic())
         try:
-            parsed = self._parse(message, first_row)
+            parsed = self._parse(message, first_row, path)
         except PoisonError as error:
             self._waiting.append(_Waiting(self._refused(mark, error), None))
             return
@@ -212,10 +222,10 @@ class Poller:
             )
         return resumed.row
 
-    def _parse(self, message: Message, first_row: int) -> Parsed:
+    def _parse(self, message: Message, first_row: int, path: str) -> Parsed:
         if message.value is None:
             raise PoisonError("has no value: it is a tombstone; produce rows to this topic, or leave such messages out")
-        parsed = self._payloads.parse(message.value)
+        parsed = self._payloads.parse(message.value, path)
         if first_row > parsed.num_rows:
             raise PoisonError(f"row {first_row} is wanted next, but it holds {parsed.num_rows}: it is not what it was; start anew")
         return parsed.since(first_row)
@@ -235,13 +245,45 @@ class Poller:
     def _decode_together(self, group: list[_Waiting]) -> None:
         """Make columns of messages of equal plans; where that fails, of each half, until the message that is wrong stands alone."""
         full = [one.parsed for one in group if one.parsed is not None and one.parsed.num_rows]
-        path = group[0].mark.path if len(group) == 1 else ""
+        marks, path = [one.mark for one in group], _path_of(group)
         try:
-            piece = Piece(path, 0, 0, sum(one.num_rows for one in full), self._payloads.columns(full, path)) if full else None
-            self._batcher.add(piece, [one.mark for one in group])
+            if not full:
+                self._batcher.add(None, marks)
+                return
+            columns, kept = self._payloads.columns(full, path)
+        except WorkError:
+            self._require_work(group)
+            raise
         except PoisonError as error:
             if len(group) > 1:
                 self._decode_together(group[: len(group) // 2])
                 self._decode_together(group[len(group) // 2 :])
                 return
             self._batcher.add(None, [self._refused(group[0].mark, error)])
+            return
+        marks = marks if kept is None else _kept_of(marks, kept)
+        num_rows = sum(mark.num_rows for mark in marks)
+        self._batcher.add(Piece(path, 0, 0, num_rows, columns) if num_rows else None, marks)
+
+    def _require_work(self, group: list[_Waiting]) -> None:
+        """Raise the `WorkError` of the first message that a user's functions fail on by itself, if there is one."""
+        for mark, parsed in ((one.mark, one.parsed) for one in group):
+            if parsed is not None and parsed.num_rows:
+                with contextlib.suppress(PoisonError):
+                    self._payloads.columns([parsed], mark.path)
+
+
+def _path_of(group: list[_Waiting]) -> str:
+    first, last = group[0].mark.path, group[-1].mark.path
+    return first if len(group) == 1 else f"{first} and {len(group) - 1} more up to {last}"
+
+
+def _kept_of(marks: list[Mark], kept: Any) -> list[Mark]:
+    """Return the marks of rows of which only some are left. kept: int64, as numbers into all of them."""
+    begins = [0, *itertools.accumulate(mark.num_rows for mark in marks)]
+    bounds = np.searchsorted(kept, begins).tolist()
+    left = []
+    for mark, begin, low, high in zip(marks, begins, bounds, bounds[1:], strict=False):
+        is_whole = high - low == mark.num_rows
+        left.append(mark if is_whole else replace(mark, num_rows=high - low, rows=kept[low:high] - begin + mark.first_row))
+    return left

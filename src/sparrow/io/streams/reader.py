@@ -28,6 +28,10 @@ class Reader(Generic[T]):
         """Whether the items ended by `stop` or `close` and not by themselves."""
         return self._stopping.is_set()
 
+    def pause(self, seconds: float) -> bool:
+        """Wait for so long, or until told to end; return whether it was."""
+        return self._stopping.wait(seconds)
+
     def __iter__(self) -> Reader[T]:
         return self
 

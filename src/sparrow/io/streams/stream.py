@@ -9,10 +9,14 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from sparrow.errors import ConfigError
+from sparrow.io.agreement import Agreement
+from sparrow.io.cutting import Cost
 from sparrow.io.grouping import Sharing, share_rows
+from sparrow.io.row_work import RowWork
+from sparrow.io.streams.in_step import InStep, StreamTail
 from sparrow.io.streams.reader import Reader
 from sparrow.io.streams.rows import Handout, Place
-from sparrow.types import Batch
+from sparrow.types import Batch, ColumnSpec
 
 End = Literal["never", "now"]
 OnError = Literal["error", "skip"]
@@ -22,11 +26,22 @@ Self = TypeVar("Self", bound="AbstractStream")
 class AbstractStream(ABC):
     """Batches of a source that goes on. A subclass reads in `_read`, in a thread, and keeps places in `_advance`, in the caller's."""
 
-    def __init__(self, *, batch_size: int, prefetch: int, groups: Sharing | None) -> None:
+    def __init__(
+        self,
+        *,
+        specs: tuple[ColumnSpec, ...],
+        batch_size: int,
+        cost: Cost | None,
+        work: RowWork | None,
+        in_step: InStep | None,
+        prefetch: int,
+        groups: Sharing | None,
+    ) -> None:
         require_int("batch_size", batch_size, 1)
         require_int("prefetch", prefetch, 1)
-        self._groups = groups
-        self._batch_size = batch_size
+        require_cost(cost, specs)
+        self._specs, self._work, self._groups, self._in_step = specs, work, groups, in_step
+        self._batch_size, self._cost = batch_size, cost
         self._prefetch = prefetch
         self._epoch = 0
         self._num_skipped = 0
@@ -39,6 +54,11 @@ class AbstractStream(ABC):
     @abstractmethod
     def _advance(self, after: dict[Any, Place]) -> None:
         """Take over the places after what was just handed out."""
+
+    @property
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """The columns asked for."""
+        return self._specs
 
     @property
     def epoch(self) -> int:
@@ -56,6 +76,11 @@ class AbstractStream(ABC):
         return self._num_skipped
 
     @property
+    def num_filtered(self) -> int:
+        """How many rows `where` left out so far, those read ahead included, and once more each time they are read again."""
+        return 0 if self._work is None else self._work.num_filtered.value
+
+    @property
     def num_rows(self) -> None:
         """None: how many rows will come is not known."""
         return None
@@ -67,12 +92,13 @@ class AbstractStream(ABC):
 
     def _batches(self, reader: Reader[Handout]) -> Iterator[Batch]:
         try:
-            for batch, after, num_skipped in reader:
+            for batch, moves in _alone(reader) if self._in_step is None else self._in_step.steps(reader):
                 self._require_current(reader)
                 if batch is not None and self._groups is not None:
                     batch = share_rows(batch, self._groups)
-                self._advance(after)
-                self._num_skipped += num_skipped
+                for _, after, num_skipped in moves:
+                    self._advance(after)
+                    self._num_skipped += num_skipped
                 if batch is not None:
                     yield batch
                     del batch
@@ -112,6 +138,27 @@ class AbstractStream(ABC):
         self.close()
 
 
+def _alone(reader: Reader[Handout]) -> Iterator[tuple[Batch | None, list[Handout]]]:
+    for handout in reader:
+        yield handout.batch, [handout._replace(batch=None)]
+        del handout
+
+
+def in_step_of(agree: Agreement | None, tail: StreamTail, end: End, rank: int, world_size: int) -> InStep | None:
+    """Return how ranks end together, None where each ends by itself. Raises `ConfigError` for what cannot be."""
+    require_ranks(rank, world_size)
+    require_one_of("tail", tail, ("short", "drop"))
+    if agree is None:
+        if tail != "short":
+            raise ConfigError(f"tail={tail!r} is for ranks that end together: give agree=Agreement(store, name), or leave it out")
+        return None
+    if not isinstance(agree, Agreement):
+        raise ConfigError(f"agree is {agree!r}; give an Agreement of sparrow.io, or leave it out")
+    if end != "now":
+        raise ConfigError(f'agree is for end="now", and end is {end!r}: a stream that goes on has no end to agree on; leave it out')
+    return None if world_size == 1 else InStep(agree, tail, rank, world_size)
+
+
 def require_int(name: str, value: int, least: int) -> None:
     """Raise `ConfigError` unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -124,6 +171,15 @@ def require_ranks(rank: int, world_size: int) -> None:
     require_int("rank", rank, 0)
     if rank >= world_size:
         raise ConfigError(f"rank is {rank}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
+
+
+def require_cost(cost: Cost | None, specs: tuple[ColumnSpec, ...]) -> None:
+    """Raise `ConfigError` unless `cost` is None, or a cost of columns that are read."""
+    if cost is None:
+        return
+    if not isinstance(cost, Cost):
+        raise ConfigError(f"cost is {cost!r}; give a Cost of sparrow.io, or leave it out")
+    cost.require_read(specs)
 
 
 def require_seconds(name: str, value: float) -> None:

@@ -47,6 +47,7 @@ def cross_rows(
 
     Errors: what is wrong, by input or result, and row. A call that makes more than 2^31 ids names the row that was too much.
     Cost: 8 bytes written a combination, 12 with weights, and two multiplications; three or four for each value, not each combination. On
-    CUDA one launch for all results, after a scan of the rows' sizes and one wait for their sums.
+    CUDA one launch for all results and one wait for their sizes; outputs lie in memory for up to twice as many combinations as rows of
+    mean length have. A result that has more, or for which that is more than 2^24, takes a second launch and exact memory.
     """
     return torch.ops.sparrow.cross_rows.default(values, weights, offsets, first_input)

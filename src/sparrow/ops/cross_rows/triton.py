@@ -1,22 +1,35 @@
-"""`cross_rows` on a GPU: count each row's combinations, scan the counts (torch.cumsum), then a combination a lane."""
+"""`cross_rows` on a GPU, in one launch: tiles of rows count their combinations and publish where each row's begin (`look_back`), tiles of
+outputs have a combination a lane.
+
+How many combinations there are only the device knows, and the product of the inputs' sizes is far too much to set aside. So room is made
+for twice as many as there would be if all rows of an input were equally long. Where that is too little, or so much that a launch more is
+nothing beside the work, the sizes that were read back make exact room for a second launch. Where at most one input of a result has lists,
+the first one is exact.
+"""
 
 import itertools
+import math
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.row_search import BLOCK, address_of, bound_of, grid_of, lanes_of, num_rows_of, on_device, refuse_unless, row_of, steps_of
+from sparrow.ops import look_back
+from sparrow.ops import row_kernels as rows
+from sparrow.ops.row_search import address_of, bound_of, lanes_of, num_rows_of, refuse_unless
 
 MULTIPLIER = tl.constexpr(0xC6A4A7935BD1E995 - 2**64)
 MOST_CROSSED = 2**31
 STOP = tl.constexpr(MOST_CROSSED + 1)
-# Words of an input, and of a result, in their tables. BASE is the place of a result's first row among the rows of all results.
+# Words of an input, and of a result, which has its inputs' behind. STATES, STARTS: places in the scratch.
 IDS, WEIGHTS, OFFSETS = map(tl.constexpr, range(3))
-INPUT_WIDTH = tl.constexpr(3)
-FIRST, LAST, NUM_ROWS, BASE, NUM_IDS, OUT_IDS, OUT_WEIGHTS, OUT_OFFSETS = map(tl.constexpr, range(8))
-WIDTH = tl.constexpr(8)
+INPUT_WORDS = tl.constexpr(3)
+NUM_INPUTS, NUM_ROWS, CAPACITY, OUT_IDS, OUT_WEIGHTS, OUT_OFFSETS, STATES, STARTS, TOTAL, INPUTS = map(tl.constexpr, range(10))
+# Kinds of tasks.
+COUNTED, CROSSED = map(tl.constexpr, range(2))
+# Room for combinations, as a multiple of their number if all rows were equally long; and the most ids that room is made for unasked.
+ROOM, MOST_ROOM = 2, 2**24
 
 
 @triton.jit
@@ -25,79 +38,136 @@ def shift_right_47(x):
 
 
 @triton.jit
-def count_kernel(inputs, results, counts, BLOCK_N: tl.constexpr):
-    """counts[base + row] = how many combinations a row has; at most STOP, so that nothing overflows."""
-    o_r = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
-    own = results + tl.program_id(1) * WIDTH
-    m_r = o_r < tl.load(own + NUM_ROWS)
-    b_count = tl.full([BLOCK_N], 1, tl.int64)
-    for i in range(tl.load(own + FIRST), tl.load(own + LAST)):
-        offsets = tl.load(inputs + i * INPUT_WIDTH + OFFSETS)
+def count(p_column, scratch, tile, o_r):
+    """Publish where each row's combinations begin; a row has at most STOP, so that nothing overflows."""
+    num_rows = tl.load(p_column + NUM_ROWS)
+    m_r = o_r < num_rows
+    b_count = tl.where(m_r, o_r * 0 + 1, 0)
+    for i in range(tl.load(p_column + NUM_INPUTS)):
+        offsets = tl.load(p_column + INPUTS + i * INPUT_WORDS + OFFSETS)
         b_length = bound_of(offsets, o_r + 1, m_r) - bound_of(offsets, o_r, m_r)
         b_count = tl.minimum(b_count * tl.minimum(b_length, STOP), STOP)
-    tl.store(counts + tl.load(own + BASE) + o_r, b_count, mask=m_r)
+    before = look_back.sum_before(scratch + tl.load(p_column + STATES), tile, tl.sum(b_count))
+    b_begin = before + tl.cumsum(b_count) - b_count
+    tl.store(scratch + tl.load(p_column + STARTS) + o_r, look_back.word_of(b_begin, look_back.FINAL), mask=o_r <= num_rows)
+    tl.store(rows.pointer_at(p_column + OUT_OFFSETS, tl.int64) + o_r, b_begin, mask=o_r <= num_rows)
+    tl.store(scratch + tl.load(p_column + TOTAL) + o_r * 0, b_begin, mask=o_r == num_rows)
 
 
 @triton.jit
-def cross_kernel(inputs, results, begins, num_steps, BLOCK_N: tl.constexpr):
-    """`begins` is the exclusive scan of the counts of all rows of all results, and its total behind."""
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
-    own = results + tl.program_id(1) * WIDTH
-    first = tl.load(own + FIRST)
-    last = tl.load(own + LAST)
-    num_rows = tl.load(own + NUM_ROWS)
-    own_begins = begins + tl.load(own + BASE)
-    base = tl.load(own_begins)
-    b_begin = tl.load(own_begins + o_n, mask=o_n <= num_rows, other=0)
-    tl.store(tl.load(own + OUT_OFFSETS).to(tl.pointer_type(tl.int64)) + o_n, b_begin - base, mask=o_n <= num_rows)
-
-    m_n = o_n < tl.load(own + NUM_IDS)
-    b_row = row_of(own_begins.to(tl.int64), num_rows, o_n + base, m_n, num_steps)
-    b_first = tl.load(own_begins + b_row, mask=m_n, other=0)
+def cross(p_column, starts, total, o_n):
+    num_rows = tl.load(p_column + NUM_ROWS)
+    num_inputs = tl.load(p_column + NUM_INPUTS)
+    m_n = o_n < total
+    b_row = look_back.list_of_published(starts, num_rows, o_n, m_n)
+    b_first = look_back.wait_for(starts, b_row, m_n)
     # How many combinations share what was chosen so far; and which of these this one is.
-    b_stride = tl.load(own_begins + b_row + 1, mask=m_n, other=1) - b_first
-    b_rest = o_n + base - b_first
-    b_state = (tl.zeros([BLOCK_N], tl.int64) + 8 * (last - first)) * MULTIPLIER
-    b_product = tl.full([BLOCK_N], 1.0, tl.float32)
-    for i in range(first, last):
-        offsets = tl.load(inputs + i * INPUT_WIDTH + OFFSETS)
+    b_stride = tl.where(m_n, look_back.wait_for(starts, b_row + 1, m_n) - b_first, 1)
+    b_rest = o_n - b_first
+    b_state = (o_n * 0 + 8 * num_inputs) * MULTIPLIER
+    b_product = o_n.to(tl.float32) * 0.0 + 1.0
+    for i in range(num_inputs):
+        p_input = p_column + INPUTS + i * INPUT_WORDS
+        offsets = tl.load(p_input + OFFSETS)
         b_from = bound_of(offsets, b_row, m_n)
         b_length = tl.where(m_n, bound_of(offsets, b_row + 1, m_n) - b_from, 1)
         b_stride = tl.where(m_n, b_stride // b_length, 1)
         b_place = b_from + b_rest // b_stride
         b_rest = b_rest % b_stride
-        b_word = tl.load(tl.load(inputs + i * INPUT_WIDTH + IDS).to(tl.pointer_type(tl.int64)) + b_place, mask=m_n, other=0) * MULTIPLIER
+        b_word = tl.load(rows.pointer_at(p_input + IDS, tl.int64) + b_place, mask=m_n, other=0) * MULTIPLIER
         b_state = (b_state ^ (b_word ^ shift_right_47(b_word)) * MULTIPLIER) * MULTIPLIER
-        weights = tl.load(inputs + i * INPUT_WIDTH + WEIGHTS)
+        weights = tl.load(p_input + WEIGHTS)
         b_product *= tl.load(weights.to(tl.pointer_type(tl.float32)) + b_place, mask=m_n & (lanes_of(weights, o_n) != 0), other=1.0)
     b_state = (b_state ^ shift_right_47(b_state)) * MULTIPLIER
-    tl.store(tl.load(own + OUT_IDS).to(tl.pointer_type(tl.int64)) + o_n, b_state ^ shift_right_47(b_state), mask=m_n)
-    out_weights = tl.load(own + OUT_WEIGHTS)
+    tl.store(rows.pointer_at(p_column + OUT_IDS, tl.int64) + o_n, b_state ^ shift_right_47(b_state), mask=m_n)
+    out_weights = tl.load(p_column + OUT_WEIGHTS)
     tl.store(out_weights.to(tl.pointer_type(tl.float32)) + o_n, b_product, mask=m_n & (lanes_of(out_weights, o_n) != 0))
 
 
-def _refuse_too_many(begins: Tensor, bases: list[int]) -> None:
+@triton.jit
+def cross_kernel(table, scratch, BLOCK_N: tl.constexpr):
+    p_task, p_column, tile = rows.task_of(table, scratch)
+    first = tile * BLOCK_N
+    o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+    if tl.load(p_task + rows.KIND) == COUNTED:
+        count(p_column, scratch, tile, o_n)
+    else:
+        starts = scratch + tl.load(p_column + STARTS)
+        total = look_back.wait_for_one(starts, tl.load(p_column + NUM_ROWS))
+        # Where there is too little room, nothing of this launch is used but the sizes.
+        if (first < total) & (total <= tl.load(p_column + CAPACITY)):
+            cross(p_column, starts, total, o_n)
+
+
+class _Crosses:
+    """The results of a call. addresses: of each input's ids, weights and offsets. num_rows: of each result."""
+
+    def __init__(self, bounds: list[int], weights: list[Tensor], addresses: list[list[int]], num_rows: list[int], like: Tensor) -> None:
+        self.inputs = list(itertools.pairwise(bounds))
+        self.is_weighted = [any(one.numel() for one in weights[first:last]) for first, last in self.inputs]
+        self.addresses, self.num_rows, self.like = addresses, num_rows, like
+
+    def run(self, room: list[int]) -> tuple[tuple[list[Tensor], list[Tensor], list[Tensor]], list[int]]:
+        """Return results with `room` for so many ids, and how many ids each has: where that is more, the ids are not there."""
+        launch, out = rows.Launch(), ([], [], [])
+        totals = [launch.read_back(1) for _ in self.inputs]
+        for x, (first, last) in enumerate(self.inputs):
+            num_rows = self.num_rows[x]
+            out[0].append(self.like.new_empty(room[x]))
+            out[1].append(self.like.new_empty(room[x] if self.is_weighted[x] else 0, dtype=torch.float32))
+            out[2].append(self.like.new_empty(num_rows + 1))
+            out_weights = out[1][-1].data_ptr() if self.is_weighted[x] else 0
+            of_result = launch.add_column(
+                last - first, num_rows, room[x], out[0][-1].data_ptr(), out_weights, out[2][-1].data_ptr(),
+                launch.reserve(rows.tiles_of(num_rows + 1)), launch.reserve(num_rows + 1), totals[x],
+                *itertools.chain(*self.addresses[first:last]),
+            )  # fmt: skip
+            launch.add(num_rows + 1, COUNTED.value, of_result)
+            launch.add_waiting(room[x], CROSSED.value, of_result)
+        read = launch.run(cross_kernel, self.like.device)
+        return out, [read[place] for place in totals]
+
+
+def _room_of(sizes: list[int], has_lists: list[bool], num_rows: int) -> int:
+    """Return how many combinations there is to be room for, unasked."""
+    if num_rows == 0 or min(sizes) == 0:
+        return 0
+    if sum(has_lists) <= 1:
+        return max(sizes) if not any(has_lists) else sizes[has_lists.index(True)]
+    product = math.prod(sizes)
+    # Rounded up: product / num_rows ** (inputs - 1) is num_rows times the mean lengths.
+    expected = -(-product // num_rows ** (len(sizes) - 1))
+    room = min(ROOM * expected, product)
+    return room if room <= MOST_ROOM else 0
+
+
+def _refuse_too_many(offsets: list[Tensor]) -> None:
     """Name the row with which the call makes too many."""
-    row = int((begins > MOST_CROSSED).nonzero()[0]) - 1
-    result = max(x for x, base in enumerate(bases) if base <= row)
-    raise RuntimeError(
-        f"result {result} makes too many ids: with row {row - bases[result]} this call makes more than {MOST_CROSSED}; shorten the lists "
-        "before they are crossed"
-    )
+    before = 0
+    for result, begins in enumerate(offsets):
+        too_many = (begins > MOST_CROSSED - before).nonzero()
+        if too_many.numel():
+            row = int(too_many[0]) - 1
+            raise RuntimeError(
+                f"result {result} makes too many ids: with row {row} this call makes more than {MOST_CROSSED}; shorten the lists before "
+                "they are crossed"
+            )
+        before += int(begins[-1])
 
 
 def cross_rows(
     values: list[Tensor], weights: list[Tensor], offsets: list[Tensor], first_input: Tensor
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """CUDA body of the operator; see `op.py`. One read of the sizes by the host. 2 launches of ours, 1 scan of torch."""
+    """CUDA body of the operator; see `op.py`. One read of the sizes by the host. 1 launch of ours, or 2 where lists are very uneven."""
     bounds = first_input.tolist()
     refuse_unless(bounds[:1] == [0] and bounds[-1] == len(values), f"first_input must go from 0 to {len(values)}, the number of inputs")
-    rows = [num_rows_of(*column) for column in zip(values, offsets, strict=True)]
+    num_rows = [num_rows_of(*column) for column in zip(values, offsets, strict=True)]
     for result, (first, last) in enumerate(itertools.pairwise(bounds)):
         refuse_unless(last - first >= 2, f"first_input: result {result} has {last - first} inputs, must have at least 2")
         for i in range(first, last):
-            refuse_unless(rows[i] == rows[first], f"result {result}: input {i} has {rows[i]} rows, its first input has {rows[first]}")
-    inputs = [
+            same = num_rows[i] == num_rows[first]
+            refuse_unless(same, f"result {result}: input {i} has {num_rows[i]} rows, its first input has {num_rows[first]}")
+    addresses = [
         [
             address_of(values[i], f"values of input {i}", torch.int64),
             address_of(weights[i], f"weights of input {i}", torch.float32),
@@ -105,26 +175,17 @@ def cross_rows(
         ]
         for i in range(len(values))
     ]
-    out: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
-    if not inputs:
-        return out
-    like, firsts = values[0], bounds[:-1]
-    bases = list(itertools.accumulate((rows[first] for first in firsts), initial=0))
-    results = [[first, last, rows[first], base, 0, 0, 0, 0] for (first, last), base in zip(itertools.pairwise(bounds), bases, strict=False)]
-    of_inputs, begins = on_device(inputs, like), like.new_zeros(bases[-1] + 1)
-    most_rows = max(rows)
-    if most_rows:
-        count_kernel[grid_of(len(results), most_rows, BLOCK)](of_inputs, on_device(results, like), begins[1:], BLOCK_N=BLOCK)
-    begins = begins.cumsum(0)
-    ends = begins[torch.tensor(bases, device=like.device)].tolist()
-    if ends[-1] > MOST_CROSSED:
-        _refuse_too_many(begins, bases)
-    for one, (begin, end) in zip(results, itertools.pairwise(ends), strict=True):
-        is_weighted = any(weight.numel() for weight in weights[one[FIRST.value] : one[LAST.value]])
-        out[0].append(like.new_empty(end - begin))
-        out[1].append(like.new_empty(end - begin if is_weighted else 0, dtype=torch.float32))
-        out[2].append(like.new_empty(one[NUM_ROWS.value] + 1))
-        one[NUM_IDS.value :] = [end - begin, *(part[-1].data_ptr() for part in out)]
-    most = max(most_rows + 1, *(one[NUM_IDS.value] for one in results))
-    cross_kernel[grid_of(len(results), most, BLOCK)](of_inputs, on_device(results, like), begins, steps_of(rows), BLOCK_N=BLOCK)
+    if not values:
+        return [], [], []
+    crosses = _Crosses(bounds, weights, addresses, [num_rows[first] for first in bounds[:-1]], values[0])
+    sizes, has_lists = [one.numel() for one in values], [one.numel() > 0 for one in offsets]
+    room = [_room_of(sizes[first:last], has_lists[first:last], num_rows[first]) for first, last in crosses.inputs]
+    out, totals = crosses.run(room)
+    if sum(totals) > MOST_CROSSED:
+        _refuse_too_many(out[2])
+    if any(total > most for total, most in zip(totals, room, strict=True)):
+        out, totals = crosses.run(totals)
+    for x, total in enumerate(totals):
+        out[0][x] = out[0][x].narrow(0, 0, total)
+        out[1][x] = out[1][x].narrow(0, 0, total if crosses.is_weighted[x] else 0)
     return out

@@ -5,7 +5,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.triton_rows import BlockAddresses, compute_type, divide, exact, expect, load_wide, root, row_pointers, tile
+from sparrow.ops.tiles import tile_of
+from sparrow.ops.triton_rows import BlockAddresses, compute_type, divide, exact, expect, load_wide, root, row_pointers
 from sparrow.ops.triton_segment_sum import FEW, SQRT_N, SUM, UNROLL, add_chunks, long_run_of, num_windows, task_of
 
 
@@ -134,7 +135,7 @@ def gather_pool(
     out = torch.empty(num_samples, num_features, dim, dtype=dtype, device=default_row.device)
     if out.numel() == 0:
         return out
-    num_rows, columns, num_warps = tile(dim, default_row.dtype)
+    num_rows, columns, num_warps = tile_of("gather_pool", dim, default_row.dtype, out.device)
     weighted = position_weights is not None
     sums = out.new_empty(2 * windows, dim)
     totals = out.new_empty(2 * windows if weighted else 0)

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.init_rows.normal_table import PIECES, TABLE
+from sparrow.ops.tiles import tile_of
 from sparrow.ops.triton_rows import (
     TRITON_TYPES,
     BlockAddresses,
@@ -21,7 +22,6 @@ from sparrow.ops.triton_rows import (
     on_device,
     row_pointers,
     store_narrow,
-    tile,
 )
 from sparrow.ops.triton_segment_sum import find_run
 
@@ -162,7 +162,7 @@ def init_rows_(
         expect(tensor, name, kind, *shape)
     if positions.numel() == 0 or dim == 0:
         return
-    num_rows, columns, num_warps = tile(max(dim, 4), dtype)
+    num_rows, columns, num_warps = tile_of(f"init_rows, {num_element_slots}+{num_row_slots} slots", max(dim, 4), dtype, ids.device)
     stream = torch.cuda.current_stream(ids.device).cuda_stream if ids.is_cuda else 0
     normal_table = _normal_table(ids.device, stream)
     keep(normal_table)

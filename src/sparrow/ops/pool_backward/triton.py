@@ -12,7 +12,8 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.gather_pool.triton import check_segments, divisor, feature_of
-from sparrow.ops.triton_rows import divide, exact, expect, tile
+from sparrow.ops.tiles import tile_of
+from sparrow.ops.triton_rows import divide, exact, expect
 from sparrow.ops.triton_segment_sum import FEW, SQRT_N, UNROLL, add_chunks, find_run, long_run_of, num_windows, task_of
 
 BLOCK = 256  # lanes of the kernels over positions and over segments
@@ -183,7 +184,7 @@ def pool_backward(
     if out.numel() == 0:
         return out
     found = occurrences_of(grad, num_unique, inverse, offsets, position_weights, combiners)
-    num_rows, columns, num_warps = tile(dim, grad.dtype)
+    num_rows, columns, num_warps = tile_of("pool_backward", dim, grad.dtype, grad.device)
     windows = num_windows(num_positions)
     sums = grad.new_empty(2 * windows, dim)
     shape = {"ROWS": num_rows, "DIM": dim, "COLUMNS": columns, **exact(num_warps)}

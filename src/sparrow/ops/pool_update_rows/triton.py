@@ -6,7 +6,8 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.pool_backward.triton import occurrences_of, sum_occurrences
-from sparrow.ops.triton_rows import compute_type, exact, expect, tile
+from sparrow.ops.tiles import tile_of
+from sparrow.ops.triton_rows import compute_type, exact, expect
 from sparrow.ops.triton_segment_sum import add_chunks, find_run, long_run_of, num_windows, task_of
 from sparrow.ops.update_rows.triton import META_LAST_CHANGED, META_WORDS, constants_of, update_of, update_tile
 
@@ -79,7 +80,7 @@ def pool_update_rows_(
     expect(grad, "grad", compute_type(weights[0].dtype), *grad.shape[:2], weights[0].shape[1])
     expect(table_offsets, "table_offsets", torch.int64, num_tables + 1)
     found = occurrences_of(grad, num_unique, inverse, offsets, position_weights, combiners)
-    num_rows, columns, num_warps = tile(dim, grad.dtype)
+    num_rows, columns, num_warps = tile_of(f"pool_update_rows, {update.kind}", dim, grad.dtype, grad.device)
     windows = num_windows(num_positions)
     sums = grad.new_empty(2 * windows, dim)
     runs = (rows, found.first, num_unique, num_positions, num_unique.bit_length())

@@ -40,7 +40,7 @@ def truncate_rows(
         levels above the cut one stay as they are, deeper ones and weights follow.
 
     Raises RuntimeError naming argument and column. Nothing is mutated, and no output shares memory with an argument.
-    Cost: three passes over the offsets, a copy of what is kept; columns and runs of rows are shared among threads. On CUDA the
-    call waits for the device once, to learn how large its outputs are.
+    Cost: three passes over the offsets, a copy of what is kept; columns and runs of rows are shared among threads. On CUDA one launch
+    for all columns; the call waits for the device once, to learn how large its outputs are, which lie in memory of the most they could be.
     """
     return torch.ops.sparrow.truncate_rows.default(values, weights, offsets, columns)

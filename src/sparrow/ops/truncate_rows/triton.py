@@ -1,8 +1,10 @@
-"""`truncate_rows` on a GPU: what each list keeps, a scan, and one launch that copies all offsets and items of all columns.
+"""`truncate_rows` on a GPU, in one launch: what each list keeps, running sums of it, and copies of all offsets and items of all columns.
 
-1. `keep_kernel` finds, for every list of the cut level, where its kept elements begin and how many they are, at that level and those below.
-2. torch scans the numbers of all columns at once; the totals are read back, and outputs made.
-3. `move_kernel`: a job is one output; each of its places finds its list by binary search, and so where it comes from.
+1. Tiles of lists of the cut level find how many elements each keeps, at that level and those below, and where these start in the output
+   (`look_back`); they write the offsets of the cut level, and publish where lists start.
+2. Tiles of each output find the list of each of their places by binary search in what is published, and so where it comes from.
+
+Outputs have the most that they can hold, as the host knows it; how much they do is read back, and they are narrowed.
 """
 
 import torch
@@ -10,168 +12,241 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from sparrow.ops import look_back
 from sparrow.ops import row_kernels as rows
 from sparrow.ops.row_options import ADDED_AT_BEGINNING, NOT_ADDED
 
-# A column: addresses of its offsets from the cut level on, how many lists each level has, then other numbers.
-OFFSETS, NUM_LISTS, FIRST_LIST, LENGTH, KEEPS_TAIL, IS_FILLED, NUM_LEVELS = (tl.constexpr(i) for i in (0, 3, 6, 7, 8, 9, 10))
-COLUMN_WORDS = tl.constexpr(11)
+# A column: addresses of its offsets from the cut level on, how many lists each level has; elements of the cut level, and other numbers.
+# STATES, STARTS: places in the scratch, a run of words for each level. TOTALS: how many elements are kept of each level.
+OFFSETS, NUM_LISTS, END, LENGTH, KEEPS_TAIL, IS_FILLED, AT_BEGIN, NUM_LEVELS = (tl.constexpr(i) for i in (0, 3, 6, 7, 8, 9, 10, 11))
+NUM_TILES, STATES, STARTS, TOTALS, WRONG, OUT_OFFSETS, NUM_ITEMS = (tl.constexpr(i) for i in range(12, 19))
 MOST_LEVELS = tl.constexpr(rows.MOST_LEVELS)
-# A job. STARTS: where lists start in the output, by which places are searched; BEGINS: where their elements begin in the source;
-# STAYS: how many they are; MOVED: where the elements of these start in the output.
-KIND, FROM, OUT, COUNT, JOB_LISTS, STARTS, BEGINS, STAYS, MOVED, AT_BEGIN = (tl.constexpr(i) for i in range(10))
-JOB_WORDS = tl.constexpr(10)
-# Kinds: the size of an item, or one of these.
-COPIED, STARTED, SHIFTED = (tl.constexpr(-i) for i in range(1, 4))
+# Kinds of tasks.
+SCANNED, CHECKED, SHIFTED, MOVED = (tl.constexpr(i) for i in range(4))
+# Words of a task that checks a level, and copies it where OUT is not 0.
+LEVEL_OFFSETS, LEVEL_LISTS, LEVEL_END, LEVEL_WRONG, LEVEL_OUT = (tl.constexpr(i) for i in range(3, 8))
+# Words of a task that makes the offsets of a level below the cut one, or items.
+LEVEL, OUT, CAPACITY, FROM, ITEM_BYTES, WEIGHTS, OUT_WEIGHTS = (tl.constexpr(i) for i in range(3, 10))
 
 
 @triton.jit
-def keep_kernel(columns, stays, begins, sizes, num_lists_in_all, BLOCK_N: tl.constexpr):
-    """stays: int64 [T], elements that a list keeps; begins, sizes: int64 [levels, T]."""
-    p_column = columns + tl.program_id(1) * COLUMN_WORDS
+def stay_of(p_column, b_bound, b_next):
+    """Where the elements that a list keeps begin, and how many they are."""
+    b_all = tl.maximum(b_next - b_bound, 0)
+    b_stay = tl.minimum(b_all, tl.load(p_column + LENGTH))
+    return b_bound + tl.load(p_column + KEEPS_TAIL) * (b_all - b_stay), b_stay
+
+
+@triton.jit
+def step_down(p_column, level, b_begin, b_stay, mask):
+    """The same for the elements of these elements. Held inside: whether offsets are sound is known when the sizes are read back."""
+    below = rows.pointer_at(p_column + OFFSETS + level, tl.int64)
+    most = tl.load(p_column + NUM_LISTS + level)
+    b_end = tl.load(below + tl.minimum(tl.maximum(b_begin + b_stay, 0), most), mask=mask, other=0)
+    b_begin = tl.load(below + tl.minimum(tl.maximum(b_begin, 0), most), mask=mask, other=0)
+    return b_begin, tl.maximum(b_end - b_begin, 0)
+
+
+@triton.jit
+def kept_at(p_column, level, b_list, mask):
+    """Where the elements that lists keep begin at a level, counted from the cut one, and how many they are."""
+    offsets = rows.pointer_at(p_column + OFFSETS, tl.int64)
+    b_bound = tl.load(offsets + b_list, mask=mask, other=0)
+    b_begin, b_stay = stay_of(p_column, b_bound, tl.load(offsets + b_list + 1, mask=mask, other=0))
+    for below in tl.static_range(1, MOST_LEVELS):
+        if below <= level:
+            b_begin, b_stay = step_down(p_column, below, b_begin, b_stay, mask)
+    return b_begin, b_stay
+
+
+@triton.jit
+def scan_lists(p_column, scratch, tile, o_n):
+    """Publish where each list starts in the output, at every level; write the offsets of the cut one."""
     num_lists = tl.load(p_column + NUM_LISTS)
-    first = tl.program_id(0).to(tl.int64) * BLOCK_N
-    if first < num_lists:
-        o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
-        m_n = o_n < num_lists
-        length = tl.load(p_column + LENGTH)
-        o_lists = tl.load(p_column + FIRST_LIST) + o_n
-        offsets = rows.pointer_at(p_column + OFFSETS, tl.int64)
-        b_begin = tl.load(offsets + o_n, mask=m_n, other=0)
-        b_all = tl.load(offsets + o_n + 1, mask=m_n, other=0) - b_begin
-        b_stay = tl.minimum(b_all, length)
-        b_begin += tl.load(p_column + KEEPS_TAIL) * (b_all - b_stay)
-        tl.store(stays + o_lists, b_stay, mask=m_n)
-        tl.store(begins + o_lists, b_begin, mask=m_n)
-        tl.store(sizes + o_lists, tl.where(tl.load(p_column + IS_FILLED) != 0, length, b_stay), mask=m_n)
-        num_levels = tl.load(p_column + NUM_LEVELS)
-        for level in tl.static_range(1, MOST_LEVELS):
-            if level < num_levels:
-                below = rows.pointer_at(p_column + OFFSETS + level, tl.int64)
-                # Held inside: whether offsets are sound is known when the sizes are read back.
-                most = tl.load(p_column + NUM_LISTS + level)
-                b_end = tl.load(below + tl.minimum(tl.maximum(b_begin + b_stay, 0), most), mask=m_n, other=0)
-                b_begin = tl.load(below + tl.minimum(tl.maximum(b_begin, 0), most), mask=m_n, other=0)
-                b_stay = b_end - b_begin
-                tl.store(begins + level * num_lists_in_all + o_lists, b_begin, mask=m_n)
-                tl.store(sizes + level * num_lists_in_all + o_lists, b_stay, mask=m_n)
+    m_place = o_n <= num_lists
+    m_n = o_n < num_lists
+    offsets = rows.pointer_at(p_column + OFFSETS, tl.int64)
+    wrong = scratch + tl.load(p_column + WRONG)
+    b_bound, b_next = rows.check_offsets(offsets, o_n, num_lists, tl.load(p_column + END), wrong)
+    b_begin, b_stay = stay_of(p_column, b_bound, b_next)
+    b_stay = tl.where(m_n, b_stay, 0)
+    b_size = tl.where(m_n & ((o_n * 0 + tl.load(p_column + IS_FILLED)) != 0), tl.load(p_column + LENGTH), b_stay)
+    num_levels = tl.load(p_column + NUM_LEVELS)
+    for level in tl.static_range(MOST_LEVELS):
+        if level < num_levels:
+            if level > 0:
+                b_begin, b_stay = step_down(p_column, level, b_begin, b_stay, m_n)
+                b_size = b_stay
+            states = scratch + tl.load(p_column + STATES) + level * tl.load(p_column + NUM_TILES)
+            before = look_back.sum_before(states, tile, tl.sum(b_size))
+            b_start = before + tl.cumsum(b_size) - b_size
+            starts = scratch + tl.load(p_column + STARTS) + level * (num_lists + 1)
+            tl.store(starts + o_n, look_back.word_of(b_start, look_back.FINAL), mask=m_place)
+            tl.store(scratch + tl.load(p_column + TOTALS) + level + o_n * 0, b_start, mask=o_n == num_lists)
+            if level == 0:
+                tl.store(rows.pointer_at(p_column + OUT_OFFSETS, tl.int64) + o_n, b_start, mask=m_place)
 
 
 @triton.jit
-def move_kernel(jobs, BLOCK_N: tl.constexpr):
-    p_job = jobs + tl.program_id(1) * JOB_WORDS
-    count = tl.load(p_job + COUNT)
-    first = tl.program_id(0).to(tl.int64) * BLOCK_N
-    if first < count:
-        o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
-        m_n = o_n < count
-        kind = tl.load(p_job + KIND)
-        source = tl.load(p_job + FROM)
-        target = tl.load(p_job + OUT)
-        starts = rows.pointer_at(p_job + STARTS, tl.int64)
-        if kind == COPIED:
-            rows.copy_items(source, target, 8, o_n, o_n, m_n)
-        elif kind == STARTED:
-            b_start = tl.load(starts + o_n, mask=m_n, other=0) - tl.load(starts)
-            tl.store(target.to(tl.pointer_type(tl.int64)) + o_n, b_start, mask=m_n)
-        else:
-            num_lists = tl.load(p_job + JOB_LISTS)
-            m_lists = o_n < tl.where(num_lists > 0, count, 0)
-            b_list = rows.list_of(starts, num_lists, o_n)
-            b_start = tl.load(starts + b_list, mask=m_lists, other=0)
-            b_begin = tl.load(rows.pointer_at(p_job + BEGINS, tl.int64) + b_list, mask=m_lists, other=0)
-            b_place = o_n - (b_start - tl.load(starts))
-            if kind == SHIFTED:
-                b_stay = tl.load(rows.pointer_at(p_job + STAYS, tl.int64) + b_list, mask=m_lists, other=0)
-                # Empty lists start where the one after them does, at the end where none comes after.
-                b_missing = tl.load(starts + b_list + 1, mask=m_lists, other=0) - b_start - b_stay
-                b_place -= tl.load(p_job + AT_BEGIN) * b_missing
-                b_place = tl.minimum(tl.maximum(b_place, 0), b_stay)
-                offsets = source.to(tl.pointer_type(tl.int64))
-                moved = rows.pointer_at(p_job + MOVED, tl.int64)
-                b_offset = tl.load(offsets + b_begin + b_place, mask=m_lists, other=0) - tl.load(offsets + b_begin, mask=m_lists, other=0)
-                b_offset += tl.load(moved + b_list, mask=m_lists, other=0) - tl.load(moved)
-                tl.store(target.to(tl.pointer_type(tl.int64)) + o_n, tl.where(m_lists, b_offset, 0), mask=m_n)
-            else:
-                rows.copy_items(source, target, kind, b_begin + b_place, o_n, m_lists)
+def check_level(p_task, scratch, o_n):
+    num_lists = tl.load(p_task + LEVEL_LISTS)
+    offsets = rows.pointer_at(p_task + LEVEL_OFFSETS, tl.int64)
+    wrong = scratch + tl.load(p_task + LEVEL_WRONG)
+    b_offset, _ = rows.check_offsets(offsets, o_n, num_lists, tl.load(p_task + LEVEL_END), wrong)
+    if tl.load(p_task + LEVEL_OUT) != 0:
+        tl.store(rows.pointer_at(p_task + LEVEL_OUT, tl.int64) + o_n, b_offset, mask=o_n <= num_lists)
+
+
+@triton.jit
+def shift_offsets(p_task, p_column, starts, total, o_n):
+    """Write the offsets of a level below the cut one: those of the elements of the level above that are kept, `total` and one behind."""
+    level = tl.load(p_task + LEVEL)
+    num_lists = tl.load(p_column + NUM_LISTS)
+    above = starts + (level - 1) * (num_lists + 1)
+    own = above + (num_lists + 1)
+    m_n = o_n < total
+    b_list = look_back.list_of_published(above, num_lists, o_n, m_n)
+    b_place = o_n - look_back.wait_for(above, b_list, m_n)
+    b_begin, b_stay = kept_at(p_column, level - 1, b_list, m_n)
+    # Empty lists start where the one after them does, at the end where none comes after.
+    is_added = (level == 1) & (tl.load(p_column + IS_FILLED) != 0)
+    b_missing = tl.where(b_list * 0 + is_added.to(tl.int64) != 0, tl.load(p_column + LENGTH) - b_stay, 0)
+    b_place = tl.minimum(tl.maximum(b_place - tl.load(p_column + AT_BEGIN) * b_missing, 0), b_stay)
+    offsets = rows.pointer_at(p_column + OFFSETS + level, tl.int64)
+    most = tl.load(p_column + NUM_LISTS + level)
+    b_from = tl.load(offsets + tl.minimum(tl.maximum(b_begin, 0), most), mask=m_n, other=0)
+    b_offset = tl.load(offsets + tl.minimum(tl.maximum(b_begin + b_place, 0), most), mask=m_n, other=0) - b_from
+    b_offset += look_back.wait_for(own, tl.where(m_n, b_list, num_lists), o_n <= total)
+    tl.store(rows.pointer_at(p_task + OUT, tl.int64) + o_n, b_offset, mask=o_n <= total)
+
+
+@triton.jit
+def move_items(p_task, p_column, starts, total, o_n):
+    level = tl.load(p_task + LEVEL)
+    num_lists = tl.load(p_column + NUM_LISTS)
+    own = starts + level * (num_lists + 1)
+    m_n = o_n < total
+    b_list = look_back.list_of_published(own, num_lists, o_n, m_n)
+    b_begin, _ = kept_at(p_column, level, b_list, m_n)
+    b_from = b_begin + o_n - look_back.wait_for(own, b_list, m_n)
+    m_n = m_n & (b_from >= 0) & (b_from < tl.load(p_column + NUM_ITEMS))
+    item_bytes = tl.load(p_task + ITEM_BYTES)
+    rows.copy_items(tl.load(p_task + FROM), tl.load(p_task + OUT), item_bytes, b_from, o_n, m_n)
+    weights = tl.load(p_task + WEIGHTS)
+    if weights != 0:
+        rows.copy_items(weights, tl.load(p_task + OUT_WEIGHTS), 4, b_from, o_n, m_n)
+
+
+@triton.jit
+def truncate_kernel(table, scratch, BLOCK_N: tl.constexpr):
+    p_task, p_column, tile = rows.task_of(table, scratch)
+    kind = tl.load(p_task + rows.KIND)
+    first = tile * BLOCK_N
+    o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+    if kind == SCANNED:
+        scan_lists(p_column, scratch, tile, o_n)
+    elif kind == CHECKED:
+        check_level(p_task, scratch, o_n)
+    else:
+        starts = scratch + tl.load(p_column + STARTS)
+        num_lists = tl.load(p_column + NUM_LISTS)
+        above = tl.load(p_task + LEVEL) - (kind == SHIFTED).to(tl.int64)
+        total = look_back.wait_for_one(starts, above * (num_lists + 1) + num_lists)
+        # Damaged offsets may tell of more than there is room for.
+        total = tl.minimum(total, tl.load(p_task + CAPACITY))
+        if kind == SHIFTED:
+            if first <= total:
+                shift_offsets(p_task, p_column, starts, total, o_n)
+        elif first < total:
+            move_items(p_task, p_column, starts, total, o_n)
 
 
 class _Cuts:
-    """What the lists of the cut level keep: the tensors that `keep_kernel` writes, scanned, and the totals read back."""
+    """The columns of a call, their tasks, and outputs of the most that they can hold.
+
+    sizes: for each list of outputs, and each output, the place where its number of elements is read back, and how many more it has; or None
+    where it is whole.
+    """
 
     def __init__(self, levels: list[list[Tensor]], parameters: list[list[int]], values: list[Tensor]) -> None:
-        sound, device = rows.LevelCheck(levels, values), values[0].device
-        table, self.first_lists, self.num_lists = [], [0], []
-        for column, (num_levels, level, length, tail, added) in enumerate(parameters):
-            cut = levels[column][level:]
-            self.num_lists.append(cut[0].numel() - 1)
-            none = [0] * (rows.MOST_LEVELS - len(cut))
-            addresses = [bounds.data_ptr() for bounds in cut] + none
-            sizes = [bounds.numel() - 1 for bounds in cut] + none
-            table.append([*addresses, *sizes, self.first_lists[-1], length, tail, int(added != NOT_ADDED), num_levels - level])
-            self.first_lists.append(self.first_lists[-1] + self.num_lists[-1])
-        total = self.first_lists[-1]
-        self.sizes = torch.zeros(rows.MOST_LEVELS, total, dtype=torch.int64, device=device)
-        self.begins, self.stays = torch.zeros_like(self.sizes), torch.zeros_like(self.sizes[0])
-        if total > 0:
-            grid = rows.grid_of(self.num_lists)
-            keep_kernel[grid](rows.device_table(table, device), self.stays, self.begins, self.sizes, total, BLOCK_N=rows.BLOCK)
-        self.starts = self.sizes.new_zeros(rows.MOST_LEVELS, total + 1)
-        torch.cumsum(self.sizes, 1, out=self.starts[:, 1:])
-        ends = rows.device_table(self.first_lists, device)
-        read, width = sound.read(self.starts[:, ends].flatten()), len(self.first_lists)
-        self.bounds = [read[level * width : (level + 1) * width] for level in range(rows.MOST_LEVELS)]
+        self.launch = rows.Launch()
+        self.levels, self.parameters = levels, parameters
+        self.num_items = [one.numel() for one in values]
+        self.totals = [self.launch.read_back(rows.MOST_LEVELS) for _ in parameters]
+        self.marks = [[self.launch.mark(column, level) for level in range(len(one))] for column, one in enumerate(levels)]
+        self.out: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
+        self.sizes: tuple[list[tuple[int, int] | None], ...] = ([], [], [])
 
-    def total(self, column: int, level: int) -> int:
-        return self.bounds[level][column + 1] - self.bounds[level][column]
+    def add(self, column: int, values: Tensor, weights: Tensor | None) -> None:
+        _, level, length, tail, added = self.parameters[column]
+        cut = self.levels[column][level:]
+        num_lists = [bounds.numel() - 1 for bounds in cut]
+        # The most elements of each level that are kept.
+        most = [*num_lists[1:], values.numel()]
+        most[0] = num_lists[0] * length if added != NOT_ADDED else min(most[0], num_lists[0] * length)
+        none = [0] * (rows.MOST_LEVELS - len(cut))
+        tiles, launch = rows.tiles_of(num_lists[0] + 1), self.launch
+        for above in range(level):
+            self._check(column, above, copies=True)
+        out_offsets = self._keep(2, cut[0].new_empty(num_lists[0] + 1), None)
+        of_column = launch.add_column(
+            *[bounds.data_ptr() for bounds in cut], *none, *num_lists, *none, num_lists[1] if len(cut) > 1 else values.numel(),
+            length, tail, int(added != NOT_ADDED), int(added == ADDED_AT_BEGINNING), len(cut), tiles, launch.reserve(tiles * len(cut)),
+            launch.reserve((num_lists[0] + 1) * len(cut)), self.totals[column], self.marks[column][level], out_offsets.data_ptr(),
+            values.numel(),
+        )  # fmt: skip
+        launch.add(num_lists[0] + 1, SCANNED.value, of_column)
+        for below in range(1, len(cut)):
+            self._check(column, level + below, copies=False)
+            made = self._keep(2, cut[0].new_empty(most[below - 1] + 1), (self.totals[column] + below - 1, 1))
+            launch.add_waiting(made.numel(), SHIFTED.value, of_column, below, made.data_ptr(), most[below - 1])
+        size = (self.totals[column] + len(cut) - 1, 0)
+        items = self._keep(0, values.new_empty(most[-1]), size)
+        of_weights = [0, 0]
+        if weights is not None:
+            is_weighted = weights.numel() > 0
+            made = self._keep(1, weights.new_empty(most[-1] if is_weighted else 0), size if is_weighted else None)
+            of_weights = [weights.data_ptr(), made.data_ptr()] if is_weighted else of_weights
+        of_items = [len(cut) - 1, items.data_ptr(), most[-1], values.data_ptr(), values.element_size(), *of_weights]
+        launch.add_waiting(most[-1], MOVED.value, of_column, *of_items)
 
-    def address(self, tensor: Tensor, column: int) -> int:
-        """Where the first list of a column lies in a row of one of the tensors."""
-        return tensor.data_ptr() + 8 * self.first_lists[column]
+    def _check(self, column: int, level: int, *, copies: bool) -> None:
+        """Check the offsets of a level, which is not the cut one; one above it stays as it is."""
+        bounds = self.levels[column][level]
+        is_innermost = level + 1 == len(self.levels[column])
+        end = self.num_items[column] if is_innermost else self.levels[column][level + 1].numel() - 1
+        out = self._keep(2, torch.empty_like(bounds), None).data_ptr() if copies else 0
+        mark = self.marks[column][level]
+        # The row of a column is not looked at.
+        self.launch.add(bounds.numel(), CHECKED.value, 0, bounds.data_ptr(), bounds.numel() - 1, end, mark, out)
 
-    def offsets_job(self, column: int, level: int, source: Tensor, out: Tensor, added: int) -> list[int]:
-        """The job of the offsets of a level, counted from the cut one."""
-        if level == 0:
-            return [STARTED.value, 0, out.data_ptr(), out.numel(), 0, self.address(self.starts[0], column), 0, 0, 0, 0]
-        stays = self.stays if level == 1 else self.sizes[level - 1]
-        tables = [self.starts[level - 1], self.begins[level - 1], stays, self.starts[level]]
-        addresses = [self.address(tensor, column) for tensor in tables]
-        at_begin = int(level == 1 and added == ADDED_AT_BEGINNING)
-        return [SHIFTED.value, source.data_ptr(), out.data_ptr(), out.numel(), self.num_lists[column], *addresses, at_begin]
+    def _keep(self, kind: int, made: Tensor, size: tuple[int, int] | None) -> Tensor:
+        self.out[kind].append(made)
+        self.sizes[kind].append(size)
+        return made
 
-    def items_job(self, column: int, level: int, source: Tensor, out: Tensor) -> list[int]:
-        addresses = [self.address(tensor[level], column) for tensor in (self.starts, self.begins)]
-        return [source.element_size(), source.data_ptr(), out.data_ptr(), out.numel(), self.num_lists[column], *addresses, 0, 0, 0]
+    def run(self, device: torch.device) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        read = self.launch.run(truncate_kernel, device)
+        for made, sizes in zip(self.out, self.sizes, strict=True):
+            for place, size in enumerate(sizes):
+                if size is not None:
+                    made[place] = made[place].narrow(0, 0, read[size[0]] + size[1])
+        return self.out
 
 
 def truncate_rows(
     values: list[Tensor], weights: list[Tensor], offsets: list[Tensor], columns: Tensor
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """CUDA body of the operator; see `op.py`. 3 launches of ours, 1 scan of torch; waits once, for the sizes."""
+    """CUDA body of the operator; see `op.py`. 1 launch of ours, a fill of torch; waits once, for the sizes."""
     parameters = rows.parameters_of(columns, len(values), 5)
     rows.check_items(values, weights)
     levels = rows.levels_of(offsets, [one[0] for one in parameters])
     for column, one in enumerate(parameters):
         _check(column, *one)
     cuts = _Cuts(levels, parameters, values)
-    jobs: list[list[int]] = []
-    out: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
-    for column, (num_levels, level, _, _, added) in enumerate(parameters):
-        for place, source in enumerate(levels[column]):
-            deeper = place - level
-            out[2].append(source.new_empty(source.numel() if deeper <= 0 else cuts.total(column, deeper - 1) + 1))
-            if deeper >= 0:
-                jobs.append(cuts.offsets_job(column, deeper, source, out[2][-1], added))
-            else:
-                jobs.append([COPIED.value, source.data_ptr(), out[2][-1].data_ptr(), source.numel(), 0, source.data_ptr(), 0, 0, 0, 0])
-        innermost = num_levels - level - 1
-        for sources, outputs in ((values, out[0]), (weights, out[1])):
-            if sources:
-                has_some = sources[column].numel() > 0
-                outputs.append(sources[column].new_empty(cuts.total(column, innermost) if has_some else 0))
-                jobs.append(cuts.items_job(column, innermost, sources[column], outputs[-1]))
-    move_kernel[rows.grid_of([job[COUNT.value] for job in jobs])](rows.device_table(jobs, values[0].device), BLOCK_N=rows.BLOCK)
-    return out
+    for column, of_column in enumerate(values):
+        cuts.add(column, of_column, weights[column] if weights else None)
+    return cuts.run(columns.device if not values else values[0].device)
 
 
 def _check(column: int, num_levels: int, level: int, length: int, kept: int, added: int) -> None:

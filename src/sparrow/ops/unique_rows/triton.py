@@ -1,15 +1,10 @@
-"""`unique_rows` on a GPU: items sorted by list and value, the first of each run kept, its weights added in order.
+"""`unique_rows` on a GPU: an item a lane, which looks for its equals before it in its list; one launch (`chosen_rows`)."""
 
-1. `spread_kernel` writes the list and the value of every item of every column, end to end.
-2. torch sorts them by value, then by list, both stably: equal items of a list lie side by side in order of position.
-3. `first_kernel` marks the first of each run and adds the weights of the run; torch scans the marks, and one launch copies all columns.
-"""
-
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from sparrow.ops import chosen_rows
 from sparrow.ops import row_kernels as rows
 from sparrow.ops.row_options import SUM
 
@@ -17,89 +12,73 @@ SUMS = tl.constexpr(SUM)
 
 
 @triton.jit
-def spread_kernel(columns, items, lists, BLOCK_N: tl.constexpr):
-    p_column = columns + tl.program_id(1) * rows.COLUMN_WORDS
-    num_items = tl.load(p_column + rows.NUM_ITEMS)
-    first = tl.program_id(0).to(tl.int64) * BLOCK_N
-    if first < num_items:
-        o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
-        m_n = o_n < num_items
-        b_to = tl.load(p_column + rows.FIRST_ITEM) + o_n
-        item_bytes = tl.load(p_column + rows.ITEM_BYTES)
-        values = tl.load(p_column + rows.VALUES)
-        # Widened with the sign, whatever the dtype: equal items stay equal.
-        if item_bytes == 8:
-            tl.store(items + b_to, tl.load(values.to(tl.pointer_type(tl.int64)) + o_n, mask=m_n, other=0), mask=m_n)
-        elif item_bytes == 4:
-            tl.store(items + b_to, tl.load(values.to(tl.pointer_type(tl.int32)) + o_n, mask=m_n, other=0).to(tl.int64), mask=m_n)
-        elif item_bytes == 2:
-            tl.store(items + b_to, tl.load(values.to(tl.pointer_type(tl.int16)) + o_n, mask=m_n, other=0).to(tl.int64), mask=m_n)
-        else:
-            tl.store(items + b_to, tl.load(values.to(tl.pointer_type(tl.int8)) + o_n, mask=m_n, other=0).to(tl.int64), mask=m_n)
-        offsets = rows.pointer_at(p_column + rows.OFFSETS, tl.int64)
-        b_list = rows.list_of(offsets, tl.load(p_column + rows.NUM_LISTS), o_n) + tl.load(p_column + rows.FIRST_LIST)
-        tl.store(lists + b_to, b_list, mask=m_n)
+def is_first(values, o_n, b_begin, m_n):
+    """Where no item before in the list is equal. values: a pointer of the items' size."""
+    b_value = tl.load(values + o_n, mask=m_n, other=0)
+    m_first = m_n
+    for place in range(0, tl.max(tl.where(m_n, o_n - b_begin, 0))):
+        b_other = b_begin + place
+        m_other = m_n & (b_other < o_n)
+        m_first = m_first & ((m_other & (tl.load(values + b_other, mask=m_other, other=0) == b_value)) == 0)
+    return m_first
 
 
 @triton.jit
-def first_kernel(columns, items, lists, order, kept, sums, BLOCK_N: tl.constexpr):
-    p_column = columns + tl.program_id(1) * rows.COLUMN_WORDS
-    num_items = tl.load(p_column + rows.NUM_ITEMS)
-    first = tl.program_id(0).to(tl.int64) * BLOCK_N
-    if first < num_items:
-        o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
-        m_n = o_n < num_items
-        first_item = tl.load(p_column + rows.FIRST_ITEM)
-        of_column = order + first_item
-        b_item = tl.load(of_column + o_n, mask=m_n, other=0)
-        b_value = tl.load(items + b_item, mask=m_n, other=0)
-        b_list = tl.load(lists + b_item, mask=m_n, other=0)
-        m_after = m_n & (o_n > 0)
-        b_before = tl.load(of_column + o_n - 1, mask=m_after, other=0)
-        m_equal = m_after & (tl.load(items + b_before, mask=m_after, other=0) == b_value)
-        m_equal = m_equal & (tl.load(lists + b_before, mask=m_after, other=0) == b_list)
-        m_first = m_n & (m_equal == 0)
-        tl.store(kept + b_item, m_first.to(tl.int32), mask=m_n)
-        address = tl.load(p_column + rows.WEIGHTS)
-        if address != 0:
-            weights = address.to(tl.pointer_type(tl.float32))
-            b_sum = tl.load(weights + b_item - first_item, mask=m_first, other=0.0)
-            if tl.load(p_column + rows.CHOICE) == SUMS:
-                b_next = o_n + 1
-                active = m_first & (b_next < num_items)
-                num_active = tl.sum(active.to(tl.int32))
-                while num_active > 0:
-                    b_other = tl.load(of_column + b_next, mask=active, other=0)
-                    active = active & (tl.load(items + b_other, mask=active, other=0) == b_value)
-                    active = active & (tl.load(lists + b_other, mask=active, other=0) == b_list)
-                    b_weight = tl.load(weights + b_other - first_item, mask=active, other=0.0)
-                    b_sum = tl.where(active, b_sum + b_weight, b_sum)
-                    b_next += 1
-                    active = active & (b_next < num_items)
-                    num_active = tl.sum(active.to(tl.int32))
-            tl.store(sums + b_item, b_sum, mask=m_first)
+def sum_of_equals(values, weights, o_n, b_end, m_first):
+    """The weight of an item, plus those of its equals behind, in order."""
+    b_value = tl.load(values + o_n, mask=m_first, other=0)
+    b_sum = tl.load(weights + o_n, mask=m_first, other=0.0)
+    for distance in range(1, tl.max(tl.where(m_first, b_end - o_n, 0))):
+        b_other = o_n + distance
+        m_other = m_first & (b_other < b_end)
+        m_other = m_other & (tl.load(values + b_other, mask=m_other, other=0) == b_value)
+        b_sum = tl.where(m_other, b_sum + tl.load(weights + b_other, mask=m_other, other=0.0), b_sum)
+    return b_sum
+
+
+@triton.jit
+def choose(values, p_column, scratch, tile, o_n):
+    """Keep the first of equal items, and write its weight. values: a pointer of the items' size."""
+    m_n = o_n < tl.load(p_column + chosen_rows.NUM_ITEMS)
+    b_list, b_begin, b_end = chosen_rows.bounds_of(p_column, o_n)
+    m_first = is_first(values, o_n, b_begin, m_n)
+    b_place, m_kept = chosen_rows.keep_items(p_column, scratch, tile, o_n, m_first, b_list, b_begin)
+    weights = tl.load(p_column + chosen_rows.WEIGHTS)
+    if weights != 0:
+        out = tl.load(p_column + chosen_rows.OUT_WEIGHTS)
+        if tl.load(p_column + chosen_rows.CHOICE) == SUMS:
+            b_sum = sum_of_equals(values, weights.to(tl.pointer_type(tl.float32)), o_n, b_end, m_kept)
+            tl.store(out.to(tl.pointer_type(tl.float32)) + b_place, b_sum, mask=m_kept)
+        else:
+            rows.copy_items(weights, out, 4, o_n, b_place, m_kept)
+
+
+@triton.jit
+def unique_kernel(table, scratch, BLOCK_N: tl.constexpr):
+    p_task, p_column, tile = rows.task_of(table, scratch)
+    o_n = tile * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+    if tl.load(p_task + rows.KIND) == chosen_rows.ITEMS:
+        item_bytes = tl.load(p_column + chosen_rows.ITEM_BYTES)
+        values = tl.load(p_column + chosen_rows.VALUES)
+        if item_bytes == 8:
+            choose(values.to(tl.pointer_type(tl.int64)), p_column, scratch, tile, o_n)
+        elif item_bytes == 4:
+            choose(values.to(tl.pointer_type(tl.int32)), p_column, scratch, tile, o_n)
+        elif item_bytes == 2:
+            choose(values.to(tl.pointer_type(tl.int16)), p_column, scratch, tile, o_n)
+        else:
+            choose(values.to(tl.pointer_type(tl.int8)), p_column, scratch, tile, o_n)
+    else:
+        chosen_rows.write_offsets(p_column, scratch, o_n)
 
 
 def unique_rows(
     values: list[Tensor], weights: list[Tensor], offsets: list[Tensor], columns: Tensor
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """CUDA body of the operator; see `op.py`. 4 launches of ours, 2 sorts and a scan of torch; waits once, for the sizes."""
+    """CUDA body of the operator; see `op.py`. 1 launch of ours, a fill of torch; waits once, for the sizes."""
     choices = [policy for (policy,) in rows.parameters_of(columns, len(values), 1)]
     for column, policy in enumerate(choices):
         rows.check(policy in (0, 1), f"columns: column {column} has weights policy {policy}, but must have 0 (first) or 1 (sum)")
         is_integer = not (values[column].is_floating_point() or values[column].is_complex())
         rows.check(is_integer, f"values: column {column} must have an integer dtype")
-    chosen = rows.Chosen(values, weights, offsets, choices)
-    table = chosen.on_device()
-    items = torch.empty(chosen.num_items, dtype=torch.int64, device=chosen.device)
-    lists = torch.empty_like(items)
-    spread_kernel[chosen.grid](table, items, lists, BLOCK_N=rows.BLOCK)
-    by_value = torch.sort(items, stable=True).indices
-    order = by_value[torch.sort(lists[by_value], stable=True).indices]
-    kept = torch.empty(chosen.num_items, dtype=torch.int32, device=chosen.device)
-    sums = torch.empty(chosen.num_items if any(chosen.weighted) else 0, dtype=torch.float32, device=chosen.device)
-    first_kernel[chosen.grid](table, items, lists, order, kept, sums, BLOCK_N=rows.BLOCK)
-    for row in chosen.table:
-        if row[rows.WEIGHTS.value] != 0:
-            row[rows.WEIGHTS.value] = sums.data_ptr() + sums.element_size() * row[rows.FIRST_ITEM.value]
-    return chosen.keep(kept)
+    return chosen_rows.keep(unique_kernel, values, weights, offsets, choices, [one.numel() for one in values])

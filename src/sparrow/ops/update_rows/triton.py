@@ -12,7 +12,8 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.id_map_triton import checked_step
-from sparrow.ops.triton_rows import TRITON_TYPES, BlockAddresses, compute_type, exact, expect, load_wide, row_pointers, store_narrow, tile
+from sparrow.ops.tiles import tile_of
+from sparrow.ops.triton_rows import TRITON_TYPES, BlockAddresses, compute_type, exact, expect, load_wide, row_pointers, store_narrow
 from sparrow.ops.update_rows.rules import HYPER_WORDS
 from sparrow.ops.update_rows.triton_rules import CONSTANTS_A_TABLE, TritonRule, rule_of
 
@@ -90,11 +91,15 @@ def update_kernel(
 
 
 class Update(NamedTuple):
-    """What kernels that update rows take: addresses of weights, element and row slots, constants of their compilation, and the step."""
+    """What kernels that update rows take: addresses of weights, element and row slots, and constants of their compilation.
+
+    step: as kernels take it. kind: what updates have in common that cost the same: numbers of slots, dtype of weights.
+    """
 
     tables: tuple[Tensor, Tensor, Tensor]
     constants: dict[str, Any]
     step: int
+    kind: str
 
 
 def update_of(
@@ -120,6 +125,7 @@ def update_of(
             "SHIFT": held.shift, "ALIGNMENT": math.gcd(held.alignment, of_elements.alignment),
         },
         checked_step(step, clock, rows),
+        f"{num_element_slots}+{num_row_slots} slots by {str(dtype).removeprefix('torch.')}",
     )  # fmt: skip
 
 
@@ -143,7 +149,7 @@ def update_rows_(
         return
     update = update_of(weights, element_slots, row_slots, meta, rows, hyper, rule, step, clock)
     expect(grads, "grads", compute_type(weights[0].dtype), num_rows, weights[0].shape[1])
-    rows_a_program, columns, num_warps = tile(dim, weights[0].dtype)
+    rows_a_program, columns, num_warps = tile_of(f"update_rows, {update.kind}", dim, weights[0].dtype, rows.device)
     update_kernel[(triton.cdiv(num_rows, rows_a_program),)](
         rows, grads, meta, constants_of(hyper, rule, grads.dtype), *update.tables, num_rows, num_tables, update.step, clock,
         ROWS=rows_a_program, DIM=dim, COLUMNS=columns, **update.constants, **exact(num_warps),
