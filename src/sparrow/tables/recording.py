@@ -70,8 +70,7 @@ class Recording:
         before = self.inserts, self.updates, list(self.groups)
         self._forget()
         self.is_capturing, _active = capturing, self
-        if capturing:
-            library.kept_for_graph = self.kept
+        library.kept_for_graph = self.kept
         try:
             yield
         finally:
