@@ -287,7 +287,7 @@ def what_is_refused() -> None:
         first(lambda b: made()[1].step(), "of another optimizer")
         first(lambda b: CapturedStep(lambda b: None, optimizer)(b), "inside another")
 
-        # What changes from one time to the next, or waits.
+        # What changes from one time to the next.
         passed: list[int] = []
 
         def changing(b: Batch) -> None:
@@ -298,11 +298,6 @@ def what_is_refused() -> None:
         captured = CapturedStep(changing, optimizer)
         captured(batch)
         assert "looked up or updated other tables" in raises(TableError, lambda: captured(batch))
-        waiting = CapturedStep(lambda b: train(engine, optimizer, b, lambda: int(b["label"].sum())), optimizer)
-        waiting(batch)
-        with contextlib.suppress(AssertionError, RuntimeError):
-            waiting(batch)
-            raise SystemExit("somebody waited for the device in a graph and nobody said so")
         engine, optimizer = made()
 
         # Batches of another shape: nothing is done, and the next that fits is taken.
@@ -337,6 +332,15 @@ def what_is_refused() -> None:
         with no_waiting():
             captured(fits)
         assert optimizer.groups[0].step == 6
+        # What waits. The last of all, as a graph whose capture broke off may leave torch in disorder.
+        waiting = CapturedStep(lambda b: train(engine, optimizer, b, lambda: int(b["label"].sum())), optimizer)
+        waiting(batch)
+        said = ""
+        try:
+            waiting(batch)
+        except (AssertionError, RuntimeError) as error:
+            said = str(error)
+        assert said if ON_GPU else "waits for the device" in said, "somebody waited for the device in a graph and nobody said so"
 
 
 def a_model_of_the_zoo_is_replayed() -> None:
