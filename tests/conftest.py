@@ -37,14 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Compile for sm_90 and gfx942 daily, for sm_80 nightly: its compiler is that of sm_90, and each target costs a third of the time."""
     if "for_real_targets" in metafunc.function.__name__:
-        metafunc.fixturenames.append("_targets")
         daily, nightly = ("90", "gfx942"), pytest.param(("80", "90", "gfx942"), marks=pytest.mark.nightly)
         metafunc.parametrize("_targets", [daily, nightly], ids=["daily", "all"], indirect=True)
 
 
-@pytest.fixture
-def _targets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_support, "ARCHITECTURES", request.param)
+@pytest.fixture(autouse=True)
+def _targets(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = triton_support.ARCHITECTURES
+    triton_support.ARCHITECTURES = getattr(request, "param", before)
+    yield
+    triton_support.ARCHITECTURES = before
 
 
 @pytest.fixture(autouse=True)

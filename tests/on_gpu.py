@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Only these run bodies on a device; other modules need packages that may be absent, and need not even be read.
-SUPPORT = re.compile(r"^from (triton_support|ragged_columns) import|^@pytest\.mark\.gpu$|^pytestmark = pytest\.mark\.gpu$", re.MULTILINE)
+SUPPORT = re.compile(r"^from triton_support import|^@pytest\.mark\.gpu$|^pytestmark = pytest\.mark\.gpu$", re.MULTILINE)
 NEEDED = {"torch": "2.10", "triton": "3.6", "pytest": "8"}
 
 

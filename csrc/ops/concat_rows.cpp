@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "ops/list_access.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 namespace {
@@ -93,4 +94,4 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> concat
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("concat_rows", TORCH_BOX(&sparrow::concat_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("concat_rows", SPARROW_BOX(&sparrow::concat_rows_cpu)); }

@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "ops/list_access.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 namespace {
@@ -126,4 +127,4 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> cross_
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("cross_rows", TORCH_BOX(&sparrow::cross_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("cross_rows", SPARROW_BOX(&sparrow::cross_rows_cpu)); }

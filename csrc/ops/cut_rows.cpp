@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -51,4 +52,4 @@ std::vector<Tensor> cut_rows_cpu(Tensor offsets, std::vector<Tensor> values, std
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("cut_rows", TORCH_BOX(&sparrow::cut_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("cut_rows", SPARROW_BOX(&sparrow::cut_rows_cpu)); }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/made_array.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -98,4 +99,4 @@ bool decode_orc_cpu(Tensor array, Tensor bytes, Tensor stripe, Tensor columns) {
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("decode_orc", TORCH_BOX(&sparrow::decode_orc_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("decode_orc", SPARROW_BOX(&sparrow::decode_orc_cpu)); }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/made_array.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -98,4 +99,4 @@ int64_t decode_parquet_cpu(Tensor array, std::vector<Tensor> runs, Tensor chunks
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("decode_parquet", TORCH_BOX(&sparrow::decode_parquet_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("decode_parquet", SPARROW_BOX(&sparrow::decode_parquet_cpu)); }

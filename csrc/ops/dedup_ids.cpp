@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -28,7 +29,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> dedup_ids_cpu(std::vector<Tensor> ids
       std::clamp<int64_t>(num_ids / kIdsPerThread, 1, std::min<int64_t>(kMostParts, torch::stable::get_num_threads()));
   Dedup dedup(columns, offsets, num_tables, num_parts, output<int32_t>(inverse, "inverse"));
   const auto each = [](int64_t number, int64_t grain, auto phase) {
-    torch::stable::parallel_for(0, number, grain, [&](int64_t first, int64_t last) {
+    parallel_for(0, number, grain, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) phase(i);
     });
   };
@@ -44,4 +45,4 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> dedup_ids_cpu(std::vector<Tensor> ids
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("dedup_ids", TORCH_BOX(&sparrow::dedup_ids_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("dedup_ids", SPARROW_BOX(&sparrow::dedup_ids_cpu)); }

@@ -1,6 +1,7 @@
 #include "core/erase.h"
 
 #include "ops/id_map_access.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 
@@ -14,4 +15,4 @@ Tensor erase_cpu(Tensor lines, Tensor headers, Tensor ranges, Tensor ids, Tensor
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("erase_", TORCH_BOX(&sparrow::erase_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("erase_", SPARROW_BOX(&sparrow::erase_cpu)); }

@@ -5,6 +5,7 @@
 
 #include "ops/id_map_access.h"
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 
@@ -15,12 +16,11 @@ std::tuple<Tensor, Tensor> find_cpu(Tensor lines, Tensor headers, Tensor ranges,
   Tensor num_missing = empty<int64_t>({1}, ids);
   auto* row = output<int32_t>(rows, "rows");
   std::atomic<int64_t> missing = 0;
-  torch::stable::parallel_for(0, ids.numel(), 8192,
-                              [&](int64_t first, int64_t last) { missing += find(map, in, headers.size(0), first, last, row); });
+  parallel_for(0, ids.numel(), 8192, [&](int64_t first, int64_t last) { missing += find(map, in, headers.size(0), first, last, row); });
   *output<int64_t>(num_missing, "num_missing") = missing;
   return {rows, num_missing};
 }
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("find", TORCH_BOX(&sparrow::find_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("find", SPARROW_BOX(&sparrow::find_cpu)); }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -19,4 +20,4 @@ Tensor find_chunks_cpu(Tensor footer, int64_t num_leaves) {
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("find_chunks", TORCH_BOX(&sparrow::find_chunks_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("find_chunks", SPARROW_BOX(&sparrow::find_chunks_cpu)); }

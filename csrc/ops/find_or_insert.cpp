@@ -7,6 +7,7 @@
 #include "core/insert_owners.h"
 #include "ops/id_map_access.h"
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 namespace {
@@ -19,7 +20,7 @@ int64_t insert_by_owners(const IdMap& map, const Ids& in, int64_t num_tables, in
                          const int32_t* free_rows, int32_t* rows, int32_t* new_positions, int64_t num_owners) {
   const auto work = std::make_unique<OwnedInsert>(map, in, num_tables, counters, free_rows, rows, new_positions, num_owners);
   const auto each = [num_owners](auto phase) {
-    torch::stable::parallel_for(0, num_owners, 1, [&](int64_t first, int64_t last) {
+    parallel_for(0, num_owners, 1, [&](int64_t first, int64_t last) {
       for (int64_t part = first; part < last; ++part) phase(part);
     });
   };
@@ -64,4 +65,4 @@ std::tuple<Tensor, Tensor, Tensor> find_or_insert_cpu(Tensor lines, Tensor heade
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("find_or_insert_", TORCH_BOX(&sparrow::find_or_insert_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("find_or_insert_", SPARROW_BOX(&sparrow::find_or_insert_cpu)); }

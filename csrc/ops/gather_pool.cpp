@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 #include "ops/pool_access.h"
 
 namespace sparrow {
@@ -34,12 +35,12 @@ Tensor gather_pool(const Tensor& sink, const std::vector<Tensor>& weights, const
   const int64_t num_rows = in.num_positions + num_samples * in.num_features;
   if (in.one_id_each) {
     const int64_t grain = std::max<int64_t>(1, kRowsPerThread / std::max<int64_t>(1, in.num_features));
-    torch::stable::parallel_for(0, num_samples, grain, [&](int64_t first, int64_t last) { gather_samples(in, first, last, pooled); });
+    parallel_for(0, num_samples, grain, [&](int64_t first, int64_t last) { gather_samples(in, first, last, pooled); });
     return out;
   }
   const int64_t num_tasks = num_pool_tasks(in);
   const int64_t grain = std::max<int64_t>(1, num_tasks * kRowsPerThread / std::max<int64_t>(1, num_rows));
-  torch::stable::parallel_for(0, num_tasks, grain, [&](int64_t first, int64_t last) {
+  parallel_for(0, num_tasks, grain, [&](int64_t first, int64_t last) {
     in.position_weights == nullptr ? pool_tasks<W, false>(in, first, last, pooled) : pool_tasks<W, true>(in, first, last, pooled);
   });
   return out;
@@ -58,4 +59,4 @@ Tensor gather_pool_cpu(Tensor sink, std::vector<Tensor> weights, Tensor default_
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("gather_pool", TORCH_BOX(&sparrow::gather_pool_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("gather_pool", SPARROW_BOX(&sparrow::gather_pool_cpu)); }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "ops/block_access.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 namespace {
@@ -45,7 +46,7 @@ void run(const std::vector<Tensor>& weights, const std::vector<Tensor>& element_
                       input<double>(parameters, "parameters"),
                       input<double>(slot_values, "slot_values")};
   for (int64_t i = 1; i < count; ++i) STD_TORCH_CHECK(in.positions[i - 1] < in.positions[i], "positions must increase, do not at ", i);
-  torch::stable::parallel_for(0, count, 256, [&](int64_t first, int64_t last) { init_rows(in, first, last); });
+  parallel_for(0, count, 256, [&](int64_t first, int64_t last) { init_rows(in, first, last); });
 }
 
 }  // namespace
@@ -63,4 +64,4 @@ void init_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> element_slot
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("init_rows_", TORCH_BOX(&sparrow::init_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("init_rows_", SPARROW_BOX(&sparrow::init_rows_cpu)); }

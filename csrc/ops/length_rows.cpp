@@ -1,5 +1,6 @@
 #include "core/length_rows.h"
 
+#include "ops/operator.h"
 #include "ops/ragged_columns.h"
 
 namespace sparrow {
@@ -34,4 +35,4 @@ std::vector<Tensor> length_rows_cpu(std::vector<Tensor> offsets, Tensor columns)
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("length_rows", TORCH_BOX(&sparrow::length_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("length_rows", SPARROW_BOX(&sparrow::length_rows_cpu)); }

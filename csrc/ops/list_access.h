@@ -5,6 +5,7 @@
 
 #include "core/row_lists.h"
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -106,7 +107,7 @@ bool all_pieces(const std::vector<ResultRows>& pieces, int64_t num_values, Work 
   const auto num_pieces = static_cast<int64_t>(pieces.size());
   const int64_t grain = std::max<int64_t>(1, num_pieces * kValuesPerThread / (num_values + num_pieces * kResultRows + 1));
   std::atomic<bool> all = true;
-  torch::stable::parallel_for(0, num_pieces, grain, [&](int64_t first, int64_t last) {
+  parallel_for(0, num_pieces, grain, [&](int64_t first, int64_t last) {
     Scratch scratch{};
     for (int64_t i = first; i < last; ++i)
       if (!work(scratch, pieces[i])) all = false;

@@ -1,6 +1,7 @@
 #include "core/lookup_rows.h"
 
 #include "ops/list_access.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 namespace {
@@ -111,4 +112,4 @@ std::vector<Tensor> lookup_rows_cpu(std::vector<Tensor> queries, std::vector<Ten
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("lookup_rows", TORCH_BOX(&sparrow::lookup_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("lookup_rows", SPARROW_BOX(&sparrow::lookup_rows_cpu)); }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -191,7 +192,7 @@ std::tuple<std::vector<Tensor>, Tensor> map_values_cpu(std::vector<Tensor> value
   if (num_outputs < kOutputsPerThread)
     work(0, num_pieces);
   else
-    torch::stable::parallel_for(0, num_pieces, 1, work);
+    parallel_for(0, num_pieces, 1, work);
   STD_TORCH_CHECK(wrong_offsets < 0, "offsets: tensor ", wrong_offsets.load(), " must never decrease, nor leave the values");
   Tensor counted = empty<int64_t>({num_chains, 4}, chains);
   auto* count = output<int64_t>(counted, "counts");
@@ -206,4 +207,4 @@ std::tuple<std::vector<Tensor>, Tensor> map_values_cpu(std::vector<Tensor> value
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("map_values", TORCH_BOX(&sparrow::map_values_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("map_values", SPARROW_BOX(&sparrow::map_values_cpu)); }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/pool_backward.h"
+#include "ops/operator.h"
 #include "ops/pool_access.h"
 
 namespace sparrow {
@@ -15,7 +16,7 @@ OccurrenceSort<T> sort_occurrences(const PoolInput<T>& in, int64_t num_unique) {
       std::clamp<int64_t>(in.num_positions / kPositionsPerThread, 1, std::min<int64_t>(kMostParts, torch::stable::get_num_threads()));
   OccurrenceSort<T> sort(in, num_unique, num_parts);
   const auto each_part = [num_parts](auto phase) {
-    torch::stable::parallel_for(0, num_parts, 1, [&](int64_t first, int64_t last) {
+    parallel_for(0, num_parts, 1, [&](int64_t first, int64_t last) {
       for (int64_t part = first; part < last; ++part) phase(part);
     });
   };
@@ -32,7 +33,7 @@ template <typename T, typename F>
 void for_distinct_rows(const Occurrences<T>& occurrences, int64_t num_unique, F f) {
   constexpr int64_t kPieces = 64, kRowsPerThread = 2048;
   const int64_t grain = std::max<int64_t>(1, kPieces * kRowsPerThread / std::max<int64_t>(1, occurrences.num_occurrences + num_unique));
-  torch::stable::parallel_for(0, kPieces, grain, [&](int64_t first, int64_t last) {
+  parallel_for(0, kPieces, grain, [&](int64_t first, int64_t last) {
     const int64_t begin = first == 0 ? 0 : piece_end(occurrences, num_unique, first - 1, kPieces);
     f(begin, last == kPieces ? num_unique : piece_end(occurrences, num_unique, last - 1, kPieces));
   });

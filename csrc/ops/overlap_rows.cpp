@@ -1,6 +1,7 @@
 #include "core/overlap_rows.h"
 
 #include "ops/list_access.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 namespace {
@@ -59,4 +60,4 @@ std::vector<Tensor> overlap_rows_cpu(std::vector<Tensor> a, std::vector<Tensor> 
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("overlap_rows", TORCH_BOX(&sparrow::overlap_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("overlap_rows", SPARROW_BOX(&sparrow::overlap_rows_cpu)); }

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -86,7 +87,7 @@ std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, s
   // A batch takes a fraction of a millisecond, in which threads that decode the next one would only be in the way of further ones.
   constexpr int64_t kRowsPerThread = int64_t{1} << 20;
   const int64_t grain = std::max<int64_t>(1, kRowsPerThread / (num_rows + 1));
-  torch::stable::parallel_for(0, num_columns, grain, [&](int64_t first, int64_t last) {
+  parallel_for(0, num_columns, grain, [&](int64_t first, int64_t last) {
     for (int64_t column = first; column < last; ++column)
       size[column] = pack_offsets(lists.data() + column * num_parts, runs, out_offset + column * (num_rows + 1));
   });
@@ -107,7 +108,7 @@ std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, s
   const auto copy = [&](auto word) {
     using Word = decltype(word);
     auto* out = static_cast<Word*>(packed.mutable_data_ptr());
-    torch::stable::parallel_for(0, num_columns, grain, [&](int64_t first, int64_t last) {
+    parallel_for(0, num_columns, grain, [&](int64_t first, int64_t last) {
       for (int64_t column = first; column < last; ++column)
         pack_values(lists.data() + column * num_parts, runs, size[column], out + starts[column]);
     });
@@ -123,4 +124,4 @@ std::tuple<Tensor, Tensor, Tensor> pack_lists_cpu(std::vector<Tensor> offsets, s
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("pack_lists", TORCH_BOX(&sparrow::pack_lists_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("pack_lists", SPARROW_BOX(&sparrow::pack_lists_cpu)); }

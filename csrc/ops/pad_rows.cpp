@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "ops/operator.h"
 #include "ops/ragged_columns.h"
 
 namespace sparrow {
@@ -108,4 +109,4 @@ std::vector<Tensor> pad_rows_cpu(std::vector<Tensor> values, std::vector<Tensor>
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("pad_rows", TORCH_BOX(&sparrow::pad_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("pad_rows", SPARROW_BOX(&sparrow::pad_rows_cpu)); }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -32,7 +33,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> partition_ids_cpu(std::vector<Tensor>
   constexpr int64_t kIdsPerThread = 8192;
   const int64_t grain = std::max<int64_t>(1, num_pieces * kIdsPerThread / std::max<int64_t>(1, num_ids));
   const auto each = [&](auto phase) {
-    torch::stable::parallel_for(0, num_pieces, grain, [&](int64_t first, int64_t last) {
+    parallel_for(0, num_pieces, grain, [&](int64_t first, int64_t last) {
       for (int64_t piece = first; piece < last; ++piece) phase(piece);
     });
   };
@@ -44,4 +45,4 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> partition_ids_cpu(std::vector<Tensor>
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("partition_ids", TORCH_BOX(&sparrow::partition_ids_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("partition_ids", SPARROW_BOX(&sparrow::partition_ids_cpu)); }

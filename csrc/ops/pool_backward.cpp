@@ -4,6 +4,7 @@
 
 #include "ops/kept_output.h"
 #include "ops/occurrences.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 namespace {
@@ -36,4 +37,4 @@ Tensor pool_backward_cpu(Tensor grad, Tensor rows, Tensor inverse, Tensor offset
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("pool_backward", TORCH_BOX(&sparrow::pool_backward_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("pool_backward", SPARROW_BOX(&sparrow::pool_backward_cpu)); }

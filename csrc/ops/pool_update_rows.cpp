@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "ops/occurrences.h"
+#include "ops/operator.h"
 #include "ops/update_access.h"
 
 namespace sparrow {
@@ -46,4 +47,4 @@ void pool_update_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> eleme
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("pool_update_rows_", TORCH_BOX(&sparrow::pool_update_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("pool_update_rows_", SPARROW_BOX(&sparrow::pool_update_rows_cpu)); }

@@ -8,6 +8,7 @@
 #include "core/item_runs.h"
 #include "core/row_pieces.h"
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -16,7 +17,7 @@ namespace sparrow {
 template <typename F>
 void for_pieces(const std::vector<RowPiece>& pieces, F f) {
   const auto num_pieces = static_cast<int64_t>(pieces.size());
-  torch::stable::parallel_for(0, num_pieces, 2, [&](int64_t first, int64_t last) {
+  parallel_for(0, num_pieces, 2, [&](int64_t first, int64_t last) {
     for (int64_t piece = first; piece < last; ++piece) f(piece, pieces[piece]);
   });
 }

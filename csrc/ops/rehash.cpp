@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "ops/id_map_access.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 namespace {
@@ -64,7 +65,7 @@ void rehash_cpu(Tensor lines, Tensor headers, Tensor ranges, Tensor old_headers,
   STD_TORCH_CHECK(headers.size(0) == old_headers.size(0), "headers and old_headers must describe the same tables");
   const std::vector<Job> jobs = jobs_of(map, old, headers.size(0));
   std::vector<std::string> refusals(jobs.size());  // what threads throw is lost
-  torch::stable::parallel_for(0, static_cast<int64_t>(jobs.size()), 1, [&](int64_t first, int64_t last) {
+  parallel_for(0, static_cast<int64_t>(jobs.size()), 1, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) refusals[i] = run(map, old, jobs[i]);
   });
   for (size_t i = 0; i < jobs.size(); ++i) STD_TORCH_CHECK(refusals[i].empty(), "table ", jobs[i].table, ": ", refusals[i]);
@@ -72,4 +73,4 @@ void rehash_cpu(Tensor lines, Tensor headers, Tensor ranges, Tensor old_headers,
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("rehash_", TORCH_BOX(&sparrow::rehash_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("rehash_", SPARROW_BOX(&sparrow::rehash_cpu)); }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "ops/list_access.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 namespace {
@@ -138,4 +139,4 @@ std::vector<Tensor> subtract_rows_cpu(std::vector<Tensor> a, std::vector<Tensor>
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("subtract_rows", TORCH_BOX(&sparrow::subtract_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("subtract_rows", SPARROW_BOX(&sparrow::subtract_rows_cpu)); }

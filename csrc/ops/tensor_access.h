@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "core/half.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 
@@ -83,7 +84,7 @@ bool all_runs(int64_t count, F holds) {
   constexpr int64_t kGrain = 32768;
   if (count <= kGrain) return holds(int64_t{0}, count);
   std::atomic<bool> all = true;
-  torch::stable::parallel_for(0, count, kGrain, [&](int64_t first, int64_t last) {
+  parallel_for(0, count, kGrain, [&](int64_t first, int64_t last) {
     if (!holds(first, last)) all = false;
   });
   return all;

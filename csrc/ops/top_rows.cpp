@@ -3,6 +3,7 @@
 #include <tuple>
 #include <utility>
 
+#include "ops/operator.h"
 #include "ops/ragged_columns.h"
 
 namespace sparrow {
@@ -56,4 +57,4 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> top_ro
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("top_rows", TORCH_BOX(&sparrow::top_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("top_rows", SPARROW_BOX(&sparrow::top_rows_cpu)); }

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "ops/block_access.h"
+#include "ops/operator.h"
 
 namespace sparrow {
 
@@ -14,11 +15,11 @@ void touch_rows_cpu(Tensor meta, Tensor rows, Tensor counts, Tensor num_rows, in
   auto* stamps = reinterpret_cast<RowMeta*>(output<int32_t>(meta, "meta"));
   const int32_t* row = rows_of(rows, meta.size(0), "rows", count);
   const int32_t* occurrences = input<int32_t>(counts, "counts");
-  torch::stable::parallel_for(0, count, 4096, [&](int64_t first, int64_t last) {
+  parallel_for(0, count, 4096, [&](int64_t first, int64_t last) {
     touch_rows(stamps, row, occurrences, static_cast<int32_t>(step), changed, first, last);
   });
 }
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("touch_rows_", TORCH_BOX(&sparrow::touch_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("touch_rows_", SPARROW_BOX(&sparrow::touch_rows_cpu)); }

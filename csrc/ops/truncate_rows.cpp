@@ -3,6 +3,7 @@
 #include <tuple>
 #include <utility>
 
+#include "ops/operator.h"
 #include "ops/ragged_columns.h"
 
 namespace sparrow {
@@ -100,4 +101,4 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> trunca
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("truncate_rows", TORCH_BOX(&sparrow::truncate_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("truncate_rows", SPARROW_BOX(&sparrow::truncate_rows_cpu)); }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/kept_memory.h"
+#include "ops/operator.h"
 #include "ops/ragged_columns.h"
 
 namespace sparrow {
@@ -94,4 +95,4 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> unique
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("unique_rows", TORCH_BOX(&sparrow::unique_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("unique_rows", SPARROW_BOX(&sparrow::unique_rows_cpu)); }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "ops/kept_output.h"
+#include "ops/operator.h"
 #include "ops/tensor_access.h"
 
 namespace sparrow {
@@ -194,4 +195,4 @@ std::vector<Tensor> unpack_arrow_cpu(Tensor array, Tensor columns, Tensor defaul
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("unpack_arrow", TORCH_BOX(&sparrow::unpack_arrow_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("unpack_arrow", SPARROW_BOX(&sparrow::unpack_arrow_cpu)); }

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "ops/operator.h"
 #include "ops/update_access.h"
 
 namespace sparrow {
@@ -17,7 +18,7 @@ void run(const UpdateArguments& a, const Tensor& grads) {
   in.grads = input<Compute<W>>(grads, "grads");
   const std::vector<Rule> rules = rules_of<Rule>(a.hyper);
   std::atomic<int64_t> stray = -1;
-  torch::stable::parallel_for(0, a.rows.numel(), 256, [&](int64_t first, int64_t last) {
+  parallel_for(0, a.rows.numel(), 256, [&](int64_t first, int64_t last) {
     if (const int64_t found = update_rows(in, rules, first, last); found >= 0) stray = found;
   });
   STD_TORCH_CHECK(stray < 0, "row ", in.rows[stray], " is of table ", in.meta[in.rows[stray]].table, ", hyper has ", a.hyper.size(0),
@@ -34,4 +35,4 @@ void update_rows_cpu(std::vector<Tensor> weights, std::vector<Tensor> element_sl
 
 }  // namespace sparrow
 
-STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("update_rows_", TORCH_BOX(&sparrow::update_rows_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(sparrow, CPU, m) { m.impl("update_rows_", SPARROW_BOX(&sparrow::update_rows_cpu)); }

@@ -161,7 +161,7 @@ def test_what_has_no_body_for_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     for name in operators.operator_names():
         has_triton = (ROOT / "src" / "sparrow" / "ops" / name / "triton.py").exists()
         assert operators.has_gpu_body(name) == has_triton
-    (left_out,) = operators._measured("pack_lists", Options(device="cuda", quick=True))
+    (left_out,) = operators._measured("unpack_arrow", Options(device="cuda", quick=True))
     assert (left_out.sparrow, left_out.note, left_out.met) == (None, "runs on the CPU only", None)
 
 

@@ -1,28 +1,15 @@
 """Batches made on a device are those of the CPU, bit for bit, and nobody waits. `device_reading.py` says what is read."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
-import torch
 
-from sparrow import knobs
+from device_support import ON_GPU, run_on_device
 from sparrow.errors import ConfigError
-from tests_support import run_python
 
 pytestmark = pytest.mark.gpu
-ON_GPU = torch.cuda.is_available()
 
 
 def run(*scenarios: str) -> None:
-    """Run scenarios on the GPU where there is one, else in the interpreter, which is chosen before triton is imported."""
-    if importlib.util.find_spec("pyarrow") is None:
-        pytest.skip("pyarrow is not installed: files cannot be read")
-    if importlib.util.find_spec("triton") is None:
-        message = "triton is not installed: batches on a device were not tested"
-        pytest.fail(message) if knobs.require_cuda() else pytest.skip(message)
-    environment = {} if ON_GPU else {"TRITON_INTERPRET": "1"}
-    run_python(f"import device_reading; device_reading.run(*{scenarios})", PYTHONPATH=str(Path(__file__).parents[1]), **environment)
+    run_on_device(f"import device_reading; device_reading.run(*{scenarios})", "pyarrow")
 
 
 def test_rows_in_order_and_shuffled_are_those_of_the_cpu() -> None:

@@ -183,7 +183,7 @@ class RunConfig(Section):
         shuffle = Shuffle(**data.shuffle.model_dump()) if training and data.shuffle is not None else None
         return Dataset(
             paths, columns, batch_size=batch_size, prefetch=data.prefetch, num_threads=data.num_threads, format=data.format,
-            on_error=data.on_error, shuffle=shuffle, pin_memory=(self.run.table_device or self.run.device).startswith("cuda"),
+            on_error=data.on_error, shuffle=shuffle, device=self.run.table_device or self.run.device,
         )  # fmt: skip
 
     def trainer_options(self, *, progress: bool = True) -> TrainerOptions:
