@@ -6,6 +6,7 @@ On a GPU where there is one, by CUDA graphs; else on the device of `strict_devic
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,9 +15,12 @@ from torch import Tensor
 
 from device_scenarios import DEVICE, ON_GPU, check_equal, device, raises, same_bits
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
-from sparrow.errors import ConfigError, DataError, TableError
-from sparrow.optim import CapturedStep, SparseOptimizer
-from sparrow.tables import Normal, TableGroup, TableOptions, Uniform, growth
+from sparrow.errors import BackendError, ConfigError, DataError, TableError
+from sparrow.features import Feature
+from sparrow.models import DeepFM
+from sparrow.ops import id_map
+from sparrow.optim import CapturedStep, CombinedOptimizer, SparseOptimizer
+from sparrow.tables import Normal, TableGroup, TableOptions, Uniform, growth, table_groups
 from sparrow.types import Batch, Group, Ragged
 
 SAMPLES = 6
@@ -78,6 +82,14 @@ def forget_caches() -> None:
 
     triton_rows._address_table.cache_clear()
     init_rows._normal_table.cache_clear()
+    gc.collect()  # the interpreter leaves cycles behind
+
+
+def check_bounds(map: Any) -> None:
+    """Check that the host thinks no less is there than there is, and not much more: what it hears of is at most three calls old."""
+    num_rows, ranges = int(map.counters.cpu()[id_map.COUNTER_ROWS]), map.tensors()[2].cpu()
+    assert num_rows <= map._most_rows <= num_rows + 4 * TwoTables.SIZE
+    assert (ranges[:, id_map.RANGE_NUM_KEYS] <= map.ranges[:, id_map.RANGE_NUM_KEYS]).all()
 
 
 def a_group_is_replayed(rule: str, num_steps: int) -> None:
@@ -86,11 +98,11 @@ def a_group_is_replayed(rule: str, num_steps: int) -> None:
     num_refused = num_replayed = 0
     with graphs() as no_waiting:
         here, there = TwoTables("cpu", rule), TwoTables(DEVICE, rule)
-        captured = CapturedStep(there.step, there.optimizer, room=4)
+        captured = CapturedStep(there.step, there.optimizer, room=5)
         for number in range(num_steps):
             if number % 10 == 5:
                 forget_caches()
-            batch = TwoTables.batch(random, 40 + 2 * number)
+            batch = TwoTables.batch(random, 40 + 250 * number // num_steps)
             for one in (here, there):
                 one.optimizer.param_groups[0]["lr"] = 0.05 / (1 + number % 9)
             moved, wanted = batch.to(DEVICE), here.step(batch)
@@ -111,10 +123,11 @@ def a_group_is_replayed(rule: str, num_steps: int) -> None:
             num_refused, num_replayed = num_refused + bool(refused), num_replayed + (found is not None)
             found = captured(moved) if found is None else found
             assert same_bits(wanted, found.cpu()), number
+            check_bounds(there.group.map)
             if number in (num_steps // 2, num_steps - 1):
                 assert check_equal(here.group, there.group) > 60
                 assert there.group.table_steps == here.group.table_steps
-        assert num_refused > 1
+        assert num_refused > 0
         assert num_replayed > num_steps // 2
         assert int(there.group.map.headers[:, 1].max()) > 0, "a table must have been divided for this test to mean anything"
 
@@ -274,7 +287,7 @@ def what_is_refused() -> None:
         first(lambda b: made()[1].step(), "of another optimizer")
         first(lambda b: CapturedStep(lambda b: None, optimizer)(b), "inside another")
 
-        # What changes from one time to the next, or waits.
+        # What changes from one time to the next.
         passed: list[int] = []
 
         def changing(b: Batch) -> None:
@@ -285,11 +298,6 @@ def what_is_refused() -> None:
         captured = CapturedStep(changing, optimizer)
         captured(batch)
         assert "looked up or updated other tables" in raises(TableError, lambda: captured(batch))
-        waiting = CapturedStep(lambda b: train(engine, optimizer, b, lambda: int(b["label"].sum())), optimizer)
-        waiting(batch)
-        with contextlib.suppress(AssertionError, RuntimeError):
-            waiting(batch)
-            raise SystemExit("somebody waited for the device in a graph and nobody said so")
         engine, optimizer = made()
 
         # Batches of another shape: nothing is done, and the next that fits is taken.
@@ -324,3 +332,61 @@ def what_is_refused() -> None:
         with no_waiting():
             captured(fits)
         assert optimizer.groups[0].step == 6
+        # What waits. The last of all, as a graph whose capture broke off may leave torch in disorder.
+        waiting = CapturedStep(lambda b: train(engine, optimizer, b, lambda: int(b["label"].sum())), optimizer)
+        waiting(batch)
+        said = ""
+        try:
+            waiting(batch)
+        except (AssertionError, RuntimeError) as error:
+            said = str(error)
+        assert said if ON_GPU else "waits for the device" in said, "somebody waited for the device in a graph and nobody said so"
+
+
+def a_model_of_the_zoo_is_replayed() -> None:
+    """DeepFM and a dense optimizer beside the tables'. A GPU sums the dense half in another order: there it agrees to a tolerance."""
+
+    def same(one: Tensor, two: Tensor) -> bool:
+        one, two = one.detach().reshape(-1), two.detach().cpu().reshape(-1)
+        return torch.allclose(one, two, rtol=1e-4, atol=1e-5) if ON_GPU else same_bits(one, two)
+
+    def trained(place: torch.device | str, **feature: Any) -> tuple[DeepFM, CombinedOptimizer, Callable[[Batch], Tensor]]:
+        torch.manual_seed(1)
+        features = [Feature(name).select(name) for name in ("x", "user", "genres")]
+        features[1] = Feature("user").select("user").mod(**feature) if feature else features[1]
+        model = DeepFM(features, dense=["x"], sparse=["user", "genres"], dim=4, hidden=(6,), rule="sgd", seed=2, device=place)
+        optimizer = CombinedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1), SparseOptimizer(model, lr=0.1))
+
+        def step(batch: Batch) -> Tensor:
+            logits: Tensor = model(batch)
+            logits.square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            return logits.detach()
+
+        return model, optimizer, step
+
+    random = torch.Generator().manual_seed(4)
+    with graphs():
+        (here, _, eager), (there, optimizer, step) = trained("cpu"), trained(DEVICE)
+        captured = CapturedStep(step, optimizer, most_values={"genres": 3 * SAMPLES}, room=8)
+        for number in range(8):
+            offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.randint(0, 4, (SAMPLES,), generator=random).cumsum(0)])
+            batch = Batch.of(
+                {
+                    "x": torch.rand(SAMPLES, generator=random),
+                    "user": torch.randint(0, 20, (SAMPLES,), generator=random),
+                    "genres": Ragged(torch.randint(0, 20, (int(offsets[-1]),), generator=random), (offsets,)),
+                }
+            )
+            assert captured.is_captured == (number > 1)
+            assert same(eager(batch), captured(batch)), number
+        assert all(same(one, two) for one, two in zip(here.parameters(), there.parameters(), strict=True))
+        for mine, theirs in zip(table_groups(here), table_groups(there), strict=True):
+            assert ON_GPU or check_equal(mine, theirs) > 20
+            assert mine.num_rows == theirs.num_rows
+        # A transform sends sizes and addresses.
+        _, optimizer, step = trained(DEVICE, divisor=7)
+        message = raises(BackendError, lambda: CapturedStep(step, optimizer)(batch))
+        assert "'map_values'" in message
+        assert "before the step" in message

@@ -81,9 +81,11 @@ class _Recorder:
         if func in _WAITS and there:
             raise AssertionError(f"{func} waits for the device in a graph")
 
-    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def run(self, func: Any, args: Any, kwargs: Any, there: Any = ()) -> Any:
+        """Run an operation of torch. there: those of its arguments that are on the device for sure; other single values may be numbers."""
         if func in _WAITS:
             raise AssertionError(f"{func} waits for the device in a graph")
+        self._seen(there, values=False)
         args, kwargs, own_args, own_kwargs = *self._seen((args, kwargs)), *self._aliases((args, kwargs))
         out = func(*args, **kwargs)
         for tensor in tree_leaves(out):
@@ -94,15 +96,15 @@ class _Recorder:
 
     def run_body(self, body: Any, args: Any, there: list[Tensor]) -> Any:
         """Run a Triton body. there: its arguments on the device, blocks that kernels reach by address among them."""
-        self._seen(there)
+        self._seen(there, values=False)
         with _InBody(self):
             return body(*args)
 
     def launch(self, kernel: Any, args: Any, kwargs: Any) -> None:
-        self._seen((args, kwargs))
-        self.entries.append(_Launch(kernel, *self._aliases((args, kwargs))))
-        self.is_launching = True
+        self.is_launching = True  # what follows asks torch for things that no body does
         try:
+            self._seen((args, kwargs))
+            self.entries.append(_Launch(kernel, *self._aliases((args, kwargs))))
             _launch(kernel, *args, **kwargs)
         finally:
             self.is_launching = False
@@ -110,12 +112,12 @@ class _Recorder:
     def _is_value(self, tensor: Tensor) -> bool:
         return tensor.dim() == 0 and _address(tensor) not in self._made and _address(tensor) not in self._before
 
-    def _seen(self, values: Any) -> Any:
-        """Keep the bytes of memory not seen before, to be put back."""
-        for tensor in tree_leaves(values):
-            if isinstance(tensor, Tensor) and not self._is_value(tensor) and _address(tensor) not in self._made:
+    def _seen(self, given: Any, values: bool = True) -> Any:
+        """Keep the bytes of memory not seen before, to be put back; not those of numbers, where there may be `values` among them."""
+        for tensor in tree_leaves(given):
+            if isinstance(tensor, Tensor) and not (values and self._is_value(tensor)) and _address(tensor) not in self._made:
                 self._before.setdefault(_address(tensor), (tensor.detach(), _bytes(tensor).clone()))
-        return values
+        return given
 
     def _aliases(self, values: Any) -> Any:
         def alias(tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 import quick_interpreter  # noqa: F401
-from sparrow.ops import devices
+from sparrow.ops import devices, library
 from sparrow.tables import placement
 
 DEVICE = torch.device("meta")
@@ -141,12 +141,14 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     if func.namespace == "sparrow":
         name = func._schema.name.removeprefix("sparrow::")
         body = getattr(importlib.import_module(f"sparrow.ops.{name.rstrip('_')}.triton"), name)
+        if library.kept_for_graph is not None:
+            library.refuse_in_graph(name)
         if State.recorder is None:
             out = body(*own_args, **own_kwargs)
         else:
             out = State.recorder.run_body(body, own_args, [leaf.memory for leaf in flat if isinstance(leaf, OnDevice)])
     elif State.recorder is not None and (there or target):
-        out = State.recorder.run(func, own_args, own_kwargs)
+        out = State.recorder.run(func, own_args, own_kwargs, [leaf.memory for leaf in flat if isinstance(leaf, OnDevice)])
     else:
         out = func(*own_args, **own_kwargs)
     if func is aten._local_scalar_dense.default or not (there or target):

@@ -22,6 +22,11 @@ def test_engines_of_several_groups_are_replayed_and_captured_again() -> None:
 
 
 @pytest.mark.gpu
+def test_a_model_with_a_dense_half_is_replayed_and_its_transforms_refused() -> None:
+    run_on_device("import capture_scenarios; capture_scenarios.a_model_of_the_zoo_is_replayed()")
+
+
+@pytest.mark.gpu
 def test_refusals_name_what_is_wrong() -> None:
     run_on_device("import capture_scenarios; capture_scenarios.what_is_refused()")
 

@@ -18,8 +18,9 @@ from sparrow.errors import BackendError, did_you_mean
 _NAMESPACE = "sparrow"
 # Instruction sets a library may be compiled for, by what torch calls the processor's; a processor runs its own and those before it.
 _INSTRUCTION_SETS = {"DEFAULT": "baseline", "AVX2": "avx2", "AVX512": "avx512"}
-# While a CUDA graph is captured, a list: bodies add the tensors that their kernels read and nobody else is sure to hold.
+# While a step is taken that a CUDA graph is to repeat, a list: bodies add what their kernels read and nobody else is sure to hold.
 kept_for_graph: list[torch.Tensor] | None = None
+_sending: set[str] = set()
 _fragment = torch.library.Library(_NAMESPACE, "FRAGMENT")
 
 
@@ -78,14 +79,28 @@ def shape_function(name: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return torch.library.register_fake(f"{_NAMESPACE}::{name}", lib=_fragment)
 
 
-def triton_body(name: str, module: str) -> None:
+def refuse_in_graph(name: str) -> None:
+    """Raise `BackendError` where the Triton body of operator `name` sends from the host what its kernels read, as sizes and addresses."""
+    if name in _sending:
+        raise BackendError(
+            f"operator {name!r} reads on a GPU what the host sends with each call, which replays of a CUDA graph would not: "
+            f"transform features before the step that is captured"
+        )
+
+
+def triton_body(name: str, module: str, *, sends: bool = True) -> None:
     """Make function `name` of `module` the CUDA body of operator `name`; Triton is imported at the first call, not before.
 
     It runs with the device of its first tensor as the current one, which is where Triton launches.
+    sends: whether its kernels read what the host sends with each call; such a body is refused in a CUDA graph.
     """
+    if sends:
+        _sending.add(name)
 
     def body(*args: Any) -> Any:
         # Triton launches on the current device, which need not be the one that holds the tensors.
+        if kept_for_graph is not None or torch.cuda.is_current_stream_capturing():
+            refuse_in_graph(name)
         with torch.cuda.device(next(leaf.device for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor))):
             return getattr(importlib.import_module(module), name)(*args)
 

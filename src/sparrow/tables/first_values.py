@@ -30,17 +30,18 @@ class FirstValues:
         # Seeds change where a checkpoint is adopted.
         self._seeds: tuple[list[int], Tensor] = [], torch.empty(0)
 
-    def tensors(self) -> list[Tensor]:
-        """Return what `give` reads beside its arguments."""
+    def tensors(self, seeds: list[int]) -> list[Tensor]:
+        """Return what `give` reads beside its arguments: other tensors, where something changed."""
+        if self._seeds[0] != seeds:
+            self._seeds = list(seeds), sent(torch.tensor(seeds), self._device)
         return [self._parameters, self._slot_values, self._seeds[1]]
 
     def give(
         self, blocks: RowBlocks, seeds: list[int], rows: Tensor, ids: Tensor, offsets: Tensor, fresh: Tensor, num_fresh: Tensor
     ) -> None:
         """Write them, as the operator `init_rows_` does; `seeds`: of the tables, `fresh`: the positions of fresh rows."""
-        if self._seeds[0] != seeds:
-            self._seeds = list(seeds), sent(torch.tensor(seeds), self._device)
+        parameters, slot_values, seeds_there = self.tensors(seeds)
         init_rows_(
             blocks.weights, blocks.element_slots, blocks.row_slots, blocks.row_ids, blocks.meta, rows, ids, offsets,
-            fresh, num_fresh, self._seeds[1], self._initializer, self._parameters, self._slot_values,
+            fresh, num_fresh, seeds_there, self._initializer, parameters, slot_values,
         )  # fmt: skip

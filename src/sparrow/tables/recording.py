@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +13,8 @@ from sparrow.errors import TableError
 from sparrow.ops import library
 from sparrow.ops.update_rows.rules import HYPER_WORDS
 
-if TYPE_CHECKING:
-    from sparrow.tables.group import TableGroup
-
+# A `TableGroup`: its module imports this one.
+Group = Any
 # A clock and its padding: hyper rows begin at a multiple of 16 bytes.
 _CLOCK_WORDS = 2
 _active: Recording | None = None
@@ -43,9 +42,9 @@ class Recording:
         kept: what kernels read and no argument holds; it must live as long as the graph.
     """
 
-    def __init__(self, groups: Sequence[TableGroup], device: torch.device) -> None:
+    def __init__(self, groups: Sequence[Group], device: torch.device) -> None:
         self.device, self.is_capturing = device, False
-        self._begin: dict[TableGroup, int] = {}
+        self._begin: dict[Group, int] = {}
         num_words = 0
         for group in groups:
             self._begin[group] = num_words
@@ -57,9 +56,9 @@ class Recording:
         self._forget()
 
     def _forget(self) -> None:
-        self.inserts: dict[TableGroup, Tensor] = {}
-        self.updates: dict[TableGroup, tuple[int, ...]] = {}
-        self.groups: dict[TableGroup, None] = {}
+        self.inserts: dict[Group, Tensor] = {}
+        self.updates: dict[Group, tuple[int, ...]] = {}
+        self.groups: dict[Group, None] = {}
         self.is_stepped = False
 
     @contextlib.contextmanager
@@ -71,8 +70,7 @@ class Recording:
         before = self.inserts, self.updates, list(self.groups)
         self._forget()
         self.is_capturing, _active = capturing, self
-        if capturing:
-            library.kept_for_graph = self.kept
+        library.kept_for_graph = self.kept
         try:
             yield
         finally:
@@ -81,7 +79,7 @@ class Recording:
         if capturing and not (_same(before[0], after[0]) and before[1:] == after[1:]):
             raise TableError("a step looked up or updated other tables while it was captured than before; it must do the same each time")
 
-    def _place(self, group: TableGroup) -> int:
+    def _place(self, group: Group) -> int:
         if group not in self._begin or self.here.numel() < self._begin[group] + self._num_words(group):
             raise TableError(
                 f"group {group.name!r} is trained in a captured step and is not of the step's optimizer: its steps would not be counted; "
@@ -89,20 +87,20 @@ class Recording:
             )
         return self._begin[group]
 
-    def _num_words(self, group: TableGroup) -> int:
+    def _num_words(self, group: Group) -> int:
         return _CLOCK_WORDS + HYPER_WORDS * len(group.tables)
 
-    def clock(self, group: TableGroup) -> Tensor:
+    def clock(self, group: Group) -> Tensor:
         """Return int64 [1] on the device: the group's step."""
         begin = self._place(group)
         return self.there[begin : begin + 1]
 
-    def hyper(self, group: TableGroup) -> Tensor:
+    def hyper(self, group: Group) -> Tensor:
         """Return float64 [T, 16] on the device: the hyper rows of the group's update."""
         begin = self._place(group)
         return self.there[begin + _CLOCK_WORDS : begin + self._num_words(group)].view(torch.float64).view(-1, HYPER_WORDS)
 
-    def write(self, group: TableGroup, hyper: Tensor | None) -> None:
+    def write(self, group: Group, hyper: Tensor | None) -> None:
         """Write the group's step, and where given float64 [T, 16], into `here`."""
         begin = self._place(group)
         self.here[begin] = group.step
@@ -123,7 +121,7 @@ class Recording:
 
     # What the step does.
 
-    def looked_up(self, group: TableGroup, table_offsets: Tensor, insert: bool) -> None:
+    def looked_up(self, group: Group, table_offsets: Tensor, insert: bool) -> None:
         """Take note of a lookup of at most `table_offsets.diff()` ids. Raises `TableError` where the group is elsewhere."""
         if group.device != self.device:
             raise TableError(
@@ -137,7 +135,7 @@ class Recording:
             self._place(group)
             self.inserts[group] = self.inserts.get(group, 0) + table_offsets.diff()
 
-    def stepped(self, groups: Sequence[TableGroup]) -> None:
+    def stepped(self, groups: Sequence[Group]) -> None:
         """Take note that the optimizer of `groups` steps. Raises `TableError` where it does so twice, or is another: there is one clock."""
         if list(groups) != list(self._begin):
             names = [group.name for group in groups]
@@ -146,10 +144,10 @@ class Recording:
             raise TableError("the optimizer of tables steps twice in a captured step; capture one step at a time")
         self.is_stepped = True
 
-    def updated(self, group: TableGroup, tables: tuple[int, ...]) -> None:
+    def updated(self, group: Group, tables: tuple[int, ...]) -> None:
         """Take note of an update."""
         self.updates[group] = tables
 
 
-def _same(one: dict[TableGroup, Tensor], two: dict[TableGroup, Tensor]) -> bool:
+def _same(one: dict[Group, Tensor], two: dict[Group, Tensor]) -> bool:
     return list(one) == list(two) and all(torch.equal(one[group], two[group]) for group in one)

@@ -75,4 +75,4 @@ def _tensors_of(group: TableGroup) -> list[Tensor]:
     """Return every tensor of the group that kernels of a step may read or write."""
     map, blocks = group.map, group.blocks
     rows = [*blocks.weights, *blocks.element_slots, *blocks.row_slots, blocks.row_ids, blocks.meta, group.default_row]
-    return [*map.tensors(), map.counters, map.free_rows, *rows, *group.first_values.tensors()]
+    return [*map.tensors(), map.counters, map.free_rows, *rows, *group.first_values.tensors(group.seeds)]

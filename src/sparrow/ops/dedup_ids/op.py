@@ -6,7 +6,7 @@ from torch import Tensor
 from sparrow.ops import library
 
 library.define("dedup_ids(Tensor[] ids, Tensor table_offsets) -> (Tensor unique_ids, Tensor unique_offsets, Tensor inverse, Tensor counts)")
-library.triton_body("dedup_ids", "sparrow.ops.dedup_ids.triton")
+library.triton_body("dedup_ids", "sparrow.ops.dedup_ids.triton", sends=False)
 
 
 @library.shape_function("dedup_ids")

@@ -6,7 +6,7 @@ from torch import Tensor
 from sparrow.ops import library
 
 library.define("erase_(Tensor(a!) lines, Tensor(b!) headers, Tensor(c!) ranges, Tensor ids, Tensor table_offsets) -> Tensor")
-library.triton_body("erase_", "sparrow.ops.erase.triton")
+library.triton_body("erase_", "sparrow.ops.erase.triton", sends=False)
 
 
 @library.shape_function("erase_")

@@ -6,7 +6,7 @@ from torch import Tensor
 from sparrow.ops import library
 
 library.define("find(Tensor lines, Tensor headers, Tensor ranges, Tensor ids, Tensor table_offsets) -> (Tensor rows, Tensor num_missing)")
-library.triton_body("find", "sparrow.ops.find.triton")
+library.triton_body("find", "sparrow.ops.find.triton", sends=False)
 
 
 @library.shape_function("find")

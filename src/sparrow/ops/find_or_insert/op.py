@@ -9,7 +9,7 @@ library.define(
     "find_or_insert_(Tensor(a!) lines, Tensor(b!) headers, Tensor(c!) ranges, Tensor(d!) counters, Tensor free_rows, Tensor ids, Tensor table_offsets)"
     " -> (Tensor rows, Tensor new_positions, Tensor num_new)"
 )
-library.triton_body("find_or_insert_", "sparrow.ops.find_or_insert.triton")
+library.triton_body("find_or_insert_", "sparrow.ops.find_or_insert.triton", sends=False)
 
 
 @library.shape_function("find_or_insert_")

@@ -14,7 +14,7 @@ library.define(
     "gather_pool(Tensor sink, Tensor[] weights, Tensor default_row, Tensor rows, Tensor inverse, Tensor offsets, Tensor? position_weights,"
     " Tensor combiners, int num_samples) -> Tensor"
 )
-library.triton_body("gather_pool", "sparrow.ops.gather_pool.triton")
+library.triton_body("gather_pool", "sparrow.ops.gather_pool.triton", sends=False)
 
 
 @library.shape_function("gather_pool")

@@ -11,7 +11,7 @@ library.define(
     "init_rows_(Tensor(a!)[] weights, Tensor(b!)[] element_slots, Tensor(c!)[] row_slots, Tensor(d!) row_ids, Tensor(e!) meta, Tensor rows, Tensor ids,"
     " Tensor table_offsets, Tensor positions, Tensor num_positions, Tensor seeds, int initializer, Tensor parameters, Tensor slot_values) -> ()"
 )
-library.triton_body("init_rows_", "sparrow.ops.init_rows.triton")
+library.triton_body("init_rows_", "sparrow.ops.init_rows.triton", sends=False)
 
 
 @library.shape_function("init_rows_")

@@ -8,7 +8,7 @@ from sparrow.ops import library
 library.define(
     "partition_ids(Tensor[] ids, Tensor table_offsets, Tensor salts, Tensor first_slices) -> (Tensor owned_ids, Tensor order, Tensor inverse, Tensor counts)"
 )
-library.triton_body("partition_ids", "sparrow.ops.partition_ids.triton")
+library.triton_body("partition_ids", "sparrow.ops.partition_ids.triton", sends=False)
 
 
 @library.shape_function("partition_ids")

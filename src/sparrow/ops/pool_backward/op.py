@@ -10,7 +10,7 @@ from sparrow.ops import library
 library.define(
     "pool_backward(Tensor grad, Tensor rows, Tensor inverse, Tensor offsets, Tensor? position_weights, Tensor combiners) -> Tensor"
 )
-library.triton_body("pool_backward", "sparrow.ops.pool_backward.triton")
+library.triton_body("pool_backward", "sparrow.ops.pool_backward.triton", sends=False)
 
 
 @library.shape_function("pool_backward")

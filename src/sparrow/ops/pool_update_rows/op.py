@@ -12,7 +12,7 @@ library.define(
     " Tensor grad, Tensor inverse, Tensor offsets, Tensor? position_weights, Tensor combiners, Tensor hyper, int rule, int step, bool stamps,"
     " Tensor? clock=None) -> ()"
 )
-library.triton_body("pool_update_rows_", "sparrow.ops.pool_update_rows.triton")
+library.triton_body("pool_update_rows_", "sparrow.ops.pool_update_rows.triton", sends=False)
 
 
 @library.shape_function("pool_update_rows_")

@@ -6,7 +6,7 @@ from torch import Tensor
 from sparrow.ops import library
 
 library.define("rehash_(Tensor(a!) lines, Tensor headers, Tensor(b!) ranges, Tensor old_headers, Tensor old_ranges) -> ()")
-library.triton_body("rehash_", "sparrow.ops.rehash.triton")
+library.triton_body("rehash_", "sparrow.ops.rehash.triton", sends=False)
 
 
 @library.shape_function("rehash_")

@@ -8,7 +8,7 @@ from sparrow.ops import library
 library.define(
     "touch_rows_(Tensor(a!) meta, Tensor rows, Tensor counts, Tensor num_rows, int step, bool changed, Tensor? clock=None) -> ()"
 )
-library.triton_body("touch_rows_", "sparrow.ops.touch_rows.triton")
+library.triton_body("touch_rows_", "sparrow.ops.touch_rows.triton", sends=False)
 
 
 @library.shape_function("touch_rows_")

@@ -11,7 +11,7 @@ library.define(
     "update_rows_(Tensor(a!)[] weights, Tensor(b!)[] element_slots, Tensor(c!)[] row_slots, Tensor(d!) meta, Tensor rows, Tensor grads, Tensor hyper,"
     " int rule, int step, Tensor? clock=None) -> ()"
 )
-library.triton_body("update_rows_", "sparrow.ops.update_rows.triton")
+library.triton_body("update_rows_", "sparrow.ops.update_rows.triton", sends=False)
 
 
 @library.shape_function("update_rows_")
