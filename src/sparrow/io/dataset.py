@@ -70,7 +70,7 @@ class Dataset:
         pin_memory: hand out batches in one buffer of page-locked memory each, which `Batch.to` copies to a CUDA device at once.
         device: where batches are made, such as `"cuda"`; None: on the CPU. Reader threads send decoded pieces there ahead of time, and
             batches are cut, joined and shuffled there (`docs/data.md` says of which columns). Memory of the device: as `prefetch` says of
-            decoded pieces. Tensors may be used on the stream that is current where the batch is asked for.
+            decoded pieces. Tensors may be used on the stream that is current where batches are asked for, the same for all.
         filesystem: of `pyarrow.fs` or fsspec, for all paths. Default: the local disk, and for URLs what they name.
         format: what the files are: a name such as `"orc"`, or a `Format` with its options. Default: what each file's first bytes say.
 
@@ -112,7 +112,9 @@ class Dataset:
             raise ConfigError(f"rank is {rank!r}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
         _check_kinds(shuffle=(shuffle, Shuffle), cost=(cost, Cost), agree=(agree, Agreement), queue=(queue, WorkQueue))
         if pin_memory and device is not None:
-            raise ConfigError(f"pin_memory=True is for batches that the caller sends, and device={str(device)!r} sends them: leave one out")
+            raise ConfigError(
+                f"pin_memory=True is for batches that the caller sends; device={str(device)!r} says where they are made: leave one out"
+            )
         self._device = None if device is None else device_of(device, "Dataset")
         if pin_memory and not torch.cuda.is_available():
             raise ConfigError("pin_memory=True is for a CUDA device, and torch sees none: leave it out")

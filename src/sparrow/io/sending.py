@@ -33,7 +33,8 @@ class Sender:
 
     def __init__(self, device: torch.device, sets: Sequence[Collection[str]], sharing: Sharing = ()) -> None:
         self._device, self._sets, self._sharing = device, tuple(frozenset(names) for names in sets), sharing
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        # torch has 32 streams of a priority and hands them out in turn: of another than a graph's, or a copy might be captured.
+        self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
 
     def send(self, piece: Piece) -> None:
         """Put the columns of a piece that lie in blocks on the device as well: `piece.sent`. The host's remain."""

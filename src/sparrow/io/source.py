@@ -17,7 +17,7 @@ from sparrow.io.opening import Opened, StaleError, open_file
 from sparrow.io.partitions import values_of, with_keys
 from sparrow.io.pieces import damage, has_rows
 from sparrow.io.plan import ColumnPlan, plan_columns, replan
-from sparrow.io.row_work import RowWork, WorkError
+from sparrow.io.row_work import RowWork, WorkError, error_of_columns
 from sparrow.io.skipped import SkipLog
 from sparrow.io.unpack import Blocks, Unpacking, unpacking_of
 from sparrow.types import Column, ColumnSpec
@@ -124,7 +124,10 @@ class Source:
             types = with_keys(in_file, values)
             if self.work is not None:
                 types = self.work.types_after(types, self.work.reads([spec.name for spec in self.specs], types, file.path), file.path)
-            plans = replan(self.specs, plans, self.first_path, types, file.path)
+            try:
+                plans = replan(self.specs, plans, self.first_path, types, file.path)
+            except DataError as error:
+                raise error_of_columns(self.work)(str(error)) from None
         if self.work is None:
             names = [plan.name for plan in plans if plan.name not in values]
         else:

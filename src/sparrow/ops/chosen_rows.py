@@ -26,9 +26,10 @@ ITEMS, LISTS = (tl.constexpr(i) for i in range(2))
 def bounds_of(p_column, o_n):
     """The list of each item, where it begins and where it ends; inside the column, however damaged offsets are."""
     num_items = tl.load(p_column + NUM_ITEMS)
-    m_n = o_n < num_items
+    num_lists = tl.load(p_column + NUM_LISTS)
     offsets = rows.pointer_at(p_column + OFFSETS, tl.int64)
-    b_list = rows.list_of(offsets, tl.load(p_column + NUM_LISTS), o_n)
+    b_list = rows.list_of(offsets, num_lists, o_n)
+    m_n = (o_n < num_items) & (b_list < num_lists)
     b_begin = tl.load(offsets + b_list, mask=m_n, other=0)
     b_end = tl.load(offsets + b_list + 1, mask=m_n, other=0)
     return b_list, tl.minimum(tl.maximum(b_begin, 0), num_items), tl.minimum(tl.maximum(b_end, 0), num_items)
@@ -42,10 +43,10 @@ def keep_items(p_column, scratch, tile, o_n, m_kept, b_list, b_begin):
     before = look_back.sum_before(scratch + tl.load(p_column + STATES), tile, tl.sum(b_kept))
     b_place = before + tl.cumsum(b_kept) - b_kept
     starts = scratch + tl.load(p_column + STARTS)
-    tl.store(starts + b_list, look_back.word_of(b_place, look_back.FINAL), mask=(o_n < num_items) & (o_n == b_begin))
+    look_back.publish(starts + b_list, b_place, (o_n < num_items) & (o_n == b_begin))
     m_last = o_n == num_items - 1
     b_end = starts + tl.load(p_column + NUM_LISTS) + o_n * 0
-    tl.store(b_end, look_back.word_of(b_place + b_kept, look_back.FINAL), mask=m_last)
+    look_back.publish(b_end, b_place + b_kept, m_last)
     tl.store(scratch + tl.load(p_column + TOTAL) + o_n * 0, b_place + b_kept, mask=m_last)
     # Damaged offsets may keep more than there is room for.
     m_kept = m_kept & (b_place < tl.load(p_column + CAPACITY))

@@ -23,6 +23,12 @@ def word_of(value, FLAG: tl.constexpr):
 
 
 @triton.jit
+def publish(words, b_value, mask):
+    """Write final words, through the caches: those who wait may run where another cache is theirs."""
+    tl.store(words, word_of(b_value, FINAL), mask=mask, cache_modifier=".wt")
+
+
+@triton.jit
 def load_again(words, b_word, mask):
     """The words, of which those that were unknown are read, past the L1 cache.
 

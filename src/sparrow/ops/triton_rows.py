@@ -39,7 +39,7 @@ def address_table(blocks: list[Tensor]) -> tuple[Tensor, int]:
     return table, alignment
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=4096)
 def _address_table(device: torch.device, stream: int, addresses: tuple[int, ...]) -> tuple[Tensor, int]:
     return on_device(torch.tensor(addresses, dtype=torch.int64), device), math.gcd(VECTOR_BYTES, *addresses)
 

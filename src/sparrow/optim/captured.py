@@ -29,7 +29,7 @@ class CapturedStep:
     Args:
         step: takes a `Batch`, runs forward, backward and `optimizer.step()` once, forgets gradients, and returns tensors or nothing. It
             must do the same each time and wait for nothing; numbers of Python it reads stay what they were at the capture. Ragged columns
-            it is given are longer than their last offset: what lies beyond is of no meaning.
+            it is given are longer than their last offset: what lies beyond is of no meaning. What it returns must be detached.
         optimizer: of all tables that the step trains. A dense half must be capturable (`torch.optim.Adam(..., capturable=True)`).
         most_values: ragged column -> how many values a batch may have of it, by default twice those of the first batch.
         room: room is made for the new ids of as many steps whenever it is made. It takes memory: `room` times the ids of a batch, in rows.
@@ -39,7 +39,8 @@ class CapturedStep:
 
     Raises `ConfigError` for tables on the CPU or on several devices, and a room below 1. Calls raise `DataError` for a batch that does not
     fit, and `TableError` where growth is due, tables were moved or grown by others since, or the step does what cannot be captured. A call
-    that raises `DataError`, or that growth is due, has done nothing: the same batch may be given again.
+    that raises `DataError`, or that growth is due, has done nothing: the same batch may be given again. One that fails at the capture has
+    taken its step; gradients of a dense optimizer that is not part of `optimizer` must then be forgotten by the caller.
     """
 
     def __init__(
@@ -51,7 +52,8 @@ class CapturedStep:
         room: int = 16,
         recapture: bool = False,
     ) -> None:
-        self._step, self._optimizer = step, optimizer.sparse if isinstance(optimizer, CombinedOptimizer) else optimizer
+        self._step, self._whole = step, optimizer
+        self._optimizer = optimizer.sparse if isinstance(optimizer, CombinedOptimizer) else optimizer
         if room < 1:
             raise ConfigError(f"CapturedStep: room is {room}, expected at least 1 step")
         devices = {group.name: group.device for group in self._optimizer.groups}
@@ -113,7 +115,7 @@ class CapturedStep:
             with recording.active(capturing=True), graph.capture():
                 result = self._step(batch)
         except BaseException:
-            self._optimizer.zero_grad()  # those of the capture were never computed
+            self._whole.zero_grad()  # those of the capture were never computed
             raise
         self._inserts = recording.inserts
         self._captured = _Captured(graph, recording, Room(recording), result)

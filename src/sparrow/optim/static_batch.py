@@ -120,11 +120,15 @@ def _kind(column: Column) -> str:
 def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
     """Copy all that is on the device already by as few launches as torch can, and the rest one by one."""
     there = [source.device == target.device for target, source in zip(targets, sources, strict=True)]
-    if any(there):
-        torch._foreach_copy_(
-            [target for target, is_there in zip(targets, there, strict=True) if is_there],
-            [source for source, is_there in zip(sources, there, strict=True) if is_there],
-        )
+    # One call a dtype: torch copies mixed ones one by one.
+    of_dtype: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for target, source, is_there in zip(targets, sources, there, strict=True):
+        if is_there:
+            into, out_of = of_dtype.setdefault(target.dtype, ([], []))
+            into.append(target)
+            out_of.append(source)
+    for into, out_of in of_dtype.values():
+        torch._foreach_copy_(into, out_of)
     for target, source, is_there in zip(targets, sources, there, strict=True):
         if not is_there:
             target.copy_(source, non_blocking=True)

@@ -31,8 +31,9 @@ def logits_and_labels(model: nn.Module, batch: Batch, label: str) -> tuple[Tenso
     The batch is moved to where the model takes it. Labels are checked first: a bad row leaves the tables as they were.
     """
     labels, place = labels_of(batch, label), place_of_batches(model)
-    # Batches are read to the CPU: there nothing moves.
-    logits: Tensor = model(batch if place is None or place.type == "cpu" else batch.to(place, non_blocking=True))
+    if place is not None and labels.device != place:
+        batch = batch.to(place, non_blocking=place.type == "cuda")
+    logits: Tensor = model(batch)
     if logits.shape != labels.shape:
         raise ConfigError(
             f"{type(model).__name__} returned logits of shape {list(logits.shape)} for {labels.numel()} samples; "

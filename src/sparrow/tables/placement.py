@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -76,11 +77,17 @@ class LateCopy:
             self._event.synchronize()
 
 
+@functools.cache
+def _graph_stream(device: torch.device) -> torch.cuda.Stream:
+    # One for all captures: what torch and others keep by stream is then kept once.
+    return torch.cuda.Stream(device)
+
+
 class StepGraph:
     """A CUDA graph, and the stream that its step is taken on before it is captured: what caches keep by stream, the capture then finds."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._stream, self._graph = device, torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+        self._device, self._stream, self._graph = device, _graph_stream(device), torch.cuda.CUDAGraph()
 
     @contextlib.contextmanager
     def beside(self) -> Iterator[None]:
@@ -96,8 +103,10 @@ class StepGraph:
     @contextlib.contextmanager
     def capture(self) -> Iterator[None]:
         """Capture what is inside; it does not run. Waits for the device. Threads that read ahead may go on meanwhile."""
-        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
-            yield
+        # torch does not give the current stream back where the end of a capture fails.
+        with torch.cuda.stream(torch.cuda.current_stream(self._device)):
+            with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+                yield
 
     def replay(self) -> None:
         self._graph.replay()

@@ -13,7 +13,7 @@ from sparrow.io.filesystems import Place
 from sparrow.io.opening import StaleError, open_file
 from sparrow.io.pieces import Piece
 from sparrow.io.read import read_rows
-from sparrow.io.row_work import RowWork
+from sparrow.io.row_work import RowWork, WorkError
 from sparrow.io.source import Source
 from sparrow.types import ColumnSpec
 
@@ -53,10 +53,18 @@ def _found(place: Place, num_bytes: int) -> SourceFile:
 def _rows(source: Source, first_row: int) -> Iterator[FileRows]:
     # One piece is held back: only the next tells whether it was the last.
     held: FileRows | None = None
-    for piece in read_rows(source, first_row):
+    try:
+        for piece in read_rows(source, first_row):
+            if held is not None:
+                yield held
+            held = FileRows(piece, False)
+            del piece
+    except (StaleError, WorkError):
+        raise
+    except DataError:
+        # What was read before the damage is whole.
         if held is not None:
             yield held
-        held = FileRows(piece, False)
-        del piece
+        raise
     if held is not None:
         yield held._replace(is_last=True)

@@ -49,7 +49,7 @@ def count(p_column, scratch, tile, o_r):
         b_count = tl.minimum(b_count * tl.minimum(b_length, STOP), STOP)
     before = look_back.sum_before(scratch + tl.load(p_column + STATES), tile, tl.sum(b_count))
     b_begin = before + tl.cumsum(b_count) - b_count
-    tl.store(scratch + tl.load(p_column + STARTS) + o_r, look_back.word_of(b_begin, look_back.FINAL), mask=o_r <= num_rows)
+    look_back.publish(scratch + tl.load(p_column + STARTS) + o_r, b_begin, o_r <= num_rows)
     tl.store(rows.pointer_at(p_column + OUT_OFFSETS, tl.int64) + o_r, b_begin, mask=o_r <= num_rows)
     tl.store(scratch + tl.load(p_column + TOTAL) + o_r * 0, b_begin, mask=o_r == num_rows)
 

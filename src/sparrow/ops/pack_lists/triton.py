@@ -23,7 +23,7 @@ RUN_WORDS = tl.constexpr(4)
 MOST_RUNS = 32
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_runs"])
 def pack_runs_kernel(columns, lists, runs, num_runs, BLOCK_N: tl.constexpr):
     column = tl.program_id(1)
     num_columns = tl.num_programs(1)
@@ -56,7 +56,7 @@ def pack_runs_kernel(columns, lists, runs, num_runs, BLOCK_N: tl.constexpr):
     tl.store(p_out + o_n, tl.zeros_like(o_n) + before, mask=o_n == num_rows)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_parts", "num_rows"])
 def find_lists_kernel(lists, starts, num_parts, wanted, num_rows, lengths, begins, BLOCK_N: tl.constexpr):
     """lengths: int64 [C, R + 1], of each column a 0 and the length of each row wanted. begins: int64 [C, R], addresses of their values."""
     column = tl.program_id(1).to(tl.int64)
@@ -80,7 +80,7 @@ def find_lists_kernel(lists, starts, num_parts, wanted, num_rows, lengths, begin
     tl.store(begins + column * num_rows + o_n - 1, b_values, mask=m_n)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def copy_lists_kernel(columns, begins, num_rows, num_steps, BLOCK_N: tl.constexpr):
     column = tl.program_id(1).to(tl.int64)
     own = columns + column * COLUMN_WORDS

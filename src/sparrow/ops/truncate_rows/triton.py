@@ -81,7 +81,7 @@ def scan_lists(p_column, scratch, tile, o_n):
             before = look_back.sum_before(states, tile, tl.sum(b_size))
             b_start = before + tl.cumsum(b_size) - b_size
             starts = scratch + tl.load(p_column + STARTS) + level * (num_lists + 1)
-            tl.store(starts + o_n, look_back.word_of(b_start, look_back.FINAL), mask=m_place)
+            look_back.publish(starts + o_n, b_start, m_place)
             tl.store(scratch + tl.load(p_column + TOTALS) + level + o_n * 0, b_start, mask=o_n == num_lists)
             if level == 0:
                 tl.store(rows.pointer_at(p_column + OUT_OFFSETS, tl.int64) + o_n, b_start, mask=m_place)
