@@ -50,5 +50,5 @@ def test_what_is_sent_need_not_be_pinned() -> None:
     pytest.importorskip("pyarrow")
     from sparrow.io import Dataset
 
-    with pytest.raises(ConfigError, match=r"pin_memory=True .* device='cuda' sends them: leave one out"):
+    with pytest.raises(ConfigError, match=r"pin_memory=True .* device='cuda' says where they are: leave one out"):
         Dataset("absent", ["x"], batch_size=1, device="cuda", pin_memory=True)

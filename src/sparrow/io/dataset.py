@@ -112,9 +112,8 @@ class Dataset:
             raise ConfigError(f"rank is {rank!r}, world_size {world_size}; ranks count from 0 to {world_size - 1}")
         _check_kinds(shuffle=(shuffle, Shuffle), cost=(cost, Cost), agree=(agree, Agreement), queue=(queue, WorkQueue))
         if pin_memory and device is not None:
-            raise ConfigError(
-                f"pin_memory=True is for batches that the caller sends; device={str(device)!r} says where they are made: leave one out"
-            )
+            place = f"device={str(device)!r}"
+            raise ConfigError(f"pin_memory=True is for batches that the caller sends, and {place} says where they are: leave one out")
         self._device = None if device is None else device_of(device, "Dataset")
         if pin_memory and not torch.cuda.is_available():
             raise ConfigError("pin_memory=True is for a CUDA device, and torch sees none: leave it out")

@@ -104,9 +104,9 @@ class StepGraph:
     def capture(self) -> Iterator[None]:
         """Capture what is inside; it does not run. Waits for the device. Threads that read ahead may go on meanwhile."""
         # torch does not give the current stream back where the end of a capture fails.
-        with torch.cuda.stream(torch.cuda.current_stream(self._device)):
-            with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
-                yield
+        graph = torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local")
+        with torch.cuda.stream(torch.cuda.current_stream(self._device)), graph:
+            yield
 
     def replay(self) -> None:
         self._graph.replay()
