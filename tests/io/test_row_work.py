@@ -169,6 +169,17 @@ def test_a_function_that_is_wrong_is_never_a_reason_to_leave_rows_out(folder):
         assert dataset.skipped == []
 
 
+def test_a_transform_that_makes_other_columns_of_a_later_file_is_an_error(tmp_path):
+    for name, dtype in (("0", pa.int64()), ("1", pa.float64())):
+        parquet.write_table(pa.table({"a": pa.array([1, 2], dtype)}), tmp_path / f"{name}.parquet")
+    dataset = Dataset(
+        tmp_path, ["x"], batch_size=5, also_read=["a"], on_error="skip", transform=lambda batch: pa.record_batch({"x": batch["a"]})
+    )
+    with pytest.raises(DataError, match=r"1.parquet: .*'x'"):
+        list(dataset)
+    assert dataset.skipped == []
+
+
 def test_a_column_that_a_transform_makes_twice_is_named(folder):
     with pytest.raises(DataError, match=r"column 'x' stands there more than once"):
         Dataset(folder, ["x"], batch_size=5, transform=lambda batch: batch.append_column("x", batch["x"]))

@@ -297,6 +297,19 @@ def test_damaged_files(tmp_path: Path, damage: str) -> None:
     assert all_ids(reloaded(resumed, tmp_path)) == []
 
 
+def test_rows_before_the_damage_are_handed_out(tmp_path: Path) -> None:
+    ids = pa.array(range(4000), pa.int64())
+    parquet.write_table(pa.table({"id": ids}), str(tmp_path / "a.parquet"), row_group_size=1000, use_dictionary=False, compression="none")
+    path = tmp_path / "a.parquet"
+    third = parquet.ParquetFile(path).metadata.row_group(2).column(0)
+    content = bytearray(path.read_bytes())
+    content[third.data_page_offset : third.data_page_offset + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    stream = watch(tmp_path, pattern="*.parquet", on_error="skip")
+    assert all_ids(stream) == list(range(2000))
+    assert stream.skipped == 1
+
+
 def test_a_folder_that_is_away_is_waited_for(tmp_path: Path) -> None:
     root, away = tmp_path / "in", tmp_path / "away"
     land(root / "a.orc", [1])
