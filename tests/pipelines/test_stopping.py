@@ -13,9 +13,12 @@ from sparrow.pipelines.stopping import StopRequest
 
 @pytest.fixture(autouse=True)
 def _handlers_as_before():
+    # In the background a shell has processes ignore SIGINT, and Python then installs no handler.
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     assert {number: signal.getsignal(number) for number in before} == before
+    signal.signal(signal.SIGINT, outside)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
