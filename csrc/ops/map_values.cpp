@@ -18,7 +18,7 @@ constexpr int64_t kPiece = 8 * kMapBlock;
 constexpr int64_t kOutputsPerThread = 2 * kPiece;
 
 // More outputs in all than this are beyond the last-level caches of most processors: ids are then written past them.
-constexpr int64_t kStreamedOutputs = int64_t{1} << 23;
+constexpr int64_t kStreamedOutputs = int64_t{1} << 22;
 
 // A row of `chains`.
 struct ChainRow {

@@ -161,12 +161,8 @@ def _cut(blocks: Blocks, begin: int, end: int) -> dict[str, Column]:
     layout = blocks.layout
     tensors = cut_rows(blocks.offsets, blocks.values, blocks.dense, begin, end)
     num_dense, num_lists = len(tensors) - 2 * len(layout.lists), len(layout.lists)
-    columns: dict[str, Column] = dict(zip((name for names in layout.dense for name in names), tensors, strict=False))
-    for name, values, bounds in zip(
-        layout.lists, tensors[num_dense : num_dense + num_lists], tensors[num_dense + num_lists :], strict=True
-    ):
-        columns[name] = Ragged(values, (bounds,))
-    return columns
+    lists = map(Ragged, tensors[num_dense : num_dense + num_lists], zip(tensors[num_dense + num_lists :], strict=True))
+    return dict(zip(itertools.chain(*layout.dense, layout.lists), itertools.chain(tensors[:num_dense], lists), strict=True))
 
 
 def _packed(blocks: Sequence[Blocks], rows: Tensor) -> Iterator[tuple[str, Column]]:
@@ -175,8 +171,8 @@ def _packed(blocks: Sequence[Blocks], rows: Tensor) -> Iterator[tuple[str, Colum
     for begin, end in layout.groups:
         values = [one for block in blocks for one in block.values[begin:end]]
         offsets, flat, sizes = pack_lists([block.offsets[begin:end] for block in blocks], values, rows)
-        for name, of_name, bounds in zip(layout.lists[begin:end], flat.split_with_sizes(sizes.tolist()), offsets.unbind(), strict=True):
-            yield name, Ragged(of_name, (bounds,))
+        lists = map(Ragged, flat.split_with_sizes(sizes.tolist()), zip(offsets.unbind(), strict=True))
+        yield from zip(layout.lists[begin:end], lists, strict=True)
 
 
 # Columns that lie by themselves: one after the other.

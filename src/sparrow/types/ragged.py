@@ -10,7 +10,7 @@ from torch import Tensor
 from sparrow.errors import DataError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class Ragged:
     """Rows of different lengths, stored end to end. Never mutated: transforms return a new one.
 
@@ -25,6 +25,12 @@ class Ragged:
     values: Tensor
     offsets: tuple[Tensor, ...]
     weights: Tensor | None = None
+
+    def __init__(self, values: Tensor, offsets: tuple[Tensor, ...], weights: Tensor | None = None) -> None:
+        # Readers make one for each column of each batch; what `dataclass` writes takes twice as long.
+        _set_values(self, values)
+        _set_offsets(self, offsets)
+        _set_weights(self, weights)
 
     @property
     def num_rows(self) -> int:
@@ -71,6 +77,8 @@ class Ragged:
             raise DataError(f"column {name!r}: {self.weights.numel()} weights for {self.values.numel()} values")
         return self
 
+
+_set_values, _set_offsets, _set_weights = (Ragged.__dict__[name].__set__ for name in ("values", "offsets", "weights"))
 
 # A dense column is a tensor [rows] or [rows, width]; every other column is Ragged.
 Column = Tensor | Ragged
