@@ -226,6 +226,8 @@ def test_triton_equals_reference() -> None:
     calls = [triton_call(name, dtype, [1, 3, 16, 64, 100][k % 5], k // 2) for k, (name, dtype) in enumerate(kinds)]
     # Every width for the rules that sum over a row, and for Adam.
     calls += [triton_call(name, torch.float32, dim, 5) for name in ("rowwise_adagrad", "adam") for dim in (1, 3, 16, 17, 64, 100)]
+    # Rows of several warps, whose slots all of them read before one writes.
+    calls += [triton_call(name, torch.float32, 1024, seed) for name in ("rowwise_adagrad", "adagrad_decay") for seed in (6, 7)]
     # By a clock: the step beside it is of no meaning.
     for call in calls[::3]:
         call[-1:] = [2, torch.tensor([9])]

@@ -65,6 +65,7 @@ def update_tile(
     if ELEMENT_SLOTS > 1:
         tl.store(p_slots1, b_slot1, mask=mask)
     if ROW_SLOTS > 0:
+        tl.debug_barrier()  # all warps of a row read its slot, one writes it
         tl.store(p_row_slot, b_row_slot, mask=present)
 
 
