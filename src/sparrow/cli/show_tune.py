@@ -26,6 +26,8 @@ def tune_device(device: str, dims: Sequence[int], dtypes: Sequence[str], rules: 
     for dim in dims:
         if not 1 <= dim <= 4096:
             raise ConfigError(f"--dim {dim}: expected 1 to 4096 values a row")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"--device {device}: torch finds no CUDA device here, and there is nothing to tune on a CPU")
     place = device_of(device, "sparrow tune")
     if place.type != "cuda":
         raise ConfigError(f"--device {device}: tiles are of kernels of a GPU; on a CPU there is nothing to choose")
