@@ -8,8 +8,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-import triton_support
-
 # Deterministic: a failure in CI is the failure at home. No deadline: the machines are shared.
 settings.register_profile(
     "sparrow",
@@ -32,21 +30,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "for_real_targets" not in item.name
         ):
             item.add_marker("gpu")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Compile for sm_90 and gfx942 daily, for sm_80 nightly: its compiler is that of sm_90, and each target costs a third of the time."""
-    if "for_real_targets" in metafunc.function.__name__:
-        daily, nightly = ("90", "gfx942"), pytest.param(("80", "90", "gfx942"), marks=pytest.mark.nightly)
-        metafunc.parametrize("_targets", [daily, nightly], ids=["daily", "all"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def _targets(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = triton_support.ARCHITECTURES
-    triton_support.ARCHITECTURES = getattr(request, "param", before)
-    yield
-    triton_support.ARCHITECTURES = before
 
 
 @pytest.fixture(autouse=True)

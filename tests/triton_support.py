@@ -30,7 +30,7 @@ from triton_process import TARGETS, Compiled
 from triton_process import module_of as module_of
 
 ON_GPU = torch.cuda.is_available()
-# What is compiled for; conftest.py says for which of them today.
+# What is compiled for.
 ARCHITECTURES = tuple(str(arch) for _, arch, _ in TARGETS)
 
 
@@ -112,7 +112,7 @@ def needs_gpu() -> None:
 
 
 def compile_triton(op: str, calls: list[list[Any]]) -> list[list[Compiled]]:
-    """Compile what each call of `op`'s Triton body would launch, for today's targets; nothing runs. Returns a list a call.
+    """Compile what each call of `op`'s Triton body would launch, for real targets; nothing runs. Returns a list a call.
 
     For bodies that look at no value. What follows from arguments, such as constants and how wide loads may be, is as a launch has it.
     """
@@ -121,7 +121,7 @@ def compile_triton(op: str, calls: list[list[Any]]) -> list[list[Compiled]]:
 
 
 def check_compiled(compiled: list[Compiled], launches: list[str]) -> None:
-    """Check that exactly `launches` are launched, compile for today's targets, and leave no product and sum contracted."""
+    """Check that exactly `launches` are launched, compile for real targets, and leave no product and sum contracted."""
     assert [(c.arch, c.kernel) for c in compiled] == [(arch, kernel) for arch in ARCHITECTURES for kernel in launches]
     for c in compiled:
         assert c.binary
@@ -140,7 +140,7 @@ def compile_kernels(
     threads: int | None = None,
     **options: Any,
 ) -> dict[str, str]:
-    """Compile kernels of `sparrow.ops.{module}` by their signatures, for today's targets; return the assembly by "kernel target".
+    """Compile kernels of `sparrow.ops.{module}` by their signatures, for real targets; return the assembly by "kernel target".
 
     names: all that are called `x_kernel` where none is given. types: of arguments that are no pointers to int64. constants: values of
     constexprs. threads: of a program, 128 or 256 if not said. options: of the compiler.
