@@ -132,10 +132,6 @@ def _train(num_steps: int, dtype: torch.dtype, rule: str, initializer: Initializ
         assert same_bits(read.detach(), again.cpu())
 
 
-def train_48_steps() -> None:
-    _train(48, torch.float32, "adam", Uniform(-1.0, 1.0), weighted=False)
-
-
 def train_200_steps() -> None:
     _train(200, torch.float32, "adam", Uniform(-1.0, 1.0), weighted=False)
 
