@@ -10,30 +10,11 @@
 #include "core/find_chunks.h"
 #include "core/parquet_page.h"
 #include "core/snappy.h"
+#include "tests/exact.h"
 
 namespace {
 
 using namespace sparrow;
-using Bytes = std::vector<uint8_t>;
-
-void expect(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "FAILED: %s\n", what);
-  std::exit(1);
-}
-
-// A copy that ends where its memory ends.
-class Exact {
- public:
-  explicit Exact(const Bytes& bytes) : size_(bytes.size()), held_(std::make_unique<uint8_t[]>(bytes.size())) {
-    std::copy(bytes.begin(), bytes.end(), held_.get());
-  }
-  ByteRange range() const { return {held_.get(), held_.get() + size_}; }
-
- private:
-  size_t size_;
-  std::unique_ptr<uint8_t[]> held_;
-};
 
 void append(Bytes* out, const Bytes& bytes) { out->insert(out->end(), bytes.begin(), bytes.end()); }
 

@@ -11,30 +11,11 @@
 #include "core/decode_orc.h"
 #include "core/decode_parquet.h"
 #include "core/made_array.h"
+#include "tests/exact.h"
 
 namespace {
 
 using namespace sparrow;
-using Bytes = std::vector<uint8_t>;
-
-void expect(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "FAILED: %s\n", what);
-  std::exit(1);
-}
-
-// A copy that ends where its memory ends.
-class Exact {
- public:
-  explicit Exact(const Bytes& bytes) : size_(bytes.size()), held_(std::make_unique<uint8_t[]>(bytes.size())) {
-    std::copy(bytes.begin(), bytes.end(), held_.get());
-  }
-  ByteRange range() const { return {held_.get(), held_.get() + size_}; }
-
- private:
-  size_t size_;
-  std::unique_ptr<uint8_t[]> held_;
-};
 
 void put_varint(Bytes* out, uint64_t value) {
   for (; value >= 128; value >>= 7) out->push_back(static_cast<uint8_t>(value) | 128);

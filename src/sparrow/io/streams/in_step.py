@@ -44,7 +44,7 @@ class InStep:
                 yield batch, moves
                 del batch
         except StoppedError:
-            pass
+            pass  # as asked: the place is that of the last batch
         # What no row was in is consumed up to the next batch, which stays for another iteration.
         yield None, own.ahead[0][:-1] if own.ahead else own.moves
 

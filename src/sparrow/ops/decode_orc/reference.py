@@ -3,6 +3,8 @@
 import struct
 from typing import Any
 
+from sparrow.ops.varint import read_varint
+
 _PRESENT, _DATA, _LENGTH = range(3)
 _WIDTHS = [*range(1, 25), 26, 28, 30, 32, 40, 48, 56, 64]
 # Of float32 and float64, by their places in `NUMBERS`.
@@ -39,22 +41,13 @@ def decode_orc(data: bytes, stripe: list[int], columns: list[list[int]]) -> list
 def _message(data: bytes) -> list[tuple[int, Any]]:
     fields, at = [], 0
     while at < len(data):
-        key, at = _varint(data, at)
+        key, at = read_varint(data, at)
         value: Any
-        value, at = _varint(data, at)
+        value, at = read_varint(data, at)
         if key & 7:
             value, at = data[at : at + value], at + value
         fields.append((key >> 3, value))
     return fields
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (data[at] & 127) << shift
-        shift, at = shift + 7, at + 1
-        if data[at - 1] < 128:
-            return value, at
 
 
 def _plain(data: bytes, codec: int) -> bytes:
@@ -121,8 +114,8 @@ def _runs(data: bytes, is_signed: bool) -> list[int]:
                 numbers[place] |= (patch & ((1 << patch_width) - 1)) << _WIDTHS[code]
             out += [_signed(base + number) for number in numbers]
         else:
-            first, at = _varint(data, at)
-            step, at = _varint(data, at)
+            first, at = read_varint(data, at)
+            step, at = read_varint(data, at)
             step = _unfolded(step)
             numbers = [unfold(first)]
             deltas, at = packed(_WIDTHS[code], length - 2, at) if code and length > 1 else ([abs(step)] * max(0, length - 2), at)

@@ -3,6 +3,8 @@
 import struct
 from typing import Any
 
+from sparrow.ops.varint import read_varint
+
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 _PLAIN, _OLD_DICTIONARY, _PLACES = 0, 2, 8
 
@@ -61,15 +63,6 @@ def _sized(page: bytes) -> tuple[bytes, bytes]:
     return page[4 : 4 + size], page[4 + size :]
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (data[at] & 127) << shift
-        shift, at = shift + 7, at + 1
-        if data[at - 1] < 128:
-            return value, at
-
-
 def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
     fields, field = dict[int, Any](), 0
     while data[at]:
@@ -77,10 +70,10 @@ def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
         if kind in (1, 2):
             fields[field] = kind == 1
         elif kind in (4, 5, 6):
-            number, at = _varint(data, at)
+            number, at = read_varint(data, at)
             fields[field] = (number >> 1) ^ -(number & 1)
         elif kind == 8:
-            size, at = _varint(data, at)
+            size, at = read_varint(data, at)
             at += size
         else:
             assert kind == 12
@@ -91,7 +84,7 @@ def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
 def _plain(data: bytes, codec: int) -> bytes:
     if codec == 0 or not data:
         return data
-    size, at = _varint(data, 0)
+    size, at = read_varint(data, 0)
     out = bytearray()
     while at < len(data):
         tag, at = data[at], at + 1
@@ -115,7 +108,7 @@ def _plain(data: bytes, codec: int) -> bytes:
 def _bit_runs(data: bytes, width: int, count: int) -> list[int]:
     out, at = list[int](), 0
     while len(out) < count:
-        head, at = _varint(data, at)
+        head, at = read_varint(data, at)
         if head & 1:
             size = (head >> 1) * width
             packed = int.from_bytes(data[at : at + size], "little")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sparrow.ops.varint import read_varint
+
 
 def find_chunks(footer: bytes, num_leaves: int) -> list[list[list[int]]]:
     """Return [row groups][leaves][4]. `footer` is whole."""
@@ -20,15 +22,6 @@ def _chunk(chunk: dict[int, Any]) -> list[int]:
     return [codec, num_values, begin, begin + num_bytes]
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (data[at] & 127) << shift
-        shift, at = shift + 7, at + 1
-        if data[at - 1] < 128:
-            return value, at
-
-
 def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
     fields, field = dict[int, Any](), 0
     while data[at]:
@@ -36,7 +29,7 @@ def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
         if step:
             field += step
         else:
-            number, at = _varint(data, at)
+            number, at = read_varint(data, at)
             field = (number >> 1) ^ -(number & 1)
         if kind in (1, 2):
             fields[field] = kind == 1
@@ -49,17 +42,17 @@ def _value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
     if kind in (1, 2, 3):
         return data[at], at + 1
     if kind in (4, 5, 6):
-        number, at = _varint(data, at)
+        number, at = read_varint(data, at)
         return (number >> 1) ^ -(number & 1), at
     if kind == 7:
         return data[at : at + 8], at + 8
     if kind == 8:
-        size, at = _varint(data, at)
+        size, at = read_varint(data, at)
         return data[at : at + size], at + size
     if kind in (9, 10):
         count, of, at = data[at] >> 4, data[at] & 15, at + 1
         if count == 15:
-            count, at = _varint(data, at)
+            count, at = read_varint(data, at)
         out = []
         for _ in range(count):
             one, at = _value(data, at, of)
