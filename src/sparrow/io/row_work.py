@@ -127,7 +127,8 @@ class RowWork:
             truth = np.asarray(truth)
         except Exception as error:
             raise WorkError(
-                f"{where}: where= failed ({_first_line(error)}); it must work on any record batch of the columns read"
+                f"{where}: where= failed ({_first_line(error)}); it must work on any record batch of the columns read, "
+                "to which also_read= adds"
             ) from error
         if truth.dtype != np.bool_ or truth.shape != (batch.num_rows,):
             raise WorkError(
@@ -144,7 +145,8 @@ class RowWork:
                 after.validate()
         except Exception as error:
             raise WorkError(
-                f"{where}: transform= failed ({_first_line(error)}); it must work on any record batch of the columns read, an empty one too"
+                f"{where}: transform= failed ({_first_line(error)}); it must work on any record batch of the columns "
+                "read, to which also_read= adds, an empty one too"
             ) from error
         if isinstance(after, pa.Table):
             after = after.combine_chunks().to_batches()[0] if after.num_rows else _no_rows(after.schema)
