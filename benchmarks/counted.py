@@ -2,10 +2,10 @@
 
     python -m benchmarks counted [NAME...] [--dim 64] [--ids 8192]
 
-Kernels are compiled for sm_90 and run instruction by instruction by the machine of tests/ptx, on small inputs. Of each operator: bytes that
-warps' accesses move, in whole sectors of 32 bytes, against those that must move; and issue slots of warps for every 128 bytes that must
-move. An H200 has some 25 slots a processor's 128 bytes of bandwidth (132 processors, four slots a cycle of 1.75 GHz, 4.8 TB/s) and issues in
-perhaps half of them: an operator above about 12 cannot keep its memory busy.
+Kernels are compiled for sm_90 and run instruction by instruction by the machine of tests/ptx, on small inputs. Of each operator: how many
+times the bytes that must move are moved, in whole sectors of 32 bytes as warps ask for them; and issue slots of warps for every 128 bytes
+that must move. An H200 has 25 slots in the time its memory moves 128 bytes (132 processors, four slots a cycle of 1.75 GHz, 4.8 TB/s), and
+kernels use about half: one far above 12 is bound by its instructions and cannot keep memory busy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
 
 from torch.utils._python_dispatch import TorchDispatchMode
 

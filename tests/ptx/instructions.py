@@ -306,7 +306,7 @@ def _vote(one: Instruction) -> Function:
 
 
 def _matrix_rows(one: Instruction, machine: Machine, at: Lanes, memory: Any, num: int) -> NDArray[np.int64]:
-    """Return where each thread's two values of 16 bits of each of `num` matrices lie, [threads, num]; a row is 16 bytes, given by a thread."""
+    """Return where the two values of 16 bits that a thread has of each matrix lie, [threads, num]. Rows are 16 bytes, a thread gives one."""
     if len(at) % _WARP or "trans" in one.opcode:
         raise NotImplementedError(one.line)
     assert isinstance(memory, Memory)

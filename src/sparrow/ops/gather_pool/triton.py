@@ -29,8 +29,10 @@ def finish(out, b_sum, b_total, b_segment, b_length, exists, combiners, num_samp
     """Divide sums as their segments' combiners say, and write them."""
     b_feature = feature_of(b_segment, num_samples)
     b_combiner = tl.load(combiners + b_feature, mask=exists, other=0)
-    b_by = divisor(b_combiner, b_total if WEIGHTED else b_length.to(b_sum.dtype))[:, None]
-    b_pooled = tl.where(b_by == 0, 0.0, divide(b_sum, tl.broadcast_to(b_by, b_sum.shape)))
+    b_pooled = b_sum
+    if tl.max((b_combiner != SUM).to(tl.int32)) > 0:  # an IEEE division is a routine, even by one
+        b_by = divisor(b_combiner, b_total if WEIGHTED else b_length.to(b_sum.dtype))[:, None]
+        b_pooled = tl.where(b_by == 0, 0.0, divide(b_sum, tl.broadcast_to(b_by, b_sum.shape)))
     b_columns = tl.arange(0, COLUMNS)
     b_place = (b_segment - b_feature * num_samples) * num_features + b_feature
     tl.store(out + (b_place * DIM)[:, None] + b_columns[None, :], b_pooled, mask=exists[:, None] & (b_columns < DIM)[None, :])
