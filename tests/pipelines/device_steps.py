@@ -1,0 +1,202 @@
+"""What `test_device_steps.py` runs, each in a process of its own: a trainer on a device, whose steps wait for nothing, beside one on the CPU.
+
+On the stand-in device of `strict_device` every bit must be that of the CPU, and whoever waits is found out; steps are captured by
+`recorded_steps`. A GPU adds in another order: there numbers agree to a tolerance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pyarrow import orc
+from torch import Tensor
+
+import device_scenarios
+from device_scenarios import DEVICE, ON_GPU, raises, same_bits
+from pipelines.clicks import config_for, log_lines, optimizer_and_generator, rows_and_weights, summary_of, write_clicks
+from pipelines.device_runs import check_tables, same
+from sparrow.embedding import EmbeddingEngine, EmbeddingOption
+from sparrow.errors import ConfigError, DataError, SparrowError
+from sparrow.features import Feature
+from sparrow.io import Dataset
+from sparrow.models import DeepFM
+from sparrow.optim import CombinedOptimizer, SparseOptimizer
+from sparrow.pipelines import Hook, LearningRateSchedule, Trainer, outcomes
+from sparrow.pipelines.run_config import RunConfig
+from sparrow.saver import Saver
+from sparrow.tables import table_groups
+from sparrow.types import Batch, Group, Ragged, RowSpan
+
+NoWaiting = Callable[[], contextlib.AbstractContextManager[None]]
+SAMPLES = 8
+_CLOCKED = ("seconds", "samples_per_second", "capture")
+
+
+@contextlib.contextmanager
+def device(lateness: int = 2) -> Iterator[NoWaiting]:
+    """Give the context in which nobody may wait for the device; what steps leave comes `lateness` steps later."""
+    with contextlib.ExitStack() as stack:
+        no_waiting = stack.enter_context(device_scenarios.device(lateness))
+        if not ON_GPU:
+            import recorded_steps
+            import strict_device
+
+            stack.enter_context(recorded_steps.installed())
+            stack.enter_context(mock.patch.object(outcomes, "LateCopy", strict_device.LateOutcome))
+            # Adam has a form that is captured, which torch lets nobody but GPUs use.
+            stack.enter_context(mock.patch("torch.optim.adam._get_capturable_supported_devices", lambda *_: ["cpu", "meta"]))
+        yield no_waiting
+
+
+class Batches:
+    """Batches of a list, epoch by epoch, on `place`."""
+
+    def __init__(self, batches: Sequence[Batch], place: torch.device | str = "cpu") -> None:
+        self._batches, self._place = list(batches), place
+        self.epoch = self._next = 0
+
+    @property
+    def num_rows(self) -> int:
+        return sum(batch.num_samples for batch in self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self._next < len(self._batches):
+            self._next += 1
+            yield self._batches[self._next - 1].to(self._place)
+        self.epoch, self._next = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "next": self._next}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self._next = state["epoch"], state["next"]
+
+
+def batches(
+    num_batches: int, *, tail: int = SAMPLES, longest: Callable[[int], int] = lambda _: 2, ragged_labels: bool = False, most: int = 40
+) -> list[Batch]:
+    """Return batches of x, user, genres (up to `longest(number)` a sample) and label, the last of `tail` samples; rows have origins."""
+    random = torch.Generator().manual_seed(1)
+    made = []
+    for number in range(num_batches):
+        samples = tail if number == num_batches - 1 else SAMPLES
+        lengths = torch.randint(0, longest(number) + 1, (samples,), generator=random)
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+        labels: Tensor | Ragged = torch.randint(0, 2, (samples,), generator=random).double()
+        columns = {
+            "x": torch.rand(samples, generator=random),
+            "user": torch.randint(0, most + number // 2, (samples,), generator=random),
+            "genres": Ragged(torch.randint(0, most, (int(offsets[-1]),), generator=random), (offsets,)),
+            "label": Ragged(labels, (torch.arange(samples + 1),)) if ragged_labels else labels,
+        }
+        made.append(Batch.of(columns, origin=(RowSpan("rows.orc", SAMPLES * number, samples),)))
+    return made
+
+
+def changed(batch: Batch, **columns: Any) -> Batch:
+    return Batch.of({**batch.groups["sample"].columns, **columns}, origin=batch.origin)
+
+
+class Setting:
+    """A DeepFM and its optimizer: dense rates as tensors, so that steps may be captured and the CPU rounds alike."""
+
+    def __init__(self, place: torch.device | str, rate: float = 0.05) -> None:
+        torch.manual_seed(1)
+        features = [Feature(name).select(name) for name in ("x", "user", "genres")]
+        rule = "sgd" if ON_GPU else "adam"
+        self.model = DeepFM(features, dense=["x"], sparse=["user", "genres"], dim=4, hidden=(6,), rule=rule, seed=2, device=place)
+        lr: Any = torch.tensor(rate).to(place)
+        parameters = list(self.model.parameters())
+        dense = torch.optim.SGD(parameters, lr=lr, fused=True) if ON_GPU else torch.optim.Adam(parameters, lr=lr, capturable=True)
+        for parameter in [] if ON_GPU else parameters:
+            # By hand: what torch makes of no dimension there, the stand-in takes for a sink of gradients.
+            moments = {name: torch.zeros(parameter.shape).to(place) for name in ("exp_avg", "exp_avg_sq")}
+            dense.state[parameter] = {"step": torch.tensor(0.0).to(place), **moments}
+        self.optimizer = CombinedOptimizer(dense, SparseOptimizer(self.model, lr=rate))
+
+    def trainer(self, **options: Any) -> Trainer:
+        return Trainer(self.model, self.optimizer, progress=False, **options)
+
+
+def check_same(mine: Setting, theirs: Setting) -> None:
+    check_tables(table_groups(mine.model), table_groups(theirs.model))
+    for one, two in zip(mine.model.parameters(), theirs.model.parameters(), strict=True):
+        assert same(one, two)
+
+
+def check_same_lines(mine: Path, theirs: Path) -> None:
+    one, two = ([{key: line[key] for key in line if key not in _CLOCKED} for line in log_lines(folder)] for folder in (mine, theirs))
+    if ON_GPU:
+        assert [line["step"] for line in one] == [line["step"] for line in two]
+        assert all(math.isclose(line["log_loss"], other["log_loss"], rel_tol=1e-4) for line, other in zip(one, two, strict=True))
+    else:
+        assert one == two
+
+
+@contextlib.contextmanager
+def steps_that_wait_for_nothing(trainer: Trainer, no_waiting: NoWaiting = contextlib.nullcontext) -> Iterator[list[int]]:
+    """Let a step that waits raise; give a list of how many outcomes each step waited for."""
+    waited: list[int] = []
+    take = trainer._train_step
+
+    def counted() -> int:
+        return 0 if ON_GPU else __import__("strict_device").LateOutcome.waited
+
+    def refusing(batch: Batch) -> None:
+        before = counted()
+        with no_waiting():
+            take(batch)
+        waited.append(counted() - before)
+
+    with mock.patch.object(trainer, "_train_step", refusing):
+        yield waited
+
+
+def steps_wait_for_nothing() -> None:
+    """Batches made on the device, batches sent by the trainer; however late what steps leave comes."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        random = np.random.default_rng(1)
+        for part, num_rows in (("train", 300), ("eval", 40)):
+            columns = {
+                "label": random.integers(0, 2, num_rows).astype(np.float64),
+                "x": random.random(num_rows, np.float32),
+                "user": random.integers(0, 200, num_rows),
+                "genres": [random.integers(0, 50, size).tolist() for size in random.integers(0, 4, num_rows)],
+            }
+            orc.write_table(pa.table(columns), str(folder / f"{part}.orc"), stripe_size=512, batch_size=128)
+
+        def train(name: str, place: torch.device | str, reads_at: torch.device | str, **how: Any) -> Setting:
+            one = Setting(place)
+            read = ["label", *one.model.columns]
+            train, test = (Dataset(folder / f"{part}.orc", read, batch_size=32, device=reads_at) for part in ("train", "eval"))
+            trainer = one.trainer(run_folder=folder / name, save_every=4, log_every=9)
+            with steps_that_wait_for_nothing(trainer, **how) as waited:
+                trainer.fit(train, evaluate_on=test)
+            # Where what steps leave comes late, a step waits for the third before it; at steps 4, 8 and 9 nothing was left.
+            behind = [max(0, step - 2 - last) for step, last in zip(range(1, 11), [0] * 4 + [4] * 4 + [8, 9], strict=True)]
+            assert ON_GPU or waited == [int(number > 0 and name == "late") for number in behind], (name, waited)
+            return one
+
+        with device():
+            expected = train("cpu", "cpu", "cpu")
+        for name, lateness, reads_at in (("made there", 0, DEVICE), ("sent", 2, "cpu"), ("late", 9, DEVICE)):
+            with device(lateness) as no_waiting:
+                found = train(name, DEVICE, reads_at, no_waiting=no_waiting)
+                check_same(found, expected)
+            check_same_lines(folder / name, folder / "cpu")
+            if not ON_GPU:
+                assert rows_and_weights(folder / name) == rows_and_weights(folder / "cpu")
+                one, two = (summary_of(folder / which) for which in (name, "cpu"))
+                assert one.keys() == two.keys()
+                assert all(one[key] == two[key] for key in one if key not in _CLOCKED)
