@@ -108,15 +108,18 @@ def changed(batch: Batch, **columns: Any) -> Batch:
 
 
 class Setting:
-    """A DeepFM and its optimizer: dense rates as tensors, so that steps may be captured and the CPU rounds alike."""
+    """A DeepFM and its optimizer: dense rates as tensors, so that steps may be captured and the CPU rounds alike. plain: as one writes it."""
 
-    def __init__(self, place: torch.device | str, rate: float = 0.05) -> None:
+    def __init__(self, place: torch.device | str, rate: float = 0.05, plain: bool = False) -> None:
         torch.manual_seed(1)
         features = [Feature(name).select(name) for name in ("x", "user", "genres")]
-        rule = "sgd" if ON_GPU else "adam"
+        rule = "sgd" if ON_GPU or plain else "adam"
         self.model = DeepFM(features, dense=["x"], sparse=["user", "genres"], dim=4, hidden=(6,), rule=rule, seed=2, device=place)
-        lr: Any = torch.tensor(rate).to(place)
         parameters = list(self.model.parameters())
+        if plain:
+            self.optimizer = CombinedOptimizer(torch.optim.SGD(parameters, lr=rate), SparseOptimizer(self.model, lr=rate))
+            return
+        lr: Any = torch.tensor(rate).to(place)
         dense = torch.optim.SGD(parameters, lr=lr, fused=True) if ON_GPU else torch.optim.Adam(parameters, lr=lr, capturable=True)
         for parameter in [] if ON_GPU else parameters:
             # By hand: what torch makes of no dimension there, the stand-in takes for a sink of gradients.
@@ -200,3 +203,149 @@ def steps_wait_for_nothing() -> None:
                 one, two = (summary_of(folder / which) for which in (name, "cpu"))
                 assert one.keys() == two.keys()
                 assert all(one[key] == two[key] for key in one if key not in _CLOCKED)
+
+
+def wrong_steps_are_named_and_nothing_is_written_of_them() -> None:
+    """A NaN, or a wrong label, is told of as on the CPU; what is saved and logged is of the steps before; a resume goes on from there."""
+    all_right = batches(10)
+    ragged = batches(10, ragged_labels=True)
+    labels, listed = all_right[6]["label"], ragged[6]["label"]
+    assert isinstance(labels, Tensor)
+    assert isinstance(listed, Ragged)
+    x = all_right[6]["x"]
+    assert isinstance(x, Tensor)
+    spoilt, two, shifted = x.clone(), labels.clone(), listed.offsets[0].clone()
+    spoilt[3], two[5], shifted[4] = torch.nan, 2.0, 3  # a row of none, then one of two
+    cases = (
+        (all_right, {"x": spoilt}, SparrowError, "the loss is nan at step 7 (from rows.orc, row 48 on)"),
+        (all_right, {"label": two}, DataError, "rows.orc, row 53: label column 'label' is 2.0; expected 0 or 1"),
+        (all_right, {"label": (two * 2).int()}, DataError, "label column 'label' is 2; expected 0 or 1"),
+        (ragged, {"label": Ragged(listed.values, (shifted,))}, DataError, "rows.orc, row 51: label column 'label' holds 0 values"),
+        (ragged, {"label": Ragged(listed.values[:7], (shifted,))}, DataError, "rows.orc, row 51: label column 'label' holds 0 values"),
+    )
+    for number, (right, wrong, kind, what) in enumerate(cases):
+        rows = [changed(batch, **wrong) if index == 6 else batch for index, batch in enumerate(right)]
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made)
+            options = {"save_every": 4, "log_every": 3}
+            # "there" names places of a device, where it is told of later.
+            for name, place, reads_at, lateness in (("cpu", "cpu", "cpu", 0), ("there", DEVICE, DEVICE, 5), ("sent", DEVICE, "cpu", 5)):
+                with device(lateness):
+                    trainer = Setting(place).trainer(run_folder=folder / name, **options)
+                    said = raises(kind, lambda: trainer.fit(Batches(rows, reads_at)))  # noqa: B023
+                assert what in said, said
+                # A step that is known to be wrong before it is taken is not counted.
+                known_at_once = reads_at == "cpu" and (place == "cpu" or kind is DataError) or number == 4
+                assert trainer.step == (6 if known_at_once else 8), (name, trainer.step)
+                assert Saver(folder / name / "checkpoints").latest() == folder / name / "checkpoints" / "step-00000004"
+                assert [line["step"] for line in log_lines(folder / name)] == [3, 6]
+                check_same_lines(folder / name, folder / "cpu")
+            if number == 0:
+                with device(5):
+                    found, expected = Setting(DEVICE), Setting("cpu")
+                    found.trainer(run_folder=folder / "there", **options).fit(Batches(right, DEVICE), resume=True)
+                    expected.trainer(run_folder=folder / "whole", **options).fit(Batches(right))
+                    check_same(found, expected)
+                check_same_lines(folder / "there", folder / "whole")
+    # The first step that was wrong is the one told of, be a later one found out before; a trainer may go on then.
+    with device(5):
+        rows = [*all_right[:6], changed(all_right[6], x=spoilt), changed(all_right[7], label=two), *all_right[8:]]
+        trainer = Setting(DEVICE).trainer()
+        assert "the loss is nan at step 7" in raises(SparrowError, lambda: trainer.fit(Batches(rows)))
+        assert trainer.running_metrics()["num_samples"] == 6 * SAMPLES
+
+
+def hooks_read_what_is_true() -> None:
+    """`trainer.step` counts every step; metrics, an evaluation and a clipped norm are those of the CPU."""
+
+    class Looks(Hook):
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def after_step(self, trainer: Any) -> None:
+            self.seen.append((trainer.step, trainer.num_samples))
+            if trainer.step == 5:
+                self.seen.append(trainer.running_metrics())
+            if trainer.step == 7:
+                self.seen.append(trainer.evaluate(Batches(batches(3), place)))
+
+    seen = []
+    for place in ("cpu", DEVICE):
+        with device(9):
+            looks = Looks()
+            trainer = Setting(place).trainer(hooks=[looks], log_every=100)
+            trainer.fit(Batches(batches(10), place), evaluate_on=Batches(batches(3), place))
+            seen.append([{k: v for k, v in each.items() if k not in _CLOCKED} if isinstance(each, dict) else each for each in looks.seen])
+    if ON_GPU:
+        assert [each for each in seen[0] if isinstance(each, tuple)] == [each for each in seen[1] if isinstance(each, tuple)]
+        assert math.isclose(seen[0][5]["log_loss"], seen[1][5]["log_loss"], rel_tol=1e-4)
+    else:
+        assert seen[0] == seen[1]
+
+
+def a_norm_is_clipped_without_waiting() -> None:
+    """torch adds the squares of a norm in another order where there are more rows, be they zeros: weights agree to a tolerance."""
+
+    def weights(place: torch.device | str, norm: float | None) -> Tensor:
+        with device() as no_waiting:
+            one = Setting(place, rate=1.0, plain=True)
+            trainer = one.trainer(max_grad_norm=norm, log_every=100)
+            with steps_that_wait_for_nothing(trainer, no_waiting=no_waiting if place == DEVICE else contextlib.nullcontext):
+                trainer.fit(Batches(batches(4), place))
+            rows = [chunk.weights.cpu().reshape(-1) for group in table_groups(one.model) for chunk in group.export()]
+            return torch.cat([*rows, *(parameter.detach().cpu().reshape(-1) for parameter in one.model.parameters())])
+
+    clipped = weights("cpu", 0.02)
+    torch.testing.assert_close(weights(DEVICE, 0.02), clipped, rtol=1e-4, atol=1e-6)
+    assert float((weights(DEVICE, None) - clipped).abs().max()) > 0.01
+
+
+class EvaluateAt(Hook):
+    """Evaluates after some steps, in between replays."""
+
+    def __init__(self, steps: Sequence[int], place: torch.device | str) -> None:
+        self._steps, self._place = steps, place
+        self.found: list[float] = []
+
+    def after_step(self, trainer: Any) -> None:
+        if trainer.step in self._steps:
+            self.found.append(trainer.evaluate(Batches(batches(4), self._place))["log_loss"])
+
+
+def captured_steps_are_eager_ones() -> None:
+    """Two epochs with a short tail, lists that outgrow their room, a schedule, evaluations, and a session that ends in the middle."""
+    rows = batches(34, tail=5, longest=lambda number: 6 if number in (9, 28) else 2, ragged_labels=True)
+
+    def train(place: torch.device | str, folder: Path, sessions: Sequence[int | None], **options: Any) -> tuple[Setting, list[Any]]:
+        counts: list[Any] = []
+        for number, max_steps in enumerate(sessions):
+            one = Setting(place)
+            schedule, looks = torch.optim.lr_scheduler.CosineAnnealingLR(one.optimizer, T_max=12, eta_min=0.01), EvaluateAt((20, 50), place)
+            hooks = [LearningRateSchedule(schedule), looks]
+            trainer = one.trainer(run_folder=folder, save_every=15, log_every=10, hooks=hooks, **options)
+            summary = trainer.fit(Batches(rows, place), epochs=2, max_steps=max_steps, resume=number > 0)
+            counts.append(summary.get("capture"))
+        return one, [*counts, *looks.found]
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        with device() as _:
+            expected, (_, *losses) = train("cpu", folder / "cpu", [None])
+            # It goes on one batch before the tail, which another shape follows: a graph must not be for the tail alone.
+            found, (*counts, loss) = train(DEVICE, folder / "captured", [33, None], capture=True)
+            check_same(found, expected)
+        check_same_lines(folder / "captured", folder / "cpu")
+        assert math.isclose(loss, losses[1], rel_tol=1e-4 if ON_GPU else 0.0)
+        if not ON_GPU:
+            assert rows_and_weights(folder / "captured") == rows_and_weights(folder / "cpu")
+            assert optimizer_and_generator(folder / "captured") == optimizer_and_generator(folder / "cpu")
+        print(counts)
+        for num_steps, count in zip((33, 35), counts, strict=True):
+            assert count["replays"] + count["eager"] == num_steps
+            assert count["replays"] > num_steps * 2 // 3, count
+            assert 1 < count["graphs"] < 6, count
+        assert log_lines(folder / "captured")[-1]["capture"] == counts[-1] == summary_of(folder / "captured")["capture"]
+        # What was captured may go on without, and on the CPU.
+        with device():
+            one = Setting("cpu")
+            one.trainer(run_folder=folder / "captured").fit(Batches(rows), epochs=3, max_steps=70, resume=True)

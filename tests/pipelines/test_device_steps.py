@@ -14,3 +14,23 @@ def run(scenario: str) -> None:
 @pytest.mark.gpu
 def test_steps_wait_for_nothing() -> None:
     run("steps_wait_for_nothing")
+
+
+@pytest.mark.gpu
+def test_wrong_steps_are_named_and_nothing_is_written_of_them() -> None:
+    run("wrong_steps_are_named_and_nothing_is_written_of_them")
+
+
+@pytest.mark.gpu
+def test_hooks_read_what_is_true() -> None:
+    run("hooks_read_what_is_true")
+
+
+@pytest.mark.gpu
+def test_a_norm_is_clipped_without_waiting() -> None:
+    run("a_norm_is_clipped_without_waiting")
+
+
+@pytest.mark.gpu
+def test_captured_steps_are_eager_ones() -> None:
+    run("captured_steps_are_eager_ones")
