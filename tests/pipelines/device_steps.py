@@ -1,4 +1,4 @@
-"""What `test_device_steps.py` runs, each in a process of its own: a trainer on a device, whose steps wait for nothing, beside one on the CPU.
+"""What `test_device_steps.py` runs, each in a process of its own: a trainer whose steps wait for no device, beside one on the CPU.
 
 On the stand-in device of `strict_device` every bit must be that of the CPU, and whoever waits is found out; steps are captured by
 `recorded_steps`. A GPU adds in another order: there numbers agree to a tolerance.
@@ -20,22 +20,22 @@ import pyarrow as pa
 import torch
 from pyarrow import orc
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import device_scenarios
-from device_scenarios import DEVICE, ON_GPU, raises, same_bits
-from pipelines.clicks import config_for, log_lines, optimizer_and_generator, rows_and_weights, summary_of, write_clicks
+from device_scenarios import DEVICE, ON_GPU, raises
+from pipelines.clicks import config_for, log_lines, optimizer_and_generator, rows_and_weights, summary_of
 from pipelines.device_runs import check_tables, same
-from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import ConfigError, DataError, SparrowError
 from sparrow.features import Feature
 from sparrow.io import Dataset
 from sparrow.models import DeepFM
 from sparrow.optim import CombinedOptimizer, SparseOptimizer
-from sparrow.pipelines import Hook, LearningRateSchedule, Trainer, outcomes
+from sparrow.pipelines import Hook, LearningRateSchedule, Trainer, outcomes, steps
 from sparrow.pipelines.run_config import RunConfig
 from sparrow.saver import Saver
 from sparrow.tables import table_groups
-from sparrow.types import Batch, Group, Ragged, RowSpan
+from sparrow.types import Batch, Ragged, RowSpan
 
 NoWaiting = Callable[[], contextlib.AbstractContextManager[None]]
 SAMPLES = 8
@@ -54,8 +54,18 @@ def device(lateness: int = 2) -> Iterator[NoWaiting]:
             stack.enter_context(recorded_steps.installed())
             stack.enter_context(mock.patch.object(outcomes, "LateCopy", strict_device.LateOutcome))
             # Adam has a form that is captured, which torch lets nobody but GPUs use.
-            stack.enter_context(mock.patch("torch.optim.adam._get_capturable_supported_devices", lambda *_: ["cpu", "meta"]))
+            stack.callback(register_optimizer_step_pre_hook(_begin_adam).remove)
+            stack.enter_context(mock.patch("torch.optim.adam._get_capturable_supported_devices", return_value=["cpu", "meta"]))
         yield no_waiting
+
+
+def _begin_adam(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Begin the state of Adam: what torch makes of no dimension, the stand-in takes for a sink of gradients."""
+    if isinstance(optimizer, torch.optim.Adam):
+        for parameter in (one for group in optimizer.param_groups for one in group["params"] if not optimizer.state[one]):
+            place = parameter.device
+            moments = {name: torch.zeros(parameter.shape).to(place) for name in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": torch.tensor(0.0).to(place), **moments}
 
 
 class Batches:
@@ -108,7 +118,7 @@ def changed(batch: Batch, **columns: Any) -> Batch:
 
 
 class Setting:
-    """A DeepFM and its optimizer: dense rates as tensors, so that steps may be captured and the CPU rounds alike. plain: as one writes it."""
+    """A DeepFM and its optimizer: dense rates as tensors, so that steps may be captured and the CPU rounds alike. plain: as numbers."""
 
     def __init__(self, place: torch.device | str, rate: float = 0.05, plain: bool = False) -> None:
         torch.manual_seed(1)
@@ -121,10 +131,6 @@ class Setting:
             return
         lr: Any = torch.tensor(rate).to(place)
         dense = torch.optim.SGD(parameters, lr=lr, fused=True) if ON_GPU else torch.optim.Adam(parameters, lr=lr, capturable=True)
-        for parameter in [] if ON_GPU else parameters:
-            # By hand: what torch makes of no dimension there, the stand-in takes for a sink of gradients.
-            moments = {name: torch.zeros(parameter.shape).to(place) for name in ("exp_avg", "exp_avg_sq")}
-            dense.state[parameter] = {"step": torch.tensor(0.0).to(place), **moments}
         self.optimizer = CombinedOptimizer(dense, SparseOptimizer(self.model, lr=rate))
 
     def trainer(self, **options: Any) -> Trainer:
@@ -165,19 +171,24 @@ def steps_that_wait_for_nothing(trainer: Trainer, no_waiting: NoWaiting = contex
         yield waited
 
 
+def _write_files(folder: Path) -> None:
+    """Write train.orc and eval.orc, of columns that need no transform."""
+    random = np.random.default_rng(1)
+    for part, num_rows in (("train", 300), ("eval", 40)):
+        columns = {
+            "label": random.integers(0, 2, num_rows).astype(np.float64),
+            "x": random.random(num_rows, np.float32),
+            "user": random.integers(0, 200, num_rows),
+            "genres": [random.integers(0, 50, size).tolist() for size in random.integers(0, 4, num_rows)],
+        }
+        orc.write_table(pa.table(columns), str(folder / f"{part}.orc"), stripe_size=512, batch_size=128)
+
+
 def steps_wait_for_nothing() -> None:
     """Batches made on the device, batches sent by the trainer; however late what steps leave comes."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        random = np.random.default_rng(1)
-        for part, num_rows in (("train", 300), ("eval", 40)):
-            columns = {
-                "label": random.integers(0, 2, num_rows).astype(np.float64),
-                "x": random.random(num_rows, np.float32),
-                "user": random.integers(0, 200, num_rows),
-                "genres": [random.integers(0, 50, size).tolist() for size in random.integers(0, 4, num_rows)],
-            }
-            orc.write_table(pa.table(columns), str(folder / f"{part}.orc"), stripe_size=512, batch_size=128)
+        _write_files(folder)
 
         def train(name: str, place: torch.device | str, reads_at: torch.device | str, **how: Any) -> Setting:
             one = Setting(place)
@@ -235,7 +246,7 @@ def wrong_steps_are_named_and_nothing_is_written_of_them() -> None:
                     said = raises(kind, lambda: trainer.fit(Batches(rows, reads_at)))  # noqa: B023
                 assert what in said, said
                 # A step that is known to be wrong before it is taken is not counted.
-                known_at_once = reads_at == "cpu" and (place == "cpu" or kind is DataError) or number == 4
+                known_at_once = (reads_at == "cpu" and (place == "cpu" or kind is DataError)) or number == 4
                 assert trainer.step == (6 if known_at_once else 8), (name, trainer.step)
                 assert Saver(folder / name / "checkpoints").latest() == folder / name / "checkpoints" / "step-00000004"
                 assert [line["step"] for line in log_lines(folder / name)] == [3, 6]
@@ -349,3 +360,132 @@ def captured_steps_are_eager_ones() -> None:
         with device():
             one = Setting("cpu")
             one.trainer(run_folder=folder / "captured").fit(Batches(rows), epochs=3, max_steps=70, resume=True)
+
+
+def replays_wait_for_nothing_and_name_what_is_wrong() -> None:
+    """What a replay leaves is copied before the next one overwrites it, and looked at in order, wherever batches are."""
+    rows = [changed(batch) for batch in batches(3)] * 5  # their ids are known after an epoch of three
+    x = rows[12]["x"]
+    label = rows[12]["label"]
+    assert isinstance(x, Tensor)
+    assert isinstance(label, Tensor)
+    spoilt, two = x.clone(), label.clone()
+    spoilt[0], two[5] = torch.inf, 2.0
+    for reads_at in (DEVICE, "cpu"):
+        with device(9) as no_waiting:
+            one, expected = Setting(DEVICE), Setting("cpu")
+            expected.trainer().fit(Batches(rows))
+            trainer = one.trainer(capture=True)
+            train = Batches(rows, reads_at)
+            trainer.fit(train, max_steps=3)
+            with steps_that_wait_for_nothing(trainer, no_waiting=no_waiting) as waited:
+                trainer.fit(train)
+            assert trainer._steps.counts() == {"replays": 13, "eager": 2, "graphs": 1}
+            assert ON_GPU or waited == [0] * 2 + [1] * 10
+            check_same(one, expected)
+        for wrong, kind, what in (
+            ({"x": spoilt}, SparrowError, "at step 13 (from rows.orc, row 0 on)"),
+            ({"label": two}, DataError, "rows.orc, row 5: label column 'label' is 2.0"),
+        ):
+            with device(9):
+                trainer = Setting(DEVICE).trainer(capture=True, log_every=6)
+                bad = [*rows[:12], changed(rows[12], **wrong), *rows[13:]]
+                said = raises(kind, lambda: trainer.fit(Batches(bad, reads_at)))  # noqa: B023
+                assert what in said, said
+                assert trainer._steps.counts()["replays"] == (10 if reads_at == "cpu" and kind is DataError else 13)
+
+
+def a_graph_that_is_of_no_use_is_told_of() -> None:
+    """Batches of ever other shapes are taken one by one, and a graph is made for those that come in a row; one warning says so."""
+    full, short = batches(24), batches(1, tail=5)
+    padded = [Batch(batch.groups, batch.origin, num_padding=3) for batch in full]
+    alternating = [one for pair in zip(full, padded, strict=True) for one in pair]
+    for name, rows, least_replays, most_graphs, is_told in (
+        ("alternating", alternating, 20, 2, True),
+        # One short batch comes first: with the second full one in a row there is a new graph, and another where lists outgrow it.
+        ("begins with a tail", [*short, *full[:9]], 4, 2, False),
+        # Two shapes in turn, each twice: patience is doubled, or every fourth step would begin anew.
+        ("two and two", [one for k in range(0, 16, 2) for one in (full[k], full[k + 1], padded[k], padded[k + 1])], 8, 5, None),
+    ):
+        with device(), mock.patch.object(steps, "_STEPS_ON_TRIAL", 42), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found, expected = Setting(DEVICE), Setting("cpu")
+            trainer = found.trainer(capture=True)
+            trainer.fit(Batches(rows, DEVICE))
+            expected.trainer().fit(Batches(rows))
+            check_same(found, expected)
+            counts = trainer._steps.counts()
+        assert counts is not None
+        assert counts["replays"] + counts["eager"] == len(rows)
+        assert counts["replays"] >= least_replays, (name, counts)
+        assert counts["graphs"] <= most_graphs, (name, counts)
+        told = [str(warning.message) for warning in caught if "capture: of the first 42 steps" in str(warning.message)]
+        assert is_told is None or len(told) == is_told, (name, told)
+        assert all("were replays" in text and "samples of padding" in text for text in told), told
+
+
+def configured_runs_are_captured() -> None:
+    """`run.capture`: a run that is evaluated on the CPU, and goes on without."""
+    from pipelines.clicks import write_config
+    from sparrow.pipelines.load_config import load_run_config
+    from sparrow.pipelines.run import evaluate_run, train_run
+
+    with device(), tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        _write_files(folder)
+
+        def train(name: str, resume: bool = False, **run: Any) -> dict[str, Any]:
+            content = config_for(folder / "train.orc", folder / "eval.orc", folder / name, **{"epochs": 1, **run})
+            content["model"] = {"name": "deepfm", "dense": ["x"], "sparse": ["user", "genres"], "dim": 4, "hidden": [8]}
+            content["features"] = [{"name": column} for column in ("x", "user", "genres")]
+            content["data"]["batch_size"] = 16
+            content["optimizer"] = {"dense": {"name": "sgd" if ON_GPU else "adam"}, "sparse": {"rule": "sgd"}}
+            return train_run(load_run_config(write_config(folder / "run.yaml", content)), resume=resume, progress=False)
+
+        there = {"device": str(DEVICE), "capture": True}
+        expected, found = train("cpu"), train("captured", **there)
+        assert found["capture"]["replays"] > 12
+        assert sum(found["capture"][key] for key in ("replays", "eager")) == found["step"] == 19
+        assert found["table_rows"] == expected["table_rows"]
+        assert math.isclose(found["eval"]["log_loss"], expected["eval"]["log_loss"], rel_tol=1e-4)
+        again = evaluate_run(folder / "captured", None, {"run.device": "cpu"})
+        assert math.isclose(again["log_loss"], found["eval"]["log_loss"], rel_tol=1e-4 if ON_GPU else 0.0)
+        # From one to the other and back: rates and steps of the dense half are kept as each takes them.
+        losses = [train("cpu", resume=True, epochs=epochs)["eval"]["log_loss"] for epochs in (2, 3, 4)]
+        settings = ({"device": str(DEVICE)}, there, {"device": "cpu"})
+        for epochs, run, loss in zip((2, 3, 4), settings, losses, strict=True):
+            summary = train("captured", resume=True, epochs=epochs, **run)
+            assert math.isclose(summary["eval"]["log_loss"], loss, rel_tol=1e-4)
+            assert ("capture" in summary) == run.get("capture", False)
+
+
+def what_cannot_be_captured_is_refused() -> None:
+    """When the trainer is built, with what to write instead."""
+    with device():
+        one, here = Setting(DEVICE, plain=True), Setting("cpu")
+        place, parameters, sparse = str(DEVICE), list(one.model.parameters()), SparseOptimizer(one.model)
+        rate = torch.tensor(0.25).to(DEVICE)
+        for dense, words in (
+            (torch.optim.Adam(parameters, lr=0.25), ("Adam reads numbers", f"torch.tensor(0.25, device='{place}'), capturable=True)")),
+            (torch.optim.AdamW(parameters, lr=0.25), ("write torch.optim.AdamW(model.parameters(), lr=",)),
+            (torch.optim.Adagrad(parameters, lr=0.25), ("Adagrad reads numbers", "write torch.optim.Adam(")),
+            (torch.optim.SGD(parameters, lr=rate), ("SGD reads numbers", "fused=True")),
+            (torch.optim.Adam(parameters, lr=0.25, capturable=True), ("learning rate of the dense optimizer Adam is the number 0.25",)),
+            (torch.optim.Adam(parameters, lr=torch.tensor(0.25), capturable=True), ("Adam is a tensor on cpu", f"device='{place}'")),
+        ):
+            said = raises(ConfigError, lambda: Trainer(one.model, CombinedOptimizer(dense, sparse), capture=True))  # noqa: B023
+            assert said.startswith("capture: "), said
+            assert all(word in said for word in words), said
+        weights = [torch.nn.Parameter(torch.zeros(2))]
+        apart = CombinedOptimizer(torch.optim.Adam(weights, lr=rate, capturable=True), sparse)
+        assert "dense weights live on cpu" in raises(ConfigError, lambda: Trainer(one.model, apart, capture=True))
+        assert "live on {" in raises(ConfigError, lambda: here.trainer(capture=True))
+        alone = torch.nn.Linear(2, 1)
+        plain = torch.optim.SGD(alone.parameters(), lr=0.1)
+        assert "SGD trains no tables" in raises(ConfigError, lambda: Trainer(alone, plain, capture=True))
+        # What is built for a configured run is captured.
+        content = config_for("train", None, "run", device=str(DEVICE), capture=True)
+        for name in ("adam", "adamw", *(["sgd"] if ON_GPU else [])):  # of the stand-in torch knows no fused kernel
+            config = RunConfig.model_validate({**content, "optimizer": {"dense": {"name": name}}})
+            model = config.build_model()
+            assert Trainer(model, config.build_optimizer(model), config.trainer_options(progress=False)).options.capture

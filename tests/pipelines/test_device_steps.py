@@ -34,3 +34,23 @@ def test_a_norm_is_clipped_without_waiting() -> None:
 @pytest.mark.gpu
 def test_captured_steps_are_eager_ones() -> None:
     run("captured_steps_are_eager_ones")
+
+
+@pytest.mark.gpu
+def test_replays_wait_for_nothing_and_name_what_is_wrong() -> None:
+    run("replays_wait_for_nothing_and_name_what_is_wrong")
+
+
+@pytest.mark.gpu
+def test_a_graph_that_is_of_no_use_is_told_of() -> None:
+    run("a_graph_that_is_of_no_use_is_told_of")
+
+
+@pytest.mark.gpu
+def test_what_cannot_be_captured_is_refused() -> None:
+    run("what_cannot_be_captured_is_refused")
+
+
+@pytest.mark.gpu
+def test_configured_runs_are_captured() -> None:
+    run("configured_runs_are_captured")

@@ -154,7 +154,7 @@ class Steps:
 
     def _take_misfit(self, captured: CapturedStep, batch: Batch, misfit: BatchMisfit) -> Tensor:
         """Take a step that the graph cannot: by itself, or as the first of another graph."""
-        self._last_misfit = str(misfit)
+        self._last_misfit = str(misfit).split(";")[0]
         self._misfits_in_a_row += 1
         if not misfit.longer and self._misfits_in_a_row < self._patience:
             return self._whole(batch)
