@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparrow.errors import DataError
 from sparrow.features import Feature, FeatureEngine
-from sparrow.types import Batch, Group, Ragged
+from sparrow.types import Batch, Column, Group, Ragged
 
 
 def labels_of(batch: Batch, column: str) -> Tensor:
@@ -17,13 +17,13 @@ def labels_of(batch: Batch, column: str) -> Tensor:
     """
     stored = batch[column]
     if isinstance(stored, Ragged):
-        _check_kind(batch, column)
+        _check_kind(batch, column, stored)
         wrong = stored.lengths() != 1
         if bool(wrong.any()):
             row = _first(wrong)
             found = f"{batch.locate(row)}: label column {column!r} holds {int(stored.lengths()[row])} values"
             raise DataError(f"{found}; expected exactly one; clean the file or drop the row")
-    labels = _values_of(batch, column)
+    labels = _values_of(batch, column, stored)
     # Before the conversion, which rounds: what is almost 1 is not 1. NaN equals nothing.
     wrong = (labels != 0) & (labels != 1)
     if bool(wrong.any()):
@@ -53,8 +53,8 @@ def labels_on_device(batch: Batch, column: str) -> tuple[Tensor, Tensor]:
     """
     stored = batch[column]
     if isinstance(stored, Ragged):
-        _check_kind(batch, column)
-    labels = _values_of(batch, column)[: batch.group_of(column).num_rows]
+        _check_kind(batch, column, stored)
+    labels = _values_of(batch, column, stored)[: batch.group_of(column).num_rows]
     is_wrong = ((labels != 0) & (labels != 1)).any()
     if isinstance(stored, Ragged):
         is_wrong = is_wrong | (stored.lengths() != 1).any()
@@ -67,15 +67,13 @@ def of_labels_alone(batch: Batch, column: str) -> Batch:
     return Batch({"labels": Group({column: group.columns[column]}, group.num_rows, group.sample_to_row)}, batch.origin, batch.num_padding)
 
 
-def _check_kind(batch: Batch, column: str) -> None:
-    stored = batch[column]
-    if isinstance(stored, Ragged) and (stored.is_bytes or len(stored.offsets) != 1):
+def _check_kind(batch: Batch, column: str, stored: Ragged) -> None:
+    if stored.is_bytes or len(stored.offsets) != 1:
         what = "strings" if stored.is_bytes else "lists of lists"
         raise DataError(f"{batch.locate(0)}: label column {column!r} holds {what}; expected one number a row: write 0 or 1")
 
 
-def _values_of(batch: Batch, column: str) -> Tensor:
-    stored = batch[column]
+def _values_of(batch: Batch, column: str, stored: Column) -> Tensor:
     values = stored.values if isinstance(stored, Ragged) else stored
     if values.dim() > 1 and values.shape[1:].numel() != 1:
         raise DataError(f"{batch.locate(0)}: label column {column!r} holds {values.shape[1:].numel()} values a row; expected exactly one")
