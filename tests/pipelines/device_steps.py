@@ -280,16 +280,20 @@ def hooks_read_what_is_true() -> None:
             if trainer.step == 7:
                 self.seen.append(trainer.evaluate(Batches(batches(3), place)))
 
+        def on_log(self, trainer: Any, line: dict[str, Any]) -> None:
+            self.seen.append(line)
+
     seen = []
     for place in ("cpu", DEVICE):
         with device(9):
             looks = Looks()
-            trainer = Setting(place).trainer(hooks=[looks], log_every=100)
+            trainer = Setting(place).trainer(hooks=[looks], log_every=2)
             trainer.fit(Batches(batches(10), place), evaluate_on=Batches(batches(3), place))
             seen.append([{k: v for k, v in each.items() if k not in _CLOCKED} if isinstance(each, dict) else each for each in looks.seen])
     if ON_GPU:
         assert [each for each in seen[0] if isinstance(each, tuple)] == [each for each in seen[1] if isinstance(each, tuple)]
-        assert math.isclose(seen[0][5]["log_loss"], seen[1][5]["log_loss"], rel_tol=1e-4)
+        losses = [[each["log_loss"] for each in one if isinstance(each, dict)] for one in seen]
+        assert all(math.isclose(one, two, rel_tol=1e-4) for one, two in zip(*losses, strict=True))
     else:
         assert seen[0] == seen[1]
 
@@ -350,11 +354,11 @@ def captured_steps_are_eager_ones() -> None:
         if not ON_GPU:
             assert rows_and_weights(folder / "captured") == rows_and_weights(folder / "cpu")
             assert optimizer_and_generator(folder / "captured") == optimizer_and_generator(folder / "cpu")
-        print(counts)
         for num_steps, count in zip((33, 35), counts, strict=True):
             assert count["replays"] + count["eager"] == num_steps
             assert count["replays"] > num_steps * 2 // 3, count
-            assert 1 < count["graphs"] < 6, count
+            # One more where lists outgrow their room by more than twice, and one where tables do.
+            assert 1 < count["graphs"] <= 3, count
         assert log_lines(folder / "captured")[-1]["capture"] == counts[-1] == summary_of(folder / "captured")["capture"]
         # What was captured may go on without, and on the CPU.
         with device():
