@@ -12,7 +12,7 @@ from sparrow.errors import ConfigError
 from sparrow.optim import BatchMisfit, CapturedStep, CombinedOptimizer, SparseOptimizer
 from sparrow.optim.dense import check_capturable
 from sparrow.pipelines.classification import BinaryMetrics
-from sparrow.pipelines.evaluation import logits_of, placed
+from sparrow.pipelines.evaluation import logits_of, owners_of_batches, place_of_batches, placed
 from sparrow.pipelines.labels import check_here, is_here, labels_of, labels_on_device
 from sparrow.pipelines.options import TrainerOptions
 from sparrow.pipelines.outcomes import Outcomes, check_loss, comes_late, packed
@@ -43,6 +43,7 @@ class Steps:
     ) -> None:
         self._model, self._optimizer, self._options, self._loss = model, optimizer, options, loss
         self._watch, self._window = watch, window
+        self._owners = owners_of_batches(model)
         self.outcomes = Outcomes(options.label, window)
         self._captured = self._made_for_capture() if options.capture else None
         self._num_steps = self._misfits_in_a_row = 0
@@ -91,7 +92,7 @@ class Steps:
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return logits and labels, and whether a label is wrong where the host does not know: None says that none is."""
         label = self._options.label
-        there = placed(self._model, batch)
+        there = placed(batch, place_of_batches(self._owners))
         if is_here(there, label):
             return *logits_of(self._model, there, labels_of(there, label)), None
         check_here(batch, label)
@@ -139,7 +140,7 @@ class Steps:
     def _take_by_graph(self, captured: CapturedStep, number: int, batch: Batch) -> int:
         check_here(batch, self._options.label)
         with self._watch.stage("captured"):
-            there = placed(self._model, batch)
+            there = placed(batch, place_of_batches(self._owners))
             try:
                 left = captured(there)
                 self._misfits_in_a_row = 0
