@@ -401,17 +401,17 @@ def replays_wait_for_nothing_and_name_what_is_wrong() -> None:
 
 def a_graph_that_is_of_no_use_is_told_of() -> None:
     """Batches of ever other shapes are taken one by one, and a graph is made for those that come in a row; one warning says so."""
-    full, short = batches(24), batches(1, tail=5)
+    full, short = batches(12), batches(1, tail=5)
     padded = [Batch(batch.groups, batch.origin, num_padding=3) for batch in full]
     alternating = [one for pair in zip(full, padded, strict=True) for one in pair]
     for name, rows, least_replays, most_graphs, is_told in (
-        ("alternating", alternating, 20, 2, True),
+        ("alternating", alternating, 8, 2, True),
         # One short batch comes first: with the second full one in a row there is a new graph, and another where lists outgrow it.
         ("begins with a tail", [*short, *full[:9]], 4, 2, False),
         # Two shapes in turn, each twice: patience is doubled, or every fourth step would begin anew.
-        ("two and two", [one for k in range(0, 16, 2) for one in (full[k], full[k + 1], padded[k], padded[k + 1])], 8, 5, None),
+        ("two and two", [one for k in range(0, 12, 2) for one in (full[k], full[k + 1], padded[k], padded[k + 1])], 6, 4, None),
     ):
-        with device(), mock.patch.object(steps, "_STEPS_ON_TRIAL", 42), warnings.catch_warnings(record=True) as caught:
+        with device(), mock.patch.object(steps, "_STEPS_ON_TRIAL", 22), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found, expected = Setting(DEVICE), Setting("cpu")
             trainer = found.trainer(capture=True)
@@ -423,7 +423,7 @@ def a_graph_that_is_of_no_use_is_told_of() -> None:
         assert counts["replays"] + counts["eager"] == len(rows)
         assert counts["replays"] >= least_replays, (name, counts)
         assert counts["graphs"] <= most_graphs, (name, counts)
-        told = [str(warning.message) for warning in caught if "capture: of the first 42 steps" in str(warning.message)]
+        told = [str(warning.message) for warning in caught if "capture: of the first 22 steps" in str(warning.message)]
         assert is_told is None or len(told) == is_told, (name, told)
         assert all("were replays" in text and "samples of padding" in text for text in told), told
 
