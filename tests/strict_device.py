@@ -171,17 +171,31 @@ def no_waiting() -> Iterator[None]:
 
 
 class _LateCopy(placement.LateCopy):
-    """A copy that comes after `State.lateness` more of them were asked for."""
+    """A copy that comes after `State.lateness` more of its kind were asked for, and holds nothing of use before."""
 
-    asked = 0
+    asked = waited = 0
 
     def __init__(self, tensors: Any) -> None:
         super().__init__(tensors)
-        _LateCopy.asked += 1
-        self.number = _LateCopy.asked
+        self._come, self.values = self.values, [torch.empty_like(value) for value in self.values]
+        type(self).asked += 1
+        self._due = type(self).asked + State.lateness
 
     def is_done(self) -> bool:
-        return _LateCopy.asked >= self.number + State.lateness
+        if type(self).asked >= self._due:
+            self.values = self._come
+        return self.values is self._come
+
+    def wait(self) -> None:
+        if not self.is_done():
+            type(self).waited += 1
+        self.values = self._come
+
+
+class LateOutcome(_LateCopy):
+    """What a step of a trainer leaves: `State.lateness` steps later."""
+
+    asked = waited = 0
 
 
 _run_thread = threading.Thread.run
@@ -195,7 +209,7 @@ def _run_with_device(self: threading.Thread) -> None:
 
 @contextlib.contextmanager
 def installed(lateness: int) -> Iterator[None]:
-    """Let tables live on `DEVICE`; what is copied to the host comes `lateness` lookups later."""
+    """Let tables live on `DEVICE`; what is copied to the host comes `lateness` lookups, or steps of a trainer, later."""
     from sparrow.tables import device_map
 
     before = devices.DEVICE_TYPES, device_map.LateCopy, threading.Thread.run

@@ -136,7 +136,7 @@ def configured_runs_are_those_of_the_cpu() -> None:
     from pipelines.clicks import log_lines, rows_and_weights, write_clicks, write_config
     from pipelines.memory import MemoryDataset, linear, rows
     from sparrow.pipelines import Trainer
-    from sparrow.pipelines.evaluation import place_of_batches
+    from sparrow.pipelines.evaluation import owners_of_batches, place_of_batches
     from sparrow.pipelines.load_config import load_run_config
     from sparrow.pipelines.run import evaluate_run, train_run
 
@@ -183,7 +183,7 @@ def configured_runs_are_those_of_the_cpu() -> None:
             logs.append(trainer.fit(MemoryDataset(*rows()), evaluate_on=MemoryDataset(*rows(seed=1)))["eval"]["log_loss"])
         assert abs(logs[0] - logs[1]) <= (1e-4 if ON_GPU else 0.0)
         divided = EmbeddingEngine({"a": EmbeddingOption(dim=2), "b": EmbeddingOption(dim=2, device=DEVICE)})
-        assert place_of_batches(divided) is None
+        assert place_of_batches(owners_of_batches(divided)) is None
 
 
 def dropout_goes_on_where_it_was() -> None:

@@ -88,6 +88,12 @@ def changed(path, value):
         ("run.device", 0, "run.device is 0, expected 'cpu', 'cuda' or 'cuda:N'"),
         ("run.device", None, "run.device is None, expected 'cpu', 'cuda' or 'cuda:N'"),
         ("run.table_device", "cdua", "run.table_device is 'cdua', expected 'cpu', 'cuda' or 'cuda:N'"),
+        (
+            "run.capture",
+            True,
+            "run.capture is true and run.device is 'cpu': steps are captured on a GPU; give run.device=cuda or run.capture",
+        ),
+        ("run.capture", 1, "run.capture is 1: input should be a valid boolean"),
         ("run.threads", 10**8, "run.threads is 100000000: input should be less than or equal to 1024"),
         ("data.label", None, "data.label is None: input should be a valid string"),
         ("run.folder", False, "run.folder is False: input should be a valid string"),
@@ -113,6 +119,19 @@ def test_a_device_that_is_not_here_is_named(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=expected):
         load(tmp_path, CONFIG, run__device="cuda:2")
     assert load(tmp_path, CONFIG, run__device="cuda:1").run.device == "cuda:1"
+
+
+def test_what_cannot_be_captured_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    content = changed("run.capture", True)
+    with pytest.raises(
+        ConfigError, match=r"run\.yaml: run\.capture is true and run\.table_device is 'cpu': .*; give run\.table_device=cuda or"
+    ):
+        load(tmp_path, content, run__device="cuda:0", run__table_device="cpu")
+    with pytest.raises(ConfigError, match=r"run\.capture is true and optimizer\.dense\.name 'adagrad', .*; expected adam, adamw or sgd"):
+        load(tmp_path, content, run__device="cuda:0", optimizer__dense__name="adagrad")
+    assert load(tmp_path, content, run__device="cuda:0").trainer_options().capture
 
 
 DIN = {"name": "din", "sparse": ["c1", "title"], "sequences": [{"c2": "c1"}]}

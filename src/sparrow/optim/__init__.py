@@ -5,3 +5,4 @@ from sparrow.ops.update_rows.rules import Rule as Rule
 from sparrow.optim.captured import CapturedStep as CapturedStep
 from sparrow.optim.combined import CombinedOptimizer as CombinedOptimizer
 from sparrow.optim.sparse import SparseOptimizer as SparseOptimizer
+from sparrow.optim.static_batch import BatchMisfit as BatchMisfit

@@ -37,10 +37,14 @@ class CapturedStep:
 
     All batches have the shapes of the first, but for the values of ragged columns. They may be on the device or the CPU.
 
-    Raises `ConfigError` for tables on the CPU or on several devices, and a room below 1. Calls raise `DataError` for a batch that does not
-    fit, and `TableError` where growth is due, tables were moved or grown by others since, or the step does what cannot be captured. A call
-    that raises `DataError`, or that growth is due, has done nothing: the same batch may be given again. One that fails at the capture has
-    taken its step; gradients of a dense optimizer that is not part of `optimizer` must then be forgotten by the caller.
+    Attributes:
+        num_replays, num_captures: calls that were replays; graphs captured.
+
+    Raises `ConfigError` for tables on the CPU or on several devices, and a room below 1. Calls raise `BatchMisfit`, a `DataError`, for a
+    batch that does not fit, and `TableError` where growth is due, tables were moved or grown by others since, or the step does what cannot
+    be captured. A call that raises `BatchMisfit`, or that growth is due, has done nothing: the same batch may be given again. One that
+    fails at the capture has taken its step; gradients of a dense optimizer that is not part of `optimizer` must then be forgotten by the
+    caller.
     """
 
     def __init__(
@@ -61,10 +65,12 @@ class CapturedStep:
             where = {name: str(device) for name, device in devices.items()}
             raise ConfigError(f"CapturedStep: table groups live on {where}, expected one GPU for all; EmbeddingOption(device='cuda')")
         self._device = self._optimizer.groups[0].device
-        self._most_values, self._room_steps, self._recapture = dict(most_values or {}), room, recapture
+        self._most_values = self._given = dict(most_values or {})
+        self._room_steps, self._recapture = room, recapture
         self._inputs: StaticBatch | None = None
         self._inserts: dict[TableGroup, Tensor] | None = None
         self._captured: _Captured | None = None
+        self.num_replays = self.num_captures = 0
 
     @property
     def is_captured(self) -> bool:
@@ -94,6 +100,18 @@ class CapturedStep:
         if self._inserts is not None:
             make_room(self._inserts, self._room_steps)
 
+    def restart(self, longer: Mapping[str, int] | None = None) -> None:
+        """Begin anew with the shapes of the next batch. Waits for the device.
+
+        longer: ragged column -> values a batch came with. All columns keep the room they have, these get twice theirs or as much as that
+        needs. None: all get twice what the next batch has, or what `most_values` says.
+        """
+        if self._captured is not None:
+            self._captured.graph.drop()
+        most = {} if self._inputs is None else self._inputs.most
+        self._most_values = self._given if longer is None else {**most, **{name: max(num, 2 * most[name]) for name, num in longer.items()}}
+        self._captured = self._inputs = self._inserts = None
+
     def _first(self, batch: Batch) -> Any:
         """Take a step that shows what is looked up, and grows tables as ever."""
         recording = self._recording()
@@ -119,6 +137,7 @@ class CapturedStep:
             raise
         self._inserts = recording.inserts
         self._captured = _Captured(graph, recording, Room(recording), result)
+        self.num_captures += 1
         return out
 
     def _recording(self) -> Recording:
@@ -139,6 +158,7 @@ class CapturedStep:
         room.count_later()
         for group in self._optimizer.groups:
             group.step += 1
+        self.num_replays += 1
         return captured.result
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparrow.optim.dense import as_it_steps
 from sparrow.optim.sparse import SparseOptimizer
 
 
@@ -58,5 +59,6 @@ class CombinedOptimizer(torch.optim.Optimizer):
         return {"dense": self.dense.state_dict(), "sparse": self.sparse.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.dense.load_state_dict(state_dict["dense"])
+        """Take over both states; how the dense half steps (captured or not, fused or not) stays as it was built."""
+        self.dense.load_state_dict(as_it_steps(self.dense, state_dict["dense"]))
         self.sparse.load_state_dict(state_dict["sparse"])

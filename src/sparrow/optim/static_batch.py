@@ -11,10 +11,20 @@ from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.types import Batch, Column, Group, Ragged
 
 
+class BatchMisfit(DataError):
+    """A batch that a captured step cannot take. longer: ragged column -> its values, where more values than there is room for are all that
+    keeps it; empty where its shape is another."""
+
+    def __init__(self, message: str, longer: Mapping[str, int] | None = None) -> None:
+        super().__init__(message)
+        self.longer = dict(longer or {})
+
+
 class StaticBatch:
     """A batch on `device` of the shapes of `example`, but for ragged columns, which have memory for more values.
 
     most_values: ragged column -> values it may have; those not named have room for twice the example's. Columns have one level.
+    most: what that is, of every ragged column.
     batch: what a step takes. `values` and `weights` of a ragged column are as long as they may be: offsets say which count.
 
     Raises `ConfigError` for a column the example has not, or has more values of; `DataError` for what cannot be of fixed shape.
@@ -25,7 +35,7 @@ class StaticBatch:
         for name in most_values:
             if name not in ragged:
                 raise ConfigError(f"most_values: the batch has no ragged column {name!r}{did_you_mean(name, ragged)}")
-        self._most = {name: most_values.get(name, 2 * _values_of(example[name]).numel()) for name in ragged}
+        self.most = {name: most_values.get(name, 2 * _values_of(example[name]).numel()) for name in ragged}
 
         def place(name: str, column: Column) -> Column:
             if isinstance(column, Tensor):
@@ -33,7 +43,7 @@ class StaticBatch:
             if len(column.offsets) != 1:
                 raise DataError(f"column {name!r} has {len(column.offsets)} levels, a captured step takes ragged columns of one")
             values, weights = (
-                None if values is None else torch.zeros(self._most[name], *values.shape[1:], dtype=values.dtype, device=device)
+                None if values is None else torch.zeros(self.most[name], *values.shape[1:], dtype=values.dtype, device=device)
                 for values in (column.values, column.weights)
             )
             assert values is not None
@@ -52,19 +62,20 @@ class StaticBatch:
         )
 
     def fill(self, batch: Batch) -> None:
-        """Copy `batch`, on the device or the CPU, without waiting. Raises `DataError`, and copies nothing, where it does not fit."""
+        """Copy `batch`, on the device or the CPU, without waiting. Raises `BatchMisfit`, and copies nothing, where it does not fit."""
         self._check_alike(batch)
         targets: list[Tensor] = []
         sources: list[Tensor] = []
+        longer: dict[str, int] = {}
 
         def add(what: str, target: Tensor | None, source: Tensor | None, num: int | None = None) -> None:
             if target is None or source is None:
                 if target is not source:
-                    raise DataError(f"{what} {'are new' if target is None else 'are missing'}; a captured step takes batches of one kind")
+                    raise BatchMisfit(f"{what} {'are new' if target is None else 'are missing'}; a captured step takes batches of one kind")
                 return
             into = target if num is None else target[:num]
             if into.shape != source.shape or target.dtype != source.dtype:
-                raise DataError(
+                raise BatchMisfit(
                     f"{what} are {source.dtype} {list(source.shape)}, those of the captured step {target.dtype} {list(into.shape)}; "
                     f"call the function that was captured for such batches"
                 )
@@ -79,32 +90,38 @@ class StaticBatch:
                 own = mine.columns[key]
                 if isinstance(column, Tensor) or isinstance(own, Tensor):
                     if not (isinstance(column, Tensor) and isinstance(own, Tensor)):
-                        raise DataError(f"column {key!r} is {_kind(column)}, that of the captured step {_kind(own)}")
+                        raise BatchMisfit(f"column {key!r} is {_kind(column)}, that of the captured step {_kind(own)}")
                     add(f"values of column {key!r}", own, column)
                     continue
+                if len(column.offsets) != 1:
+                    raise BatchMisfit(f"column {key!r} has {len(column.offsets)} levels, that of the captured step has 1")
                 num = column.values.shape[0]
-                if num > self._most[key]:
-                    raise DataError(
-                        f"column {key!r} has {num} values, the captured step takes {self._most[key]} at most; build CapturedStep with "
-                        f"most_values={{{key!r}: {num}}} or more, or call the function that was captured for such batches"
-                    )
+                if num > self.most[key]:
+                    longer[key], num = num, self.most[key]
+                    column = Ragged(column.values[:num], column.offsets, None if column.weights is None else column.weights[:num])
                 add(f"values of column {key!r}", own.values, column.values, num)
                 add(f"weights of column {key!r}", own.weights, column.weights, num)
                 add(f"offsets of column {key!r}", own.offsets[0], column.offsets[0])
+        for key, num in longer.items():
+            raise BatchMisfit(
+                f"column {key!r} has {num} values, the captured step takes {self.most[key]} at most; build CapturedStep with "
+                f"most_values={{{key!r}: {num}}} or more, or call the function that was captured for such batches",
+                longer,
+            )
         _copy(targets, sources)
 
     def _check_alike(self, batch: Batch) -> None:
         expected = {name: list(group.columns) for name, group in self.batch.groups.items()}
         found = {name: list(group.columns) for name, group in batch.groups.items()}
         if {name: set(columns) for name, columns in expected.items()} != {name: set(columns) for name, columns in found.items()}:
-            raise DataError(f"the batch has columns {found}, the step was captured with {expected}")
+            raise BatchMisfit(f"the batch has columns {found}, the step was captured with {expected}")
         mine = self.batch
         for what, num, own in (
             ("samples", batch.num_samples, mine.num_samples),
             ("samples of padding", batch.num_padding, mine.num_padding),
         ):
             if num != own:
-                raise DataError(
+                raise BatchMisfit(
                     f"the batch has {num} {what}, the step was captured with {own}; call the function that was captured for such batches"
                 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,29 +11,39 @@ from torch import Tensor, nn
 
 from sparrow.errors import ConfigError
 from sparrow.metrics import GAUC
+from sparrow.ops.devices import send
 from sparrow.pipelines.classification import BinaryMetrics
 from sparrow.pipelines.dataset import Dataset
 from sparrow.pipelines.labels import groups_of, labels_of
 from sparrow.pipelines.stopping import StopRequest
-from sparrow.tables import table_groups
+from sparrow.tables import TableGroup, table_groups
 from sparrow.types import Batch
 
 
-def place_of_batches(model: nn.Module) -> torch.device | None:
-    """Return where `model` takes its batches: where its tables live, or where its weights do if it has none. None: they stay as they are
-    read, as there is no place, or several of them, among which the model divides what it is given."""
-    places = {group.device for group in table_groups(model)} or {parameter.device for parameter in model.parameters()}
+def owners_of_batches(model: nn.Module) -> Sequence[TableGroup | nn.Parameter]:
+    """Return what `model` takes batches to: its tables, or its weights if it has none."""
+    return table_groups(model) or list(model.parameters())
+
+
+def place_of_batches(owners: Sequence[TableGroup | nn.Parameter]) -> torch.device | None:
+    """Return where all of `owners` live. None: batches stay as they are read, as there is no place, or several of them, among which the
+    model divides what it is given."""
+    places = {owner.device for owner in owners}
     return places.pop() if len(places) == 1 else None
 
 
-def logits_and_labels(model: nn.Module, batch: Batch, label: str) -> tuple[Tensor, Tensor]:
-    """Return the model's logits and the labels, both [samples] and where the model puts its logits.
+def placed(batch: Batch, place: torch.device | None) -> Batch:
+    """Return `batch` on `place`, if there is one; what is on the CPU goes to a GPU by one copy that nobody waits for."""
+    if place is None or _device_of(batch) in (place, None):
+        return batch
+    if place.type != "cuda":
+        return batch.to(place)
+    is_ready = batch.buffer is not None and (batch.buffer.is_cuda or batch.buffer.is_pinned())
+    return (batch if is_ready else batch.packed(pin_memory=True)).to(place, non_blocking=True)
 
-    The batch is moved to where the model takes it. Labels are checked first: a bad row leaves the tables as they were.
-    """
-    labels, place = labels_of(batch, label), place_of_batches(model)
-    if place is not None and labels.device != place:
-        batch = batch.to(place, non_blocking=place.type == "cuda")
+
+def logits_of(model: nn.Module, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the model's logits and `labels`, both [samples] without padding and where the model puts its logits."""
     logits: Tensor = model(batch)
     if logits.shape != labels.shape:
         raise ConfigError(
@@ -40,7 +51,23 @@ def logits_and_labels(model: nn.Module, batch: Batch, label: str) -> tuple[Tenso
             f"expected [{labels.numel()}]: one logit a sample, no further dimension"
         )
     num_samples = labels.numel() - batch.num_padding
-    return logits[:num_samples], labels[:num_samples].to(logits.device)
+    labels = labels[:num_samples]
+    if labels.device != logits.device:
+        labels = send(labels, logits.device) if labels.device.type == "cpu" else labels.to(logits.device)
+    return logits[:num_samples], labels
+
+
+def logits_and_labels(model: nn.Module, batch: Batch, label: str) -> tuple[Tensor, Tensor]:
+    """As `logits_of`, for a batch anywhere. Labels are checked first: a bad row leaves the tables as they were. Waits for the device."""
+    labels = labels_of(batch, label)
+    return logits_of(model, placed(batch, place_of_batches(owners_of_batches(model))), labels)
+
+
+def _device_of(batch: Batch) -> torch.device | None:
+    for group in batch.groups.values():
+        for column in group.columns.values():
+            return column.device if isinstance(column, Tensor) else column.values.device
+    return None
 
 
 def evaluate_model(

@@ -7,28 +7,23 @@ from torch import Tensor
 
 from sparrow.errors import DataError
 from sparrow.features import Feature, FeatureEngine
-from sparrow.types import Batch, Ragged
+from sparrow.types import Batch, Column, Group, Ragged
 
 
 def labels_of(batch: Batch, column: str) -> Tensor:
     """Return the labels, float32 [samples], each 0 or 1. Raises `DataError` naming file, row, column and value of the first that is not.
 
-    The column is dense [samples] or [samples, 1], or ragged with exactly one number a row, of any dtype.
+    The column is dense [samples] or [samples, 1], or ragged with exactly one number a row, of any dtype. Waits for the device it is on.
     """
     stored = batch[column]
     if isinstance(stored, Ragged):
-        if stored.is_bytes or len(stored.offsets) != 1:
-            what = "strings" if stored.is_bytes else "lists of lists"
-            raise DataError(f"{batch.locate(0)}: label column {column!r} holds {what}; expected one number a row: write 0 or 1")
+        _check_kind(batch, column, stored)
         wrong = stored.lengths() != 1
         if bool(wrong.any()):
             row = _first(wrong)
             found = f"{batch.locate(row)}: label column {column!r} holds {int(stored.lengths()[row])} values"
             raise DataError(f"{found}; expected exactly one; clean the file or drop the row")
-        stored = stored.values
-    if stored.dim() > 1 and stored.shape[1:].numel() != 1:
-        raise DataError(f"{batch.locate(0)}: label column {column!r} holds {stored.shape[1:].numel()} values a row; expected exactly one")
-    labels = stored.reshape(-1)
+    labels = _values_of(batch, column, stored)
     # Before the conversion, which rounds: what is almost 1 is not 1. NaN equals nothing.
     wrong = (labels != 0) & (labels != 1)
     if bool(wrong.any()):
@@ -36,6 +31,53 @@ def labels_of(batch: Batch, column: str) -> Tensor:
         found = f"{batch.locate(row)}: label column {column!r} is {labels[row].item()}"
         raise DataError(f"{found}; expected 0 or 1 for a binary loss; clean the file or drop the row")
     return labels.to(torch.float32)
+
+
+def is_here(batch: Batch, column: str) -> bool:
+    """Return whether the labels are on the CPU."""
+    stored = batch[column]
+    return (stored.values if isinstance(stored, Ragged) else stored).device.type == "cpu"
+
+
+def check_here(batch: Batch, column: str) -> None:
+    """As `labels_of`, of what the host knows without waiting: everything of a batch on the CPU, else kinds and numbers."""
+    stored = batch[column]
+    if is_here(batch, column) or (isinstance(stored, Ragged) and stored.values.numel() != stored.num_rows):
+        labels_of(batch, column)
+
+
+def labels_on_device(batch: Batch, column: str) -> tuple[Tensor, Tensor]:
+    """Return the labels, float32 [samples], and whether any is wrong, bool []: what `labels_of` would say of it is not known yet.
+
+    Waits for nothing. The values of a ragged column may be more than its last offset says, as those of a captured step are.
+    """
+    stored = batch[column]
+    if isinstance(stored, Ragged):
+        _check_kind(batch, column, stored)
+    labels = _values_of(batch, column, stored)[: batch.group_of(column).num_rows]
+    is_wrong = ((labels != 0) & (labels != 1)).any()
+    if isinstance(stored, Ragged):
+        is_wrong = is_wrong | (stored.lengths() != 1).any()
+    return labels.to(torch.float32), is_wrong
+
+
+def of_labels_alone(batch: Batch, column: str) -> Batch:
+    """Return the batch without its other columns: enough to say what is wrong with which row."""
+    group = batch.group_of(column)
+    return Batch({"labels": Group({column: group.columns[column]}, group.num_rows, group.sample_to_row)}, batch.origin, batch.num_padding)
+
+
+def _check_kind(batch: Batch, column: str, stored: Ragged) -> None:
+    if stored.is_bytes or len(stored.offsets) != 1:
+        what = "strings" if stored.is_bytes else "lists of lists"
+        raise DataError(f"{batch.locate(0)}: label column {column!r} holds {what}; expected one number a row: write 0 or 1")
+
+
+def _values_of(batch: Batch, column: str, stored: Column) -> Tensor:
+    values = stored.values if isinstance(stored, Ragged) else stored
+    if values.dim() > 1 and values.shape[1:].numel() != 1:
+        raise DataError(f"{batch.locate(0)}: label column {column!r} holds {values.shape[1:].numel()} values a row; expected exactly one")
+    return values.reshape(-1)
 
 
 def groups_of(batch: Batch, column: str) -> Tensor:

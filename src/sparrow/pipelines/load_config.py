@@ -44,7 +44,7 @@ def load_run_config(path: str | Path, overrides: Mapping[str, str] | None = None
 # What may differ between the sessions of a run: where it runs and its files are, how long it runs, what it logs and saves.
 _FREE_TO_CHANGE = {
     "data": {"train", "eval", "group", "batch_size", "eval_batch_size", "prefetch", "num_threads", "format", "on_error"},
-    "run": {"folder", "epochs", "max_steps", "device", "table_device", "threads", "save_every", "keep", "log_every"},
+    "run": {"folder", "epochs", "max_steps", "device", "table_device", "threads", "save_every", "keep", "log_every", "capture"},
 }
 
 

@@ -21,6 +21,8 @@ class TrainerOptions:
     log_every:     steps between lines of `metrics.jsonl`; their loss and AUC are over these steps.
     progress:      whether to show progress: a bar on a terminal, lines otherwise.
     max_grad_norm: clip the one norm of all gradients, dense and sparse, to this; None does not clip.
+    capture:       take steps as replays of a CUDA graph: of tables on a GPU, a dense optimizer that is capturable, batches of one shape
+                   (docs/gpu.md). Others are taken one by one.
     config:        text left as `config.yaml` in the run folder once the run has begun; None leaves the file alone.
     features:      text left as `features.json` beside it: the model's features, as serving loads them.
     """
@@ -34,6 +36,7 @@ class TrainerOptions:
     log_every: int = 50
     progress: bool = True
     max_grad_norm: float | None = None
+    capture: bool = False
     config: str | None = None
     features: str | None = None
 

@@ -49,7 +49,8 @@ def evaluate_run(path: str | Path, files: list[str] | None = None, overrides: Ma
     overrides: as those of `load_run_config`, of keys that a resumed run may change: the device to evaluate on, the column of users.
     """
     folder, checkpoint = _find(Path(path))
-    config = _recorded_config(folder, overrides)
+    # An evaluation captures nothing, so it may go where a captured run could not.
+    config = _recorded_config(folder, {"run.capture": "false", **(overrides or {})})
     if overrides:
         refuse_changes(_recorded_config(folder, _places_of(config)), config, folder / "config.yaml", evaluating=True)
     paths = files or config.data.eval
@@ -74,7 +75,8 @@ def _recorded_config(folder: Path, overrides: Mapping[str, str] | None = None) -
 
 def _places_of(config: RunConfig) -> dict[str, str]:
     """Return overrides that say where `config` runs: the machine a run was begun on may have had what this one has not."""
-    return {"run.device": config.run.device, "run.table_device": json.dumps(config.run.table_device)}
+    run = config.run
+    return {"run.device": run.device, "run.table_device": json.dumps(run.table_device), "run.capture": json.dumps(run.capture)}
 
 
 def _with_features_of(config: RunConfig, recorded: RunConfig, folder: Path) -> RunConfig:

@@ -14,7 +14,7 @@ from sparrow.features import Feature, features_from_config
 from sparrow.features.plan_file import as_text as features_as_text
 from sparrow.features.plan_file import load as load_features
 from sparrow.io import Dataset, Shuffle
-from sparrow.ops.devices import device_here
+from sparrow.ops.devices import device_here, send
 from sparrow.optim import RULES, CombinedOptimizer, SparseOptimizer
 from sparrow.pipelines.model_configs import MODELS, ModelSection, Section
 from sparrow.pipelines.options import TrainerOptions
@@ -116,7 +116,7 @@ class OptimizerConfig(Section):
 
 
 class RunSettings(Section):
-    """How long, how seeded, where, and where to. table_device: of the tables and the batches; None is `device`."""
+    """How long, how seeded, where, how, and where to. table_device: of the tables and the batches; None is `device`."""
 
     folder: str = Field(min_length=1)
     epochs: int = Field(1, ge=1)
@@ -129,6 +129,7 @@ class RunSettings(Section):
     keep: int = Field(3, ge=1)
     log_every: int = Field(50, ge=1)
     max_grad_norm: float | None = Field(None, gt=0)
+    capture: bool = False
 
 
 class RunConfig(Section):
@@ -149,6 +150,22 @@ class RunConfig(Section):
                     raise ConfigError(f"model.{key}: {name!r} is not a declared feature{did_you_mean(name, names)}")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_captured(self) -> RunConfig:
+        run, dense = self.run, self.optimizer.dense.name
+        if run.capture:
+            for key in ("device", "table_device"):
+                if getattr(run, key) == "cpu":
+                    raise ConfigError(
+                        f"run.capture is true and run.{key} is 'cpu': steps are captured on a GPU; give run.{key}=cuda or run.capture=false"
+                    )
+            if dense == "adagrad":
+                raise ConfigError(
+                    "run.capture is true and optimizer.dense.name 'adagrad', which reads numbers on the host as it steps; "
+                    "expected adam, adamw or sgd, or run.capture=false"
+                )
+        return self
+
     def build_features(self) -> list[Feature]:
         """Return the declared features, or those of the file that is named. Raises `ConfigError` naming the entry or the file."""
         if isinstance(self.features, str):
@@ -165,7 +182,12 @@ class RunConfig(Section):
     def build_optimizer(self, model: nn.Module) -> CombinedOptimizer:
         """Return the optimizers of both halves, as one."""
         dense, sparse = self.optimizer.dense, self.optimizer.sparse
-        dense_half = _DENSE_OPTIMIZERS[dense.name](model.parameters(), lr=dense.lr, weight_decay=dense.weight_decay)
+        settings: dict[str, Any] = {"lr": dense.lr}
+        if self.run.capture:
+            # On the device, where a graph reads what schedules write.
+            rate = send(torch.tensor(dense.lr), device_here(self.run.device))
+            settings = {"lr": rate, "fused" if dense.name == "sgd" else "capturable": True}
+        dense_half = _DENSE_OPTIMIZERS[dense.name](model.parameters(), weight_decay=dense.weight_decay, **settings)
         return CombinedOptimizer(dense_half, SparseOptimizer(model, lr=sparse.lr, **sparse.hyper))
 
     def build_dataset(self, paths: str | list[str], model: nn.Module, batch_size: int, *, training: bool = False) -> Dataset:
@@ -191,8 +213,8 @@ class RunConfig(Section):
         run = self.run
         return TrainerOptions(
             label=self.data.label, group=self.data.group, run_folder=run.folder, seed=run.seed, save_every=run.save_every, keep=run.keep,
-            log_every=run.log_every, progress=progress, max_grad_norm=run.max_grad_norm, config=self.to_yaml(),
-            features=features_as_text(self.build_features()),
+            log_every=run.log_every, progress=progress, max_grad_norm=run.max_grad_norm, capture=run.capture,
+            config=self.to_yaml(), features=features_as_text(self.build_features()),
         )  # fmt: skip
 
     def to_yaml(self) -> str:

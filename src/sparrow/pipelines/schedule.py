@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from sparrow.errors import ConfigError
+from sparrow.optim.dense import rate_like
 from sparrow.pipelines.hooks import Hook, RunningTrainer
 
 
@@ -49,4 +50,8 @@ class LearningRateSchedule(Hook):
         return self.scheduler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.scheduler.load_state_dict(state)
+        # Where the optimizer's rates are tensors, torch's schedulers keep tensors too: of the device, or the kind, that saved them.
+        rates = [group["lr"] for group in self.scheduler.optimizer.param_groups]
+        kept = [key for key in ("base_lrs", "_last_lr") if len(state.get(key) or ()) == len(rates)]
+        own: dict[str, Any] = {key: list(map(rate_like, state[key], rates)) for key in kept}
+        self.scheduler.load_state_dict({**state, **own})

@@ -17,12 +17,12 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to stage `name`."""
+        """Add the time of the block to stage `name`, which need not be one of `STAGES`: those are there from the start."""
         began = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - began
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
     def rounded(self) -> dict[str, float]:
         return {name: round(seconds, 4) for name, seconds in self.seconds.items()}

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import functools
-import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sparrow import __version__
 from sparrow.errors import ConfigError, SparrowError
-from sparrow.optim import CombinedOptimizer, SparseOptimizer
+from sparrow.optim import SparseOptimizer
 from sparrow.pipelines import snapshot
 from sparrow.pipelines.classification import BinaryMetrics
 from sparrow.pipelines.dataset import Dataset
-from sparrow.pipelines.evaluation import evaluate_model, logits_and_labels
+from sparrow.pipelines.evaluation import evaluate_model
 from sparrow.pipelines.hooks import Hook, stateful_parts
 from sparrow.pipelines.options import TrainerOptions
 from sparrow.pipelines.progress import progress_hooks
 from sparrow.pipelines.run_folder import RunFolder
+from sparrow.pipelines.steps import Loss, Steps
 from sparrow.pipelines.stopping import StopRequest
 from sparrow.pipelines.stopwatch import Stopwatch
 from sparrow.saver import Saver
 from sparrow.tables import table_groups
 from sparrow.types import Batch, Stateful
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 _TRAIN_METRICS = ("auc", "log_loss", "click_rate", "predicted_click_rate")
 
 
@@ -66,13 +65,13 @@ class Trainer:
         _check_tables_are_trained(model, optimizer)
         self.model, self.optimizer = model, optimizer
         self.options = options or TrainerOptions(**fields)
-        self.loss = loss or binary_cross_entropy_with_logits
         self.hooks = (*progress_hooks(self.options.progress), *hooks)
         self._stateful_hooks = stateful_parts(hooks)
         self.step = self.epoch = self.num_samples = 0
         self.last_train: dict[str, Any] = {}
         self._window = BinaryMetrics()
         self._watch = Stopwatch()
+        self._steps = Steps(model, optimizer, self.options, loss or binary_cross_entropy_with_logits, self._watch, self._window)
         self._train_seconds = 0.0
         self._train_began: float | None = None  # while training
         self._session_samples = 0  # samples of this process: what the speed is measured on
@@ -108,7 +107,8 @@ class Trainer:
             for hook in self.hooks:
                 hook.on_fit_start(self, total_samples)
             with StopRequest(wake=getattr(train, "interrupt", None)) as stop:
-                self._run_epochs(train, parts, epochs, max_steps, stop)
+                with self._steps.outcomes.in_order():
+                    self._run_epochs(train, parts, epochs, max_steps, stop)
                 # In this order: the checkpoint keeps the window, so that after a resume it goes on as if nothing had been logged here.
                 self._save(parts)
                 self._log()
@@ -168,39 +168,20 @@ class Trainer:
             self._train_seconds, self._train_began = self._seconds_trained(), None
 
     def _train_step(self, batch: Batch) -> None:
-        watch = self._watch
-        self.model.train()
-        with watch.stage("forward"):
-            logits, labels = logits_and_labels(self.model, batch, self.options.label)
-            # A rank that has no rows left takes part in the step with a loss that moves nothing.
-            loss = self.loss(logits, labels) if labels.numel() else logits.sum() * 0
-        if not math.isfinite(loss.item()):
-            raise SparrowError(
-                f"the loss is {loss.item()} at step {self.step + 1} (from {batch.locate(0)} on); "
-                f"lower the learning rate, or look for numbers that are infinite or NaN in the dense features"
-            )
-        with watch.stage("backward"):
-            self.optimizer.zero_grad()
-            loss.backward()
-        with watch.stage("optimizer"):
-            if self.options.max_grad_norm is not None:
-                self._clip(self.options.max_grad_norm)
-            self.optimizer.step()
-        with watch.stage("metrics"):
-            self._window.update(logits, labels)
+        num_samples = self._steps.take(self.step + 1, batch)
         self.step += 1
-        self.num_samples += labels.numel()
-        self._session_samples += labels.numel()
+        self.num_samples += num_samples
+        self._session_samples += num_samples
         for hook in self.hooks:
             hook.after_step(self)
 
-    def _clip(self, max_norm: float) -> None:
-        if isinstance(self.optimizer, CombinedOptimizer):
-            self.optimizer.clip_grad_norm_(max_norm)
-        else:
-            nn.utils.clip_grad_norm_([parameter for group in self.optimizer.param_groups for parameter in group["params"]], max_norm)
+    def _look(self) -> None:
+        """Look at what steps on a device have left: nothing is written of steps that nobody has looked at."""
+        with self._watch.stage("metrics"):
+            self._steps.outcomes.look()
 
     def _evaluate(self, dataset: Dataset, stop: StopRequest | None) -> dict[str, Any] | None:
+        self._look()
         with self._watch.stage("evaluate"):
             metrics = evaluate_model(self.model, dataset, self.options.label, stop, self.options.group)
         if metrics is not None:
@@ -245,6 +226,7 @@ class Trainer:
     def _save(self, parts: dict[str, Stateful]) -> None:
         if self._saver is None or self._saved_step == self.step:
             return
+        self._look()
         with self._watch.stage("save"):
             counters = {"step": self.step, "epoch": self.epoch, "num_samples": self.num_samples, "last_train": self.last_train}
             snapshot.save(self._saver, self.step, self.model, parts, counters)
@@ -252,11 +234,12 @@ class Trainer:
 
     def _log(self) -> None:
         """Write the metrics of the steps since the last log, and begin a new window."""
+        self._look()
         if self._window.num_samples == 0:
             return
         self.last_train = {"step": self.step, "epoch": self.epoch, "samples": self.num_samples, **self.running_metrics()}
         self._window.reset()
-        line = {**self.last_train, "seconds": self._watch.rounded(), **self._trouble()}
+        line = {**self.last_train, "seconds": self._watch.rounded(), **self._trouble(), **self._capture()}
         if self._folder is not None:
             self._folder.append_metrics(line)
         for hook in self.hooks:
@@ -267,8 +250,13 @@ class Trainer:
         counted = {name: value for name, value in getattr(self._reader, "counters", {}).items() if value}
         return {"reader": counted} if counted else {}
 
+    def _capture(self) -> dict[str, Any]:
+        counts = self._steps.counts()
+        return {} if counts is None else {"capture": counts}
+
     def running_metrics(self) -> dict[str, Any]:
-        """Return the metrics of the steps since the last log, the speed and the table rows. Changes no result."""
+        """Return the metrics of the steps since the last log, the speed and the table rows. Changes no result; waits for a device."""
+        self._look()
         with self._watch.stage("metrics"):
             computed = self._window.compute()
         return {**computed, "samples_per_second": self._samples_per_second(), "table_rows": sum(self._table_rows().values())}
@@ -293,6 +281,7 @@ class Trainer:
             "samples_per_second": self._samples_per_second(),
             "seconds": self._watch.rounded(),
             "table_rows": self._table_rows(),
+            **self._capture(),
             "seed": self.options.seed,
             "threads": torch.get_num_threads(),
             "versions": {"sparrow": __version__, "torch": torch.__version__, "python": platform.python_version()},
