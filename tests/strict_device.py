@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 import quick_interpreter  # noqa: F401
-from sparrow.ops import devices, library
+from sparrow.ops import devices, library, recorded
 from sparrow.tables import placement
 
 DEVICE = torch.device("meta")
@@ -141,7 +141,7 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     if func.namespace == "sparrow":
         name = func._schema.name.removeprefix("sparrow::")
         body = getattr(importlib.import_module(f"sparrow.ops.{name.rstrip('_')}.triton"), name)
-        if library.kept_for_graph is not None:
+        if recorded.current() is not None:
             library.refuse_in_graph(name)
         if State.recorder is None:
             out = body(*own_args, **own_kwargs)

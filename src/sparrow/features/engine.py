@@ -158,7 +158,7 @@ class _NodeCalls:
             known.keep(number, result, group)
 
     def _run_steps(self, known: GroupedColumns) -> None:
-        found = [known.sources(numbers) for numbers in self._inputs]
+        found = [known.sources(numbers, feature) for numbers, (feature, _) in zip(self._inputs, self._names, strict=True)]
         calls = [
             Call(step, columns, Context(feature, column, known.locator(group)))
             for step, (feature, column), (columns, group) in zip(self._steps, self._names, found, strict=True)
