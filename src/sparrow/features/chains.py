@@ -41,6 +41,7 @@ class _Bound:
     """Chains for columns of known layouts.
 
     with_offsets: the units whose offsets the operator takes. steps_of: of each chain, the number of the transform each step belongs to.
+    counted: as `packed`, of columns that have memory for more than they hold; None before the first step that has such.
     """
 
     packed: Packed
@@ -48,6 +49,7 @@ class _Bound:
     steps_of: list[list[int]]
     can_refuse: bool
     counts_not_finite: bool
+    counted: Packed | None = None
 
 
 @dataclass(slots=True)
@@ -97,10 +99,11 @@ class ChainCalls:
         offsets: list[Tensor],
         context_of: Callable[[int], Context],
     ) -> list[Column]:
-        """Run in a step that a graph repeats: what lies behind the last offset does not count, and replays count and refuse on the device."""
+        """Run in a step that a graph repeats: what lies behind the last offset does not count, and replays count and flag on the device."""
         counted_by, of_columns = self._counted_by(columns, len(offsets))
-        packed = replace(bound.packed, chains=torch.cat([bound.packed.chains, torch.tensor(counted_by)[:, None]], 1))
-        outputs, counts = map_values(values, offsets + of_columns, packed)
+        if bound.counted is None:
+            bound.counted = replace(bound.packed, chains=torch.cat([bound.packed.chains, torch.tensor(counted_by)[:, None]], 1))
+        outputs, counts = map_values(values, offsets + of_columns, bound.counted)
         refused = step.flags(2 * len(columns), 0, counts.device, self._late(bound, context_of))
         not_finite = step.flags(len(columns), 0, counts.device)
         if refused is None or not_finite is None:
@@ -114,8 +117,8 @@ class ChainCalls:
         return self._shaped(columns, outputs)
 
     def _counted_by(self, columns: Sequence[Column], num_offsets: int) -> tuple[list[int], list[Tensor]]:
-        """Return, of each unit, the number of the offsets whose last entry says how many values or strings there are, -1 where memory has no
-        room for more; and these offsets, numbered from `num_offsets` on."""
+        """Return, of each unit, the number of the offsets whose last entry says how many values or strings there are, or -1 where memory
+        has room for no more; and these offsets, numbered from `num_offsets` on."""
         numbers: list[int] = []
         offsets: list[Tensor] = []
         for column, unit in zip(columns, self.units, strict=True):

@@ -43,7 +43,7 @@ class Context:
     def late_error(self, problem: str) -> DataError:
         """Return the error of what a replay of a captured step met: its rows are known no more."""
         return DataError(
-            f"feature {self.feature!r}, column {self.column!r}, in a step that a CUDA graph repeated: {problem}. It was taken all the same; "
+            f"feature {self.feature!r}, column {self.column!r}, in a step that a graph repeated: {problem}. It was taken all the same; "
             f"the function that was captured, called with such a batch, names the row"
         )
 

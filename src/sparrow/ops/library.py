@@ -81,7 +81,7 @@ def shape_function(name: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 
 def refuse_in_graph(name: str) -> None:
-    """Raise `BackendError` where the Triton body of operator `name` waits, or sends what its kernels read and no `RecordedStep` sends it."""
+    """Raise `BackendError` where the Triton body of operator `name` waits, or sends what kernels read and no `RecordedStep` does it."""
     if name in _waiting:
         raise BackendError(
             f"operator {name!r} waits on a GPU for sizes that the data decides, which a CUDA graph cannot: call it before the step that is "

@@ -76,8 +76,8 @@ def _refuse_unpredictable(calls: Sequence[Call]) -> None:
         num_lists = sum(isinstance(column, Ragged) or column.shape[1:].numel() != 1 for column in call.columns)
         if num_lists > 1:
             raise call.context.refusal(
-                f"cross of {num_lists} columns of lists makes as many ids as the data decides, which a captured step cannot know: cross them "
-                f"before the step, or columns of which one has lists and the others one id a row"
+                f"cross of {num_lists} columns of lists makes as many ids as the data decides, which a captured step cannot know: cross "
+                f"them before the step, or columns of which one has lists and the others one id a row"
             )
 
 
