@@ -75,6 +75,8 @@ class _Recorder:
         self._before: dict[int, tuple[Tensor, Tensor]] = {}
         self._num_aliases: dict[int, int] = {}
         self.is_launching = False
+        # Zeros of the stand-in, which a real device would make anew in each replay.
+        self.constants: list[Tensor] = []
 
     # While it is captured.
 

@@ -96,8 +96,13 @@ def memory_of(tensor: Tensor) -> Tensor:
         return tensor.memory
     if tensor.device != DEVICE:
         return tensor
-    assert not any(tensor.stride()), "a tensor that torch made behind this device's back, as of a list of indices: its values are lost"
-    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)  # a sink has a shape and no values
+    values_are_lost = tensor.numel() and any(tensor.stride())
+    assert not values_are_lost, "a tensor that torch made behind this device's back, as of a list of indices: its values are lost"
+    # A sink has a shape and no values, nor has a gradient that nobody computed.
+    zeros = torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+    if State.recorder is not None:
+        State.recorder.constants.append(zeros)
+    return zeros
 
 
 def _on_host(func: Any, args: Any) -> list[Tensor]:

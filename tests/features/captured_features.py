@@ -16,6 +16,7 @@ from device_scenarios import DEVICE, check_equal, raises, same_bits
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import BackendError, DataError
 from sparrow.features import Feature, FeatureEngine, registry
+from sparrow.ops import library
 from sparrow.optim import CapturedStep, SparseOptimizer
 from sparrow.tables import Uniform
 from sparrow.types import Batch, Column, Group, Ragged
@@ -215,16 +216,133 @@ def features_are_replayed(num_steps: int) -> None:
             assert check_equal(mine, theirs) > 100
 
 
-def _captured(features: list[Feature], **options: Any) -> tuple[CapturedStep, FeatureEngine]:
-    """Return a captured step of features beside a table, and its engine."""
-    engine, place = FeatureEngine(features), EmbeddingOption(dim=2, device=DEVICE, rule="sgd")
-    embedding = EmbeddingEngine({"id": place}, rows_per_block=64)
-    optimizer = SparseOptimizer(embedding)
+class Small:
+    """Features in a captured step, beside a table."""
 
-    def step(batch: Batch) -> None:
-        engine(batch)
-        embedding(batch)["id"].sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    def __init__(self, features: list[Feature], **options: Any) -> None:
+        self.engine = FeatureEngine(features)
+        embedding = EmbeddingEngine({"id": EmbeddingOption(dim=2, device=DEVICE, rule="sgd")}, rows_per_block=64)
+        self.optimizer = SparseOptimizer(embedding)
 
-    return CapturedStep(step, optimizer, **options), engine
+        def step(batch: Batch) -> None:
+            self.engine(batch)
+            embedding(batch)["id"].sum().backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+        self.step, self.captured = step, CapturedStep(step, self.optimizer, room=20, **options)
+
+    def take(self, columns: dict[str, Column], times: int = 1) -> None:
+        for _ in range(times):
+            self.captured(Batch.of(columns).to(DEVICE))
+
+    @property
+    def num_steps(self) -> int:
+        return self.optimizer.groups[0].step
+
+
+def _lists(*rows: list[Any], dtype: torch.dtype = torch.int64) -> Ragged:
+    ends = torch.tensor([0, *map(len, rows)]).cumsum(0)
+    return Ragged(torch.tensor([value for row in rows for value in row], dtype=dtype), (ends,))
+
+
+def what_a_capture_refuses() -> None:
+    """Each refusal names the feature and what to do, before anything is captured."""
+    id, a, b = torch.tensor([1, 2]), _lists([1, 2], [3]), _lists([4], [5, 6])
+    wide = torch.tensor([[1, 2], [3, 4]])
+
+    with graphs():
+        for feature, columns, most, *said in (
+            (Feature("x").select("a").cross("b"), {"a": a, "b": b}, {}, "cross of 2 columns of lists", "before the step"),
+            (Feature("x").select("a").cross("wide"), {"a": a, "wide": wide}, {}, "cross of 2 columns of lists"),
+            (Feature("x").select("a").lookup("a", "b"), {"a": a, "b": b}, {"a": 9}, "9 keys and 6 items", "most_values"),
+            (Feature("x").select("a").time_difference("b"), {"a": a, "b": b}, {"b": 8}, "6 values and for 8", "most_values"),
+        ):
+            small = Small([feature], most_values=most)
+            message = raises(BackendError, lambda: small.take({"id": id, **columns}))  # noqa: B023
+            for word in ("feature 'x'", "column 'a", *said):
+                assert word in message, message
+            assert small.num_steps == 0
+        # Lists that samples share and that meet those of samples.
+        small = Small([Feature("x").select("a").match("id")])
+        shared = Group({"a": a}, 2, torch.tensor([1, 0, 1]))
+        batch = Batch({"sample": Group({"id": torch.arange(3)}, 3), "user": shared}).to(DEVICE)
+        message = raises(BackendError, lambda: small.captured(batch))
+        assert "feature 'x': lists of group 'user'" in message, message
+        # What is not of a `CapturedStep` has nobody who sends what kernels read.
+        library.refuse_in_graph("find")
+        message = raises(BackendError, lambda: library.refuse_in_graph("map_values"))
+        assert "CapturedStep" in message
+
+
+def what_replays_refuse() -> None:
+    """A replay flags what an eager step refuses at once: a later call tells feature and transform, once, and does nothing."""
+    fine: dict[str, Column] = {
+        "id": torch.tensor([1, 2]),
+        "one": _lists([1.0], [], dtype=torch.float32),
+        "large": _lists([1.0, 2.0], [3.0, 4.0], dtype=torch.float64),
+        "words": _lists([97], [98], dtype=torch.uint8),
+        "a": _lists([1, 2], [3]),
+    }
+    features = [
+        Feature("filled").select("one").fill(0.0),
+        Feature("whole").select("large").truncate(2).cast("int64"),
+        Feature("finite").select("large").truncate(2).finite(),
+        Feature("word").select("words").vocabulary(["a", "b"]),
+        Feature("place").select("a").truncate(2).vocabulary([1, 2, 3]),
+        Feature("ago").select("id").time_difference("a"),
+    ]
+    wrong: list[tuple[dict[str, Column], str, str]] = [
+        ({"one": _lists([1.0, 2.0], [], dtype=torch.float32)}, "feature 'filled', column 'one'", "fill refused 1 values"),
+        ({"large": _lists([1.5], [0.5, 3.0], dtype=torch.float64)}, "feature 'whole', column 'large'", "cast refused 2 values"),
+        ({"large": _lists([], [1e300, float("inf")], dtype=torch.float64)}, "feature 'finite', column 'large'", "finite refused 1"),
+        ({"words": _lists([97], [99], dtype=torch.uint8)}, "feature 'word', column 'words'", "vocabulary refused 1 values"),
+        ({"a": _lists([1], [2, 4])}, "feature 'place', column 'a'", "vocabulary refused 1 values"),
+        ({"a": _lists([-(2**63)], [1])}, "feature 'ago', column 'id and a'", "a difference is beyond int64"),
+    ]
+    with graphs() as no_waiting:
+        for columns, named, said in wrong:
+            # The feature alone, so that no other refuses first.
+            name = named.split("'")[1]
+            small = Small([one for one in features if one.name == name], most_values={"one": 2, "words": 4, "large": 6, "a": 4})
+            small.take(fine, times=3)
+            # Values of batches before lie behind the last offset: they do not count.
+            small.take({**fine, "large": _lists([2.0], [], dtype=torch.float64), "a": _lists([], [1])})
+            given = Batch.of({**fine, **columns}).to(DEVICE)
+            with no_waiting():
+                small.captured(given)
+            assert small.num_steps == 5
+            if DEVICE.type == "cuda":
+                torch.cuda.synchronize()  # or a later call would tell
+            message = raises(DataError, lambda: small.take(fine))  # noqa: B023
+            for word in (named, said, "step that a graph repeated"):
+                assert word in message, message
+            assert small.num_steps == 5, "a call that raises has done nothing"
+            small.take(fine)
+            # The function that was captured names the row.
+            message = raises(DataError, lambda: small.step(given))  # noqa: B023
+            assert "sample " in message, message
+            # Whoever does not want to wait for a later call asks.
+            captured = small.captured._captured
+            assert captured is not None
+            captured.room.check()
+            small.captured(given)
+            assert said.split(" refused")[0] in raises(DataError, captured.room.check)
+            captured.room.check()
+
+
+def counters_and_memory_of_several_captures() -> None:
+    """What replays counted stays counted when the graph is gone, and eager steps count beside them; pads do not outlive their graph."""
+    values = _lists([1.0, float("nan")], [float("inf")], dtype=torch.float32)
+    with graphs() as no_waiting:
+        small = Small([Feature("x").select("v").truncate(2).finite("count")], most_values={"v": 8})
+        columns: dict[str, Column] = {"id": torch.tensor([1, 2]), "v": values}
+        small.take(columns, times=5)
+        assert small.engine.counters == {"x": 10}
+        small.captured.make_room()
+        small.step(Batch.of(columns).to(DEVICE))
+        small.take(columns, times=3)
+        given = Batch.of({**columns, "v": _lists([], [float("nan")], dtype=torch.float32)}).to(DEVICE)
+        with no_waiting():
+            small.captured(given)
+        assert small.engine.counters == {"x": 10 + 2 + 6 + 1}

@@ -34,11 +34,6 @@ def current() -> RecordedStep | None:
     return _current
 
 
-def is_captured() -> bool:
-    """Return whether what is done now is captured, and does not run."""
-    return _current is not None and _current.is_capturing
-
-
 def send_words(words: Sequence[int], device: torch.device) -> Tensor:
     """Return int64 [len(words)] on `device`, which kernels that the current stream is given next may read; the host does not wait."""
     if _current is not None and (told := _current.tell(words, device)) is not None:

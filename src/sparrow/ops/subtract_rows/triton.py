@@ -84,16 +84,20 @@ def _check_layout(x: int, layout: int, a: tuple[Tensor, Tensor], b: tuple[Tensor
         refuse_unless(values.dtype in DTYPES, f"{name} of result {x} must be int64, float32 or float64")
 
 
-def _flag_of(is_exact: bool, device: torch.device) -> Tensor:
-    """Return the word that tells the first difference beyond int64: in a graph one that is looked at later."""
+def _is_flagged(first_beyond: Tensor) -> bool:
+    """Let a step that a graph repeats flag a difference beyond int64, to be told later; return whether it does."""
     step = recorded.current()
-    if is_exact and step is not None and (flag := step.flags(1, NOWHERE, device, _said)) is not None:
-        return flag
-    return torch.full((1,), NOWHERE, dtype=torch.int64, device=device)
+    # The first of all, and how many steps had one: else a step like one before would not be told.
+    flags = None if step is None else step.flags(2, NOWHERE, first_beyond.device, _said)
+    if flags is None:
+        return False
+    flags[:1].copy_(torch.minimum(flags[:1], first_beyond))
+    flags[1:].add_(first_beyond != NOWHERE)
+    return True
 
 
-def _said(flag: list[int]) -> Exception | None:
-    return RuntimeError(f"result {flag[0] >> PLACE_BITS.value}: a difference is beyond int64; subtract as float64")
+def _said(flags: list[int]) -> Exception | None:
+    return RuntimeError(f"result {flags[0] >> PLACE_BITS.value}: a difference is beyond int64; subtract as float64")
 
 
 def subtract_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_offsets: list[Tensor], columns: Tensor) -> list[Tensor]:
@@ -125,10 +129,10 @@ def subtract_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_o
     most = max((one.numel() for one in out), default=0)
     if most == 0:
         return out
-    is_exact = any(one.dtype == torch.int64 for one in out)
-    first_beyond = _flag_of(is_exact, a[0].device)
+    first_beyond = torch.full((1,), NOWHERE, dtype=torch.int64, device=a[0].device)
     subtract_kernel[grid_of(len(table), most, BLOCK)](on_device(table, a[0]), first_beyond, steps_of(rows), BLOCK_N=BLOCK)
-    if is_exact and not recorded.is_captured() and (beyond := int(first_beyond)) != NOWHERE:
+    is_exact = any(one.dtype == torch.int64 for one in out)
+    if is_exact and not _is_flagged(first_beyond) and (beyond := int(first_beyond)) != NOWHERE:
         x, place = beyond >> PLACE_BITS.value, beyond & ((1 << PLACE_BITS.value) - 1)
         offsets = b_offsets[x] if columns[x] == layouts.ONE_A else a_offsets[x]
         row = int((offsets[1:] <= place).sum()) if offsets.numel() else place
