@@ -62,7 +62,12 @@ class OnDevice(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return run(func, args, kwargs or {})
+        return NotImplemented if is_for_another(func, types) else run(func, args, kwargs or {})
+
+
+def is_for_another(func: Any, types: Any) -> bool:
+    """Return whether another subclass is given to an operation: it unwraps itself first."""
+    return func is not aten.detach.default and not all(issubclass(type, OnDevice) for type in types)
 
 
 class Device(TorchDispatchMode):
@@ -70,9 +75,8 @@ class Device(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(issubclass(type, OnDevice) for type in types) or names_device(kwargs):
-            others = [type for type in types if not issubclass(type, OnDevice)]
-            if others and func is not aten.detach.default:
-                return NotImplemented  # another subclass unwraps itself first
+            if is_for_another(func, types):
+                return NotImplemented
             return run(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
