@@ -38,8 +38,7 @@ def send_words(words: Sequence[int], device: torch.device) -> Tensor:
     """Return int64 [len(words)] on `device`, which kernels that the current stream is given next may read; the host does not wait."""
     if _current is not None and (told := _current.tell(words, device)) is not None:
         return told
-    table = torch.tensor(words, dtype=torch.int64)
-    return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table
+    return torch.tensor(words, dtype=torch.int64, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
 
 class RecordedStep:

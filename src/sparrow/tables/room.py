@@ -35,6 +35,12 @@ class Room:
         if self._flagged is not None and self._flagged.is_done():
             flagged, self._flagged = self._flagged.values, None
             self._operators.check(flagged)
+        lacking = self._lacking()
+        if lacking:
+            self.check()  # the graph is about to be dropped, and with it what its replays flagged
+        return lacking
+
+    def _lacking(self) -> str:
         for group, num_ids in self._inserts.items():
             group.prepare_insert()
             if lacking := _map_of(group).lacking(_offsets_of(group, num_ids), group.blocks.capacity):
@@ -62,8 +68,9 @@ class Room:
     def check(self) -> None:
         """Raise what operators of replays so far refused. Waits for the device."""
         if watched := self._operators.watched():
-            self._flagged = None
-            self._operators.check([flags.cpu() for flags in watched])
+            self._flagged, copy = None, placement.LateCopy(watched)
+            copy.wait()
+            self._operators.check(copy.values)
 
 
 def make_room(inserts: dict[TableGroup, Tensor], num_steps: int) -> None:
