@@ -278,27 +278,27 @@ def what_a_capture_refuses() -> None:
 def what_replays_refuse() -> None:
     """A replay flags what an eager step refuses at once: a later call tells feature and transform, once, and does nothing."""
     fine: dict[str, Column] = {
-        "id": torch.tensor([1, 2]),
-        "one": _lists([1.0], [], dtype=torch.float32),
-        "large": _lists([1.0, 2.0], [3.0, 4.0], dtype=torch.float64),
-        "words": _lists([97], [98], dtype=torch.uint8),
-        "a": _lists([1, 2], [3]),
+        "id": torch.tensor([1, 2, 3]),
+        "one": _lists([1.0], [], [], dtype=torch.float32),
+        "large": _lists([1.0, 2.0], [3.0, 4.0], [], dtype=torch.float64),
+        "words": _lists([97], [98], [], dtype=torch.uint8),
+        "a": _lists([1, 2], [3], []),
     }
     features = [
         Feature("filled").select("one").fill(0.0),
         Feature("whole").select("large").truncate(2).cast("int64"),
         Feature("finite").select("large").truncate(2).finite(),
-        Feature("word").select("words").vocabulary(["a", "b"]),
+        Feature("word").select("words").vocabulary(["a", "b", ""]),
         Feature("place").select("a").truncate(2).vocabulary([1, 2, 3]),
         Feature("ago").select("id").time_difference("a"),
     ]
     wrong: list[tuple[dict[str, Column], str, str]] = [
-        ({"one": _lists([1.0, 2.0], [], dtype=torch.float32)}, "feature 'filled', column 'one'", "fill refused 1 values"),
-        ({"large": _lists([1.5], [0.5, 3.0], dtype=torch.float64)}, "feature 'whole', column 'large'", "cast refused 2 values"),
-        ({"large": _lists([], [1e300, float("inf")], dtype=torch.float64)}, "feature 'finite', column 'large'", "finite refused 1"),
-        ({"words": _lists([97], [99], dtype=torch.uint8)}, "feature 'word', column 'words'", "vocabulary refused 1 values"),
-        ({"a": _lists([1], [2, 4])}, "feature 'place', column 'a'", "vocabulary refused 1 values"),
-        ({"a": _lists([-(2**63)], [1])}, "feature 'ago', column 'id and a'", "a difference is beyond int64"),
+        ({"one": _lists([], [], [1.0, 2.0], dtype=torch.float32)}, "feature 'filled', column 'one'", "fill refused 1 values"),
+        ({"large": _lists([1.5], [0.5, 3.0], [], dtype=torch.float64)}, "feature 'whole', column 'large'", "cast refused 2 values"),
+        ({"large": _lists([], [1e300, float("inf")], [], dtype=torch.float64)}, "feature 'finite', column 'large'", "finite refused 1"),
+        ({"words": _lists([97], [99], [], dtype=torch.uint8)}, "feature 'word', column 'words'", "vocabulary refused 1 values"),
+        ({"a": _lists([1], [2, 4], [])}, "feature 'place', column 'a'", "vocabulary refused 1 values"),
+        ({"a": _lists([-(2**63)], [1], [])}, "feature 'ago', column 'id and a'", "a difference is beyond int64"),
     ]
     with graphs() as no_waiting:
         for columns, named, said in wrong:
@@ -307,7 +307,7 @@ def what_replays_refuse() -> None:
             small = Small([one for one in features if one.name == name], most_values={"one": 2, "words": 4, "large": 6, "a": 4})
             small.take(fine, times=3)
             # Values of batches before lie behind the last offset: they do not count.
-            small.take({**fine, "large": _lists([2.0], [], dtype=torch.float64), "a": _lists([], [1])})
+            small.take({**fine, "large": _lists([2.0], [], [], dtype=torch.float64), "a": _lists([], [1], [])})
             given = Batch.of({**fine, **columns}).to(DEVICE)
             with no_waiting():
                 small.captured(given)
@@ -329,6 +329,10 @@ def what_replays_refuse() -> None:
             small.captured(given)
             assert said.split(" refused")[0] in raises(DataError, captured.room.check)
             captured.room.check()
+        # Integers beyond the last offset are no differences: here the largest of all, and what was there before.
+        small = Small([Feature("same").select("a").truncate(2).time_difference("a")], most_values={"a": 6})
+        small.take({**fine, "a": _lists([1, -3], [-3, -3], [-3, -3])}, times=4)
+        small.take({**fine, "a": _lists([], [1], [])}, times=2)
 
 
 def counters_and_memory_of_several_captures() -> None:
