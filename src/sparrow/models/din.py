@@ -45,8 +45,12 @@ class DIN(nn.Module):
         device: of the model and its batches. table_device: of tables and batches, where the rest of the model lives elsewhere;
             None takes `device`. First values are the same everywhere. docs/gpu.md.
 
-    Cost: per sample and behaviour (nothing is padded) two products with matrices of `attention_hidden[0]` rows, one of them and the lookup
-    once a user where samples share histories (a batch group with `sample_to_row`).
+    Nothing waits for a device. But where samples share histories there, a feature of each sequence must say by `truncate` or `pad` how long
+    one may be: else a step waits once a sequence, and cannot be captured.
+
+    Cost: per sample and behaviour two products with matrices of `attention_hidden[0]` rows, one of them and the lookup once a user where
+    samples share histories (a batch group with `sample_to_row`). Nothing is padded, but in a captured step, to the memory of its columns, and
+    on a device where histories are shared, to how long they may be.
     """
 
     def __init__(
