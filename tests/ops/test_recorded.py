@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import Tensor
@@ -41,6 +43,26 @@ def test_a_capture_that_tells_something_else_is_refused(tables: tuple[list[int],
     with pytest.raises(BackendError, match="must do the same each time"):
         taken(step, *tables, capturing=True)
     assert recorded.current() is None
+
+
+def test_other_threads_take_no_part() -> None:
+    step, told = RecordedStep(), []
+    taken(step, [1, 2], capturing=False)
+
+    def send() -> None:
+        told.append((recorded.current(), send_words([5], DEVICE).tolist()))
+        recorded.keep(kept)
+
+    kept = torch.ones(1)
+    with step.active(capturing=True):
+        thread = threading.Thread(target=send)
+        thread.start()
+        thread.join()
+        mine = send_words([3, 4], DEVICE)
+    assert told == [(None, [5])]
+    assert mine.tolist() == [3, 4]
+    # But for what a backward pass holds, which has threads of its own.
+    assert step.kept == [kept]
 
 
 def test_flags_are_told_when_they_change_and_by_the_name_that_was_in_force() -> None:

@@ -83,7 +83,7 @@ class ChainCalls:
             bound = self._bound[key] = self._bind(columns, context_of, device)
         values = [values_of(columns[unit]) for unit in self._readers]
         offsets = [columns[unit].offsets[-1] for unit in bound.with_offsets]  # type: ignore[union-attr]
-        step = recorded.current() if bound.can_refuse or bound.counts_not_finite else None
+        step = recorded.current_on(device) if bound.can_refuse or bound.counts_not_finite else None
         if step is not None:
             return self._run_recorded(step, bound, columns, values, offsets, context_of)
         outputs, counts = map_values(values, offsets, bound.packed)

@@ -92,7 +92,7 @@ class GroupedColumns:
         sample_to_row = self._batch.groups[group].sample_to_row if group in self._batch.groups else None
         if sample_to_row is None:
             return column
-        if isinstance(column, Ragged) and recorded.current() is not None:
+        if isinstance(column, Ragged) and recorded.current_on(column.values.device) is not None:
             raise BackendError(
                 f"feature {feature!r}: lists of group {group!r} are copied for each sample that shares them, as many values as the data "
                 f"decides, which a captured step cannot know; compute the feature before the step"

@@ -62,7 +62,7 @@ class Pairs:
         if sample_to_row is None:
             behaviour = torch.arange(num_behaviours, device=offsets.device)
             sample = torch.searchsorted(offsets[1:], behaviour, right=True)
-            if recorded.current() is None:
+            if recorded.current_on(offsets.device) is None:
                 return Pairs(behaviour, sample, begins, lengths, is_shared=False)
             return Pairs(behaviour, sample.clamp_max(lengths.numel() - 1), begins, lengths, False, behaviour < offsets[-1:])
         assert most is not None
@@ -132,7 +132,7 @@ def split_behaviours(batch: Batch, sequences: Sequence[Sequence[str]], most: Seq
         found = {name: _behaviours_of(batch, name) for name in names}
         (offsets, _, num_behaviours), *_ = found.values()
         columns = {name: column for name, (_, column, _) in found.items()}
-        if recorded.current() is not None:
+        if recorded.current_on(offsets.device) is not None:
             if group.sample_to_row is not None and most[index] is None:
                 raise _unbounded(names)
             num_behaviours = min(count for _, _, count in found.values())

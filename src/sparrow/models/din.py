@@ -49,8 +49,8 @@ class DIN(nn.Module):
     one may be: else a step waits once a sequence, and cannot be captured.
 
     Cost: per sample and behaviour two products with matrices of `attention_hidden[0]` rows, one of them and the lookup once a user where
-    samples share histories (a batch group with `sample_to_row`). Nothing is padded, but in a captured step, to the memory of its columns, and
-    on a device where histories are shared, to how long they may be.
+    samples share histories (a batch group with `sample_to_row`). Nothing is padded, but in a captured step to the memory of its columns,
+    and on a device where histories are shared to how long they may be.
     """
 
     def __init__(

@@ -15,6 +15,7 @@ one copy, before the first replay. Replays copy nothing.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -30,13 +31,28 @@ _current: RecordedStep | None = None
 
 
 def current() -> RecordedStep | None:
-    """Return the step that is taken and that a graph is to repeat; None as a rule."""
-    return _current
+    """Return the step that this thread takes and that a graph is to repeat; None as a rule.
+
+    What other threads do meanwhile, such as features of batches to come, is no part of it.
+    """
+    return _current if _current is not None and _current.thread == threading.get_ident() else None
+
+
+def current_on(device: torch.device) -> RecordedStep | None:
+    """As `current`, for columns on `device`: those on the CPU are what they are."""
+    return None if device.type == "cpu" else current()
+
+
+def keep(table: Tensor) -> None:
+    """Let what kernels read and no argument of theirs holds live as long as the graph, if one is to be. In a backward pass too, which has
+    threads of its own."""
+    if _current is not None:
+        _current.kept.append(table)
 
 
 def send_words(words: Sequence[int], device: torch.device) -> Tensor:
     """Return int64 [len(words)] on `device`, which kernels that the current stream is given next may read; the host does not wait."""
-    if _current is not None and (told := _current.tell(words, device)) is not None:
+    if (step := current()) is not None and (told := step.tell(words, device)) is not None:
         return told
     return torch.tensor(words, dtype=torch.int64, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
@@ -45,12 +61,12 @@ class RecordedStep:
     """One step, taken twice: for real, and again while a graph is captured. Both times it must tell and flag as much, in one order.
 
     Attributes:
-        is_capturing: whether this is the second time.
+        is_capturing: whether this is the second time. thread: who takes it.
         kept: what kernels read and no argument holds; it must live as long as the graph.
     """
 
     def __init__(self) -> None:
-        self.is_capturing = False
+        self.is_capturing, self.thread = False, threading.get_ident()
         self.kept: list[Tensor] = []
         self._told: dict[torch.device, _Words] = {}
         self._flags: dict[torch.device, _Words] = {}
@@ -69,7 +85,7 @@ class RecordedStep:
                 words.set_aside()
         else:
             self._told, self._flags, self._looks = {}, {}, []
-        self.is_capturing, _current = capturing, self
+        self.is_capturing, self.thread, _current = capturing, threading.get_ident(), self
         try:
             yield
         finally:

@@ -87,7 +87,7 @@ def even_offsets(column: Tensor) -> Tensor:
     """Return the offsets of the rows of a dense column, all of one length."""
     of_shape = column.shape[0], column.shape[1:].numel(), column.device
     # What is made while a graph is captured is nothing yet, and what a cache forgets a graph must not read: there it makes its own.
-    return _new_even_offsets(*of_shape) if recorded.current() is not None else _even_offsets(*of_shape)
+    return _new_even_offsets(*of_shape) if recorded.current_on(column.device) is not None else _even_offsets(*of_shape)
 
 
 def weights_of(column: Column) -> Tensor:

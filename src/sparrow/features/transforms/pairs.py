@@ -61,9 +61,9 @@ class Cross(Several):
     @classmethod
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
         taken = [[ids_of(call, column) for column in call.columns] for call in calls]
-        if recorded.current() is not None:
-            _refuse_unpredictable(calls)
         parts = innermost_of((call, column) for call, columns in zip(calls, taken, strict=True) for column in columns)
+        if recorded.current_on(parts[0][0].device) is not None:
+            _refuse_unpredictable(calls)
         made = cross_rows(*parts, _first_inputs(calls))
         return [
             _one_a_row_or_lists(columns, values, weights, offsets) for columns, values, weights, offsets in zip(taken, *made, strict=True)
@@ -152,7 +152,7 @@ def _items_of(call: Call) -> Tensor:
     if isinstance(items, Ragged) and items.is_bytes:
         raise call.context.error("lookup gives numbers or ids, the items are strings; hash them first")
     (num_keys, key_offsets), ((values,), _, (item_offsets,)) = _size_and_offsets(keys), innermost_of([(call, items)])
-    if num_keys != values.numel() and recorded.current() is not None:
+    if num_keys != values.numel() and recorded.current_on(values.device) is not None:
         raise call.context.refusal(
             f"lookup: there is memory for {num_keys} keys and {values.numel()} items in a captured step; they lie beside each other, so "
             f"give both columns the same most_values, and the same transforms that change lengths"
@@ -254,7 +254,7 @@ class Subtract(Several):
 
 
 def _subtracted(calls: Sequence[Call], *arguments: Any) -> list[Tensor]:
-    step = recorded.current()
+    step = recorded.current_on(arguments[0][0].device)
     if step is None:
         return list(subtract_rows(*arguments))
     _refuse_unequal_memory(calls, arguments[0], arguments[2])

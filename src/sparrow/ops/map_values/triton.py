@@ -9,10 +9,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops import recorded
 from sparrow.ops.map_values import log_number as plain_log
 from sparrow.ops.map_values.packed import OUTPUT_DTYPES, VALUE_DTYPES, Source
-from sparrow.ops.recorded import send_words
+from sparrow.ops.recorded import keep, send_words
 from sparrow.ops.triton_hashes import hash_bytes, hash_ints, shift_right
 
 BLOCK, NUM_WARPS = 256, 8
@@ -377,9 +376,8 @@ def map_values(
         told += (code, *parameters, tables[parameters[0]].data_ptr() if code in looks_up else 0)
     counts = torch.zeros((len(rows), 4), dtype=torch.int64, device=device)
     firsts = torch.full((len(rows),), LARGEST.value, dtype=torch.int64, device=device)
-    if (step := recorded.current()) is not None:
-        # Kernels reach them by address: no argument of a launch holds them.
-        step.kept += tables
+    for table in tables:
+        keep(table)  # kernels reach it by address
     if blocks:
         map_kernel[(len(blocks) // 2,)](
             send_words(blocks + told, device),
