@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from capture_scenarios import graphs
 from device_scenarios import DEVICE, ON_GPU, check_equal, device, raises, same_bits
-from sparrow.errors import BackendError
+from sparrow.errors import BackendError, DataError
 from sparrow.features import Feature
 from sparrow.models import DIN, DeepFM, Dice, LogisticRegression
 from sparrow.models.behaviours import Pairs
@@ -200,6 +200,33 @@ def shared_rows_without_a_bound_are_refused() -> None:
         message = raises(BackendError, lambda: captured(batch_of(random, shared=True).to(DEVICE)))
         assert "'past'" in message or "'delay'" in message, message
         assert ".truncate(length)" in message, message
+
+
+def unequal_lists_of_a_sequence_are_told_later() -> None:
+    random = torch.Generator().manual_seed(6)
+    with graphs() as no_waiting:
+        there = Trained(lambda place: din(place, features(transforms=True, past=3)), DEVICE)
+        most = {"price": SAMPLES, "genres": 4 * SAMPLES, "past": 5 * SAMPLES, "delay": 5 * SAMPLES}
+        captured = CapturedStep(there.step, there.optimizer, most_values=most, room=20)
+        for _ in range(3):
+            captured(batch_of(random, shared=False).to(DEVICE))
+        fine = batch_of(random, shared=False)
+        unequal = Batch.of({**fine.groups["sample"].columns, "delay": lists(random, SAMPLES, 5)}).to(DEVICE)
+        with no_waiting():
+            captured(unequal)
+        if ON_GPU:
+            torch.cuda.synchronize()  # or a later call would tell
+        message = raises(DataError, lambda: captured(fine.to(DEVICE)))
+        assert "'past'" in message
+        assert "'delay'" in message
+        assert "different lists in 1 steps" in message, message
+        captured(fine.to(DEVICE))
+        assert "behaviours; write them with equal lists" in raises(DataError, lambda: there_eagerly(there, unequal))
+
+
+def there_eagerly(there: Trained, batch: Batch) -> None:
+    """Take a step that another captured step would take first, which names what is wrong."""
+    CapturedStep(there.step, there.optimizer)(batch)
 
 
 def dice_counts_rows_that_are_there() -> None:

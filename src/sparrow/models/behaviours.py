@@ -14,6 +14,7 @@ from sparrow.features.expression import Expression
 from sparrow.features.transforms.element_wise import ElementWise
 from sparrow.features.transforms.sequences import Pad, Top, Truncate, Unique, Weights
 from sparrow.ops import recorded
+from sparrow.ops.recorded import RecordedStep
 from sparrow.types import Batch, Column, Group, Ragged
 
 
@@ -72,7 +73,8 @@ class Pairs:
         sample = place // max(width, 1)
         within = place - sample * width
         is_there = within < lengths[sample]
-        behaviour = torch.where(is_there, begins[sample] + within, 0)
+        # Held inside, whatever offsets say.
+        behaviour = torch.where(is_there, begins[sample] + within, 0).clamp_max(max(num_behaviours - 1, 0))
         return Pairs(behaviour, sample, torch.arange(num_samples, device=offsets.device) * width, lengths, True, is_there)
 
     def to(self, device: torch.device) -> Pairs:
@@ -116,7 +118,8 @@ def split_behaviours(batch: Batch, sequences: Sequence[Sequence[str]], most: Seq
     a step that a graph repeats: there are rows behind the last behaviour, without ids. most: of each sequence, see `Pairs.of`.
 
     Raises `DataError` naming feature, file and row where features of one sequence differ in their lengths (on a device, where the host
-    would have to wait, only where they do in all), `BackendError` for shared rows of a captured step where nobody knows the most.
+    would have to wait, only where they do in all; replays of a captured step tell it later), and `BackendError` for shared rows of a
+    captured step where nobody knows the most.
     """
     taken = {name for names in sequences for name in names}
     groups = {
@@ -132,10 +135,12 @@ def split_behaviours(batch: Batch, sequences: Sequence[Sequence[str]], most: Seq
         found = {name: _behaviours_of(batch, name) for name in names}
         (offsets, _, num_behaviours), *_ = found.values()
         columns = {name: column for name, (_, column, _) in found.items()}
-        if recorded.current_on(offsets.device) is not None:
+        if (step := recorded.current_on(offsets.device)) is not None:
             if group.sample_to_row is not None and most[index] is None:
                 raise _unbounded(names)
             num_behaviours = min(count for _, _, count in found.values())
+            for name, (own_offsets, *_) in found.items():
+                _flag_unequal(step, batch, (names[0], offsets), (name, own_offsets))
             columns = {name: _without_others(column, offsets, num_behaviours) for name, column in columns.items()}
         else:
             for name, (own_offsets, _, count) in found.items():
@@ -149,10 +154,30 @@ def split_behaviours(batch: Batch, sequences: Sequence[Sequence[str]], most: Seq
 
 def _without_others(column: Column, offsets: Tensor, num_behaviours: int) -> Column:
     """Return `num_behaviours` rows of a column of behaviours, without ids behind the last behaviour, of which a lookup would make rows."""
+    end = offsets[-1:].clamp_max(num_behaviours)
     if isinstance(column, Tensor):
-        return Ragged(column, (torch.arange(num_behaviours + 1, device=offsets.device).minimum(offsets[-1:]),))
+        return Ragged(column, (torch.arange(num_behaviours + 1, device=offsets.device).minimum(end),))
     first, *deeper = column.offsets
-    return Ragged(column.values, (first[: num_behaviours + 1].minimum(first[offsets[-1:]]), *deeper), column.weights)
+    return Ragged(column.values, (first[: num_behaviours + 1].minimum(first[end]), *deeper), column.weights)
+
+
+def _flag_unequal(step: RecordedStep, batch: Batch, first: tuple[str, Tensor], other: tuple[str, Tensor]) -> None:
+    """Raise `DataError` where lists are not equal; what is captured flags it, to be told later."""
+    (name, offsets), (other_name, other_offsets) = first, other
+    if other_offsets is offsets:
+        return
+
+    def look(flags: list[int]) -> Exception:
+        return DataError(
+            f"features {name!r} and {other_name!r} are of one sequence, but had different lists in {flags[0]} steps that a graph repeated, "
+            f"which were taken all the same; a model on the CPU names the row of such a batch"
+        )
+
+    flag = step.flags(1, 0, offsets.device, look)
+    if flag is not None:
+        flag.add_((other_offsets != offsets).any())
+    elif not torch.equal(other_offsets, offsets):
+        raise _unequal(batch, first, other)
 
 
 def _unbounded(names: Sequence[str]) -> BackendError:
