@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -20,9 +21,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-import quick_interpreter  # noqa: F401
 from sparrow.ops import devices, library, recorded
 from sparrow.tables import placement
+
+if os.environ.get("TRITON_INTERPRET") == "1":
+    importlib.import_module("quick_interpreter")
 
 DEVICE = torch.device("meta")
 aten = torch.ops.aten
@@ -208,8 +211,9 @@ def installed(lateness: int) -> Iterator[None]:
     devices.DEVICE_TYPES, device_map.LateCopy = (*before[0], DEVICE.type), _LateCopy  # type: ignore[misc, assignment]
     threading.Thread.run = _run_with_device  # type: ignore[method-assign]
     State.lateness = lateness
+    interprets = os.environ.get("TRITON_INTERPRET") == "1"
     try:
-        with Device():
+        with contextlib.nullcontext() if interprets else importlib.import_module("ptx.launch").emulated(), Device():
             yield
     finally:
         devices.DEVICE_TYPES, device_map.LateCopy, threading.Thread.run = before  # type: ignore[misc, method-assign]

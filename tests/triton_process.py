@@ -7,6 +7,7 @@ long as the tests and answers one request after the other.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import pickle
@@ -96,6 +97,26 @@ def interpret(op: str, arguments: list[Any], seed: int | None, constants: dict[s
             return None, getattr(module, op)(*arguments), arguments
         except Exception as error:
             return _told(error), None, arguments
+
+
+def emulate(op: str, arguments: list[Any], seed: int | None, constants: dict[str, Any]) -> tuple[RuntimeError | None, Any, list[Any]]:
+    """As `interpret`, of what Triton's compiler makes for sm_90, run by the machine in `ptx`."""
+    from ptx.launch import emulated
+    from ptx.memory import Allocations
+
+    module, allocations = module_of(op), _allocations(Allocations)
+    allocations.add(arguments)
+    with _replaced(module, **constants), emulated(allocations, seed), allocations:
+        try:
+            return None, getattr(module, op)(*arguments), arguments
+        except Exception as error:
+            return _told(error), None, arguments
+
+
+@functools.cache
+def _allocations(make: Callable[[], Any]) -> Any:
+    """One for the process: bodies keep some tensors from call to call."""
+    return make()
 
 
 def compile_calls(op: str, calls: list[list[Any]], architectures: tuple[str, ...]) -> list[list[Compiled]]:

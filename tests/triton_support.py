@@ -11,6 +11,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import os
 import pickle
 import subprocess
 import sys
@@ -30,6 +31,9 @@ from triton_process import TARGETS, Compiled
 from triton_process import module_of as module_of
 
 ON_GPU = torch.cuda.is_available()
+# Without a GPU: the Python of kernels in Triton's interpreter or, where SPARROW_PTX=1, what its compiler makes of them, in `ptx`.
+EMULATES = os.environ.get("SPARROW_PTX") == "1"
+HOW = "emulate" if EMULATES else "interpret"
 # What is compiled for.
 ARCHITECTURES = tuple(str(arch) for _, arch, _ in TARGETS)
 
@@ -49,7 +53,7 @@ def triton_body(op: str, *, seed: int | None = None) -> Callable[..., Any]:
         if ON_GPU:
             result, afterwards = _on_gpu(op, list(arguments))
         else:
-            error, result, afterwards = _ask(True, "interpret", op, list(arguments), seed, {})
+            error, result, afterwards = _ask(not EMULATES, HOW, op, list(arguments), seed, {})
             if error is not None:
                 raise error
         _copy_back(arguments, afterwards)
@@ -68,7 +72,7 @@ def interpreted(op: str, calls: list[tuple[Any, ...]]) -> list[Any]:
             if ON_GPU:
                 result, _ = _on_gpu(op, list(call))
             else:
-                error, result, _ = _ask(True, "interpret", op, list(call), None, {})
+                error, result, _ = _ask(not EMULATES, HOW, op, list(call), None, {})
         except RuntimeError as raised:
             error = raised
         answers.append(result if error is None else str(error))
@@ -89,7 +93,7 @@ def run_triton(op: str, calls: list[list[Any]], **constants: int) -> list[tuple[
                 return [_on_gpu(op, call) for call in calls]
     answers = []
     for call in calls:
-        error, result, afterwards = _ask(True, "interpret", op, _moved(call, "cpu"), None, constants)
+        error, result, afterwards = _ask(not EMULATES, HOW, op, _moved(call, "cpu"), None, constants)
         if error is not None:
             raise error
         answers.append((result, afterwards))

@@ -32,7 +32,8 @@ MIX_2 = tl.constexpr(0x94D049BB133111EB - 2**64)
 SQRT_HALF, ONE = tl.constexpr(plain_log.SQRT_HALF), tl.constexpr(plain_log.ONE)
 LOG2_HIGH, LOG2_LOW = tl.constexpr(plain_log.LOG2_HIGH), tl.constexpr(plain_log.LOG2_LOW)
 SERIES_6, SERIES_5, SERIES_4, SERIES_3, SERIES_2, SERIES_1, SERIES_0 = (tl.constexpr(c) for c in plain_log.SERIES)
-INFINITY, NAN = tl.constexpr(float("inf")), tl.constexpr(float("nan"))
+INFINITY = tl.constexpr(float("inf"))
+NAN_BITS = tl.constexpr(0x7FF8000000000000)  # a constant that is NaN is not equal to itself: Triton takes it for changed, and refuses to launch
 
 
 @triton.jit
@@ -72,7 +73,8 @@ def logarithm(x, adds_one):
     of = tl.where(adds_one, total, tl.where(is_small, x * 18014398509481984.0, x))
     value = log_of(of, tl.where(adds_one, rest, 0.0), tl.where(is_small, 54.0, 0.0).to(tl.float64))
     value = tl.where(of < INFINITY, value, x)
-    ends = tl.where(x == 0.0, -INFINITY, tl.where(x < 0.0, NAN, value))
+    nan = tl.full([], NAN_BITS, tl.int64).to(tl.float64, bitcast=True)
+    ends = tl.where(x == 0.0, -INFINITY, tl.where(x < 0.0, nan, value))
     return tl.where(adds_one, tl.where(x < 0.0, 0.0, value), ends)
 
 
