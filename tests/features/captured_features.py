@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from capture_scenarios import forget_caches, graphs
-from device_scenarios import DEVICE, check_equal, raises, same_bits
+from device_scenarios import DEVICE, check_equal, device, raises, same_bits
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import BackendError, DataError
 from sparrow.features import Feature, FeatureEngine, registry
 from sparrow.ops import library
+from sparrow.ops.recorded import RecordedStep
 from sparrow.optim import CapturedStep, SparseOptimizer
 from sparrow.tables import Uniform
 from sparrow.types import Batch, Column, Group, Ragged
@@ -214,6 +215,34 @@ def features_are_replayed(num_steps: int) -> None:
         assert num_captured > 1
         for mine, theirs in zip(here.embedding.groups, there.embedding.groups, strict=True):
             assert check_equal(mine, theirs) > 100
+
+
+def _longer(name: str, column: Column, random: torch.Generator) -> Column:
+    """Return a column with memory behind its last value, which holds anything."""
+    if isinstance(column, Tensor):
+        return column
+    missing = MOST.get(name, MOST["f0"]) - column.values.numel()
+    garbage = torch.randint(0, 256, (missing * column.values.element_size(),), generator=random).to(torch.uint8).view(column.values.dtype)
+    weights = None if column.weights is None else torch.cat([column.weights, torch.full((missing,), float("nan"))])
+    return Ragged(torch.cat([column.values, garbage]), column.offsets, weights)
+
+
+def memory_behind_lists_is_not_looked_at(num_batches: int) -> None:
+    """Features of columns that have more memory than values, as kernels of a recorded step are given them; no graph is captured."""
+    random = torch.Generator().manual_seed(7)
+    with device():
+        here, there = FeatureEngine(every_transform()), FeatureEngine(every_transform())
+        for number in range(num_batches):
+            batch = batch_of(random, number)
+            columns = dict(batch.groups["sample"].columns)
+            wanted = here(Batch.of({**columns, "nested": exact(batch)}))
+            longer = {name: _longer(name, column, random) for name, column in columns.items()}
+            nested = Ragged(batch["values"], (batch["outer"], batch["inner"]))
+            with RecordedStep().active(capturing=False):
+                found = there(Batch.of({**longer, "nested": nested}).to(DEVICE))
+            for name in wanted:
+                check_column(name, found[name], wanted[name])
+            assert there.counters == here.counters
 
 
 class Small:

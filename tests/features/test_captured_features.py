@@ -16,6 +16,11 @@ def test_replays_make_the_features_of_eager_steps_and_train_the_same_rows() -> N
 
 
 @pytest.mark.gpu
+def test_memory_behind_lists_is_not_looked_at() -> None:
+    run_on_device("from features import captured_features; captured_features.memory_behind_lists_is_not_looked_at(6)")
+
+
+@pytest.mark.gpu
 def test_a_capture_refuses_what_has_no_bound_and_names_the_feature() -> None:
     run_on_device("from features import captured_features; captured_features.what_a_capture_refuses()")
 
