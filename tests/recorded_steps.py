@@ -8,6 +8,8 @@ does not run. As of a real graph:
 - copies from and to the host are refused, and so is whoever waits for the device, or sends what a kernel reads (`on_device`);
 - memory from before that nobody holds any more is an error of the replay that reads it;
 - when the graph is dropped, its memory holds garbage again.
+
+What is captured runs here all the same, and is undone: so what kernels are told (`sparrow.ops.recorded`) is there at once, and sent again.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from typing import Any
 import torch
 import triton.runtime.interpreter as interpreter
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from sparrow.ops import recorded
 from sparrow.tables import placement
-from strict_device import _WAITS, State
+from strict_device import _WAITS, State, memory_of
 
 aten = torch.ops.aten
 GARBAGE = 0x7F
@@ -72,6 +75,8 @@ class _Recorder:
         self._before: dict[int, tuple[Tensor, Tensor]] = {}
         self._num_aliases: dict[int, int] = {}
         self.is_launching = False
+        # Zeros of the stand-in, which a real device would make anew in each replay.
+        self.constants: list[Tensor] = []
 
     # While it is captured.
 
@@ -203,6 +208,18 @@ def _launched(kernel: Any, *args: Any, **kwargs: Any) -> None:
     _launch(kernel, *args, **kwargs) if State.recorder is None else State.recorder.launch(kernel, args, kwargs)
 
 
+_take = recorded._Words.take
+
+
+def _told_at_once(self: Any, words: Any, is_capturing: bool) -> Any:
+    taken = _take(self, words, is_capturing)
+    if taken is not None and len(words):
+        begin = taken.storage_offset()
+        with _disable_current_modes():
+            memory_of(self.there)[begin : begin + len(words)] = torch.tensor(words, dtype=torch.int64)
+    return taken
+
+
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
     """Let steps be captured on the device of `strict_device`, which must be installed."""
@@ -211,6 +228,7 @@ def installed() -> Iterator[None]:
     placement.StepGraph = RecordedGraph  # type: ignore[misc, assignment]
     placement.is_capturing = lambda device: State.recorder is not None
     interpreter.GridExecutor.__call__ = _launched  # type: ignore[method-assign]
+    recorded._Words.take = _told_at_once  # type: ignore[method-assign]
 
     def on_device(values: Tensor, device: torch.device) -> Tensor:
         assert State.recorder is None, "a kernel reads what was not sent before it was captured"
@@ -223,5 +241,6 @@ def installed() -> Iterator[None]:
     finally:
         placement.StepGraph, placement.is_capturing = before[:2]  # type: ignore[misc]
         interpreter.GridExecutor.__call__ = _launch  # type: ignore[method-assign]
+        recorded._Words.take = _take  # type: ignore[method-assign]
         for module, function in zip(modules, before[2], strict=True):
             module.on_device = function

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from sparrow.ops import devices, library
+from sparrow.ops import devices, library, recorded
 from sparrow.tables import placement
 
 if os.environ.get("TRITON_INTERPRET") == "1":
@@ -65,7 +65,12 @@ class OnDevice(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return run(func, args, kwargs or {})
+        return NotImplemented if is_for_another(func, types) else run(func, args, kwargs or {})
+
+
+def is_for_another(func: Any, types: Any) -> bool:
+    """Return whether another subclass is given to an operation: it unwraps itself first."""
+    return func is not aten.detach.default and not all(issubclass(type, OnDevice) for type in types)
 
 
 class Device(TorchDispatchMode):
@@ -73,9 +78,8 @@ class Device(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(issubclass(type, OnDevice) for type in types) or names_device(kwargs):
-            others = [type for type in types if not issubclass(type, OnDevice)]
-            if others and func is not aten.detach.default:
-                return NotImplemented  # another subclass unwraps itself first
+            if is_for_another(func, types):
+                return NotImplemented
             return run(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
@@ -99,8 +103,13 @@ def memory_of(tensor: Tensor) -> Tensor:
         return tensor.memory
     if tensor.device != DEVICE:
         return tensor
-    assert not any(tensor.stride()), "a tensor that torch made behind this device's back, as of a list of indices: its values are lost"
-    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)  # a sink has a shape and no values
+    values_are_lost = tensor.numel() and any(tensor.stride())
+    assert not values_are_lost, "a tensor that torch made behind this device's back, as of a list of indices: its values are lost"
+    # A sink has a shape and no values, nor has a gradient that nobody computed.
+    zeros = torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+    if State.recorder is not None:
+        State.recorder.constants.append(zeros)
+    return zeros
 
 
 def _on_host(func: Any, args: Any) -> list[Tensor]:
@@ -144,7 +153,7 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     if func.namespace == "sparrow":
         name = func._schema.name.removeprefix("sparrow::")
         body = getattr(importlib.import_module(f"sparrow.ops.{name.rstrip('_')}.triton"), name)
-        if library.kept_for_graph is not None:
+        if recorded.current() is not None:
             library.refuse_in_graph(name)
         if State.recorder is None:
             out = body(*own_args, **own_kwargs)

@@ -22,7 +22,7 @@ def test_engines_of_several_groups_are_replayed_and_captured_again() -> None:
 
 
 @pytest.mark.gpu
-def test_a_model_with_a_dense_half_is_replayed_and_its_transforms_refused() -> None:
+def test_a_model_with_a_dense_half_and_transforms_is_replayed() -> None:
     run_on_device("import capture_scenarios; capture_scenarios.a_model_of_the_zoo_is_replayed()")
 
 

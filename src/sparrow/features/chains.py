@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -15,9 +15,11 @@ from sparrow.features.layout import row_of, values_of
 from sparrow.features.transforms.element_wise import INTEGERS, STRINGS, ElementWise, Lane
 from sparrow.features.transforms.numbers import Fill, Finite
 from sparrow.features.types import Context
-from sparrow.ops.map_values.op import map_values
+from sparrow.ops import recorded
+from sparrow.ops.map_values.op import NOT_FINITE, REFUSED, REFUSED_BY, map_values
 from sparrow.ops.map_values.packed import Packed
 from sparrow.ops.map_values.steps import Chain, Source, Step, pack
+from sparrow.ops.recorded import Look, RecordedStep
 from sparrow.types import Column, Ragged
 
 
@@ -39,6 +41,7 @@ class _Bound:
     """Chains for columns of known layouts.
 
     with_offsets: the units whose offsets the operator takes. steps_of: of each chain, the number of the transform each step belongs to.
+    counted: as `packed`, of columns that have memory for more than they hold; None before the first step that has such.
     """
 
     packed: Packed
@@ -46,6 +49,7 @@ class _Bound:
     steps_of: list[list[int]]
     can_refuse: bool
     counts_not_finite: bool
+    counted: Packed | None = None
 
 
 @dataclass(slots=True)
@@ -59,6 +63,8 @@ class ChainCalls:
     _bound: dict[tuple[object, ...], _Bound] = field(init=False, default_factory=dict)
     # By thread, each of which adds to a tensor of its own: one engine may serve several.
     _not_finite: dict[int, Tensor] = field(init=False, default_factory=dict)
+    # On a device, a tensor for each graph that was captured: its replays add to it.
+    _not_finite_there: list[Tensor] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         places: dict[Expression, int] = {}
@@ -77,22 +83,84 @@ class ChainCalls:
             bound = self._bound[key] = self._bind(columns, context_of, device)
         values = [values_of(columns[unit]) for unit in self._readers]
         offsets = [columns[unit].offsets[-1] for unit in bound.with_offsets]  # type: ignore[union-attr]
+        step = recorded.current_on(device) if bound.can_refuse or bound.counts_not_finite else None
+        if step is not None:
+            return self._run_recorded(step, bound, columns, values, offsets, context_of)
         outputs, counts = map_values(values, offsets, bound.packed)
+        self._look(bound, columns, context_of, counts)
+        return self._shaped(columns, outputs)
+
+    def _run_recorded(
+        self,
+        step: RecordedStep,
+        bound: _Bound,
+        columns: Sequence[Column],
+        values: list[Tensor],
+        offsets: list[Tensor],
+        context_of: Callable[[int], Context],
+    ) -> list[Column]:
+        """Run in a step that a graph repeats: what lies behind the last offset does not count, and replays count and flag on the device."""
+        counted_by, of_columns = self._counted_by(columns, len(offsets))
+        if bound.counted is None:
+            bound.counted = replace(bound.packed, chains=torch.cat([bound.packed.chains, torch.tensor(counted_by)[:, None]], 1))
+        outputs, counts = map_values(values, offsets + of_columns, bound.counted)
+        refused = step.flags(2 * len(columns), 0, counts.device, self._late(bound, context_of))
+        not_finite = step.flags(len(columns), 0, counts.device)
+        if refused is None or not_finite is None:
+            self._look(bound, columns, context_of, counts)
+        else:
+            of_units = refused.view(2, -1)
+            of_units[0].add_(counts[:, REFUSED])
+            of_units[1].copy_(torch.maximum(of_units[1], counts[:, REFUSED_BY] + 1))
+            not_finite.add_(counts[:, NOT_FINITE])
+            self._not_finite_there.append(not_finite)
+        return self._shaped(columns, outputs)
+
+    def _counted_by(self, columns: Sequence[Column], num_offsets: int) -> tuple[list[int], list[Tensor]]:
+        """Return, of each unit, the number of the offsets whose last entry says how many values or strings there are, or -1 where memory
+        has room for no more; and these offsets, numbered from `num_offsets` on."""
+        numbers: list[int] = []
+        offsets: list[Tensor] = []
+        for column, unit in zip(columns, self.units, strict=True):
+            levels: tuple[Tensor, ...] = ()
+            if isinstance(column, Ragged) and _source(column, unit) != Source.ROWS:
+                levels = column.offsets[: len(column.offsets) - column.is_bytes]
+            numbers.append(num_offsets + len(offsets) if levels else -1)
+            offsets += levels[-1:]
+        return numbers, offsets
+
+    def _late(self, bound: _Bound, context_of: Callable[[int], Context]) -> Look:
+        """Return what tells what chains refused: flags are how many values each did, and then the number of a step that did, from 1."""
+        contexts = [context_of(index) for index in range(len(self.units))]
+
+        def look(flags: list[int]) -> Exception | None:
+            for index, (num_refused, step) in enumerate(zip(flags, flags[len(contexts) :], strict=False)):
+                if num_refused:
+                    refusing = self.units[index].transforms[bound.steps_of[index][step - 1]]
+                    return contexts[index].late_error(f"{refusing.kind} refused {num_refused} values so far")
+            return None
+
+        return look
+
+    def _look(self, bound: _Bound, columns: Sequence[Column], context_of: Callable[[int], Context], counts: Tensor) -> None:
         if bound.counts_not_finite:
             thread = threading.get_ident()
             if thread not in self._not_finite:
                 self._not_finite[thread] = torch.zeros(len(self.units), dtype=torch.int64)
-            self._not_finite[thread] += counts[:, 0].cpu()
-        if bound.can_refuse and bool(counts[:, 1].any()):
+            self._not_finite[thread] += counts[:, NOT_FINITE].cpu()
+        if bound.can_refuse and bool(counts[:, REFUSED].any()):
             self._raise_refused(bound, columns, context_of, counts)
+
+    def _shaped(self, columns: Sequence[Column], outputs: Sequence[Tensor]) -> list[Column]:
         return [
             output if isinstance(column, Tensor) and column.dim() == 1 else _shaped(output, column, unit)
             for output, column, unit in zip(outputs, columns, self.units, strict=True)
         ]
 
     def counted(self) -> list[tuple[ChainUnit, int]]:
-        """Return how many NaN and infinities each unit that counts them has met so far."""
-        total = sum(list(self._not_finite.values()), torch.zeros(len(self.units), dtype=torch.int64))
+        """Return how many NaN and infinities each unit that counts them has met so far. Waits for replays of captured steps."""
+        met = [*list(self._not_finite.values()), *[there.cpu() for there in list(self._not_finite_there)]]
+        total = sum(met, torch.zeros(len(self.units), dtype=torch.int64))
         counts = zip(self.units, total.tolist(), strict=True)
         return [(unit, count) for unit, count in counts if any(isinstance(one, Finite) for one in unit.transforms)]
 

@@ -128,6 +128,7 @@ class _NodeCalls:
         self._results = [number[unit.result] for unit in node.units]
         # Whom an error about each unit names: the feature and its columns.
         self._names = [(feature_of[unit.result], " and ".join(unit.result.columns())) for unit in node.units]
+        self._sources = [(numbers, feature) for numbers, (feature, _) in zip(self._inputs, self._names, strict=True)]
         chains = tuple(unit for unit in node.units if isinstance(unit, ChainUnit))
         self.chains = ChainCalls(chains) if chains else None
         self._steps = [unit.result.transform for unit in node.units if isinstance(unit, StepUnit) and unit.result.transform is not None]
@@ -158,7 +159,7 @@ class _NodeCalls:
             known.keep(number, result, group)
 
     def _run_steps(self, known: GroupedColumns) -> None:
-        found = [known.sources(numbers) for numbers in self._inputs]
+        found = [known.sources(numbers, feature) for numbers, feature in self._sources]
         calls = [
             Call(step, columns, Context(feature, column, known.locator(group)))
             for step, (feature, column), (columns, group) in zip(self._steps, self._names, found, strict=True)

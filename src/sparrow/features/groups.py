@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sparrow.errors import DataError, did_you_mean
+from sparrow.errors import BackendError, DataError, did_you_mean
+from sparrow.ops import recorded
 from sparrow.ops.take_rows import take_rows
-from sparrow.types import SAMPLE_GROUP, Batch, Column, Group
+from sparrow.types import SAMPLE_GROUP, Batch, Column, Group, Ragged
 
 
 class GroupedColumns:
@@ -44,8 +45,11 @@ class GroupedColumns:
         """Return the column of an expression, and its group."""
         return self._known[number]
 
-    def sources(self, numbers: tuple[int, ...]) -> tuple[tuple[Column, ...], str]:
-        """Return the columns of expressions and their group, which is that of the samples where they come from several."""
+    def sources(self, numbers: tuple[int, ...], feature: str = "") -> tuple[tuple[Column, ...], str]:
+        """Return the columns of expressions and their group, which is that of the samples where they come from several.
+
+        feature: that an error names.
+        """
         if len(numbers) == 1:
             column, group = self._known[numbers[0]]
             return (column,), group
@@ -53,7 +57,7 @@ class GroupedColumns:
         groups = {group for _, group in found}
         if len(groups) == 1:
             return tuple([column for column, _ in found]), groups.pop()
-        joined = [self._at_samples(number, *one) for number, one in zip(numbers, found, strict=True)]
+        joined = [self._at_samples(number, *one, feature) for number, one in zip(numbers, found, strict=True)]
         return tuple(joined), self._samples
 
     def keep(self, number: int, column: Column, group: str) -> None:
@@ -83,11 +87,16 @@ class GroupedColumns:
                 groups[name] = Group(members, self.num_rows(name), None if given is None else given.sample_to_row)
         return Batch(groups, self._batch.origin, self._batch.num_padding)
 
-    def _at_samples(self, number: int, column: Column, group: str) -> Column:
+    def _at_samples(self, number: int, column: Column, group: str, feature: str) -> Column:
         """Return a column of a shared group with a row for each sample. Cost: a copy of what they read, once a batch."""
         sample_to_row = self._batch.groups[group].sample_to_row if group in self._batch.groups else None
         if sample_to_row is None:
             return column
+        if isinstance(column, Ragged) and recorded.current_on(column.values.device) is not None:
+            raise BackendError(
+                f"feature {feature!r}: lists of group {group!r} are copied for each sample that shares them, as many values as the data "
+                f"decides, which a captured step cannot know; compute the feature before the step"
+            )
         if number not in self._joined:
             self._joined[number] = take_rows(column, sample_to_row)
         return self._joined[number]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from sparrow.errors import DataError
+from sparrow.errors import BackendError, DataError
 from sparrow.types import Column
 
 Values = Literal["any", "number", "id"]
@@ -39,6 +39,17 @@ class Context:
     def error(self, problem: str, row: int = 0) -> DataError:
         """Return a `DataError` that names feature, column, and where `row` came from: the first where all rows are wrong."""
         return DataError(f"feature {self.feature!r}, column {self.column!r}, {self.locate(row)}: {problem}")
+
+    def late_error(self, problem: str) -> DataError:
+        """Return the error of what a replay of a captured step met: its rows are known no more."""
+        return DataError(
+            f"feature {self.feature!r}, column {self.column!r}, in a step that a graph repeated: {problem}. It was taken all the same; "
+            f"the function that was captured, called with such a batch, names the row"
+        )
+
+    def refusal(self, problem: str) -> BackendError:
+        """Return the error of what a device cannot do, whatever the data: it names feature and column."""
+        return BackendError(f"feature {self.feature!r}, column {self.column!r}: {problem}")
 
 
 class Step(Protocol):

@@ -80,7 +80,7 @@ class DeepFM(nn.Module):
         """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast) and where these are."""
         inputs = self.features(batch)
         # To the dtype and the device of the dense weights: tables keep theirs when the model is cast, and may live elsewhere.
-        x = dense_matrix(inputs, self.dense).to(self.bias)  # [B, N]
+        x = dense_matrix(inputs, self.dense, self.bias)  # [B, N]
         vectors = stack_samples(self.embedding(inputs), inputs, self.sparse).to(self.bias)  # [B, F, D]
         linear = stack_samples(self.linear(inputs), inputs, self.sparse).sum((1, 2)).to(self.bias) + x @ self.dense_weights
         return self.bias + linear + self._factorization_machine(vectors, x) + self.mlp(torch.cat([vectors.flatten(1), x], 1)).squeeze(1)

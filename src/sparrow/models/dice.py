@@ -29,8 +29,31 @@ class Dice(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("variance", torch.ones(width))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return float [rows, width] for float [rows, width]."""
+    def forward(self, inputs: Tensor, is_there: Tensor | None = None) -> Tensor:
+        """Return float [rows, width] for float [rows, width].
+
+        is_there: bool [rows], False for rows that only fill memory and are not to count; None where all do. Nothing waits for their number.
+        """
+        if is_there is not None and self.training:
+            normed = self._normed(inputs, is_there)
+            return self._switched(inputs, torch.sigmoid(normed))
         of_batch = self.training and inputs.shape[0] > 1
         share = torch.sigmoid(batch_norm(inputs, self.mean, self.variance, training=of_batch, momentum=self.momentum, eps=self.eps))
+        return self._switched(inputs, share)
+
+    def _switched(self, inputs: Tensor, share: Tensor) -> Tensor:
         return inputs * torch.addcmul(self.alpha, share, 1 - self.alpha)
+
+    def _normed(self, inputs: Tensor, is_there: Tensor) -> Tensor:
+        """Return what `batch_norm` makes of the rows that are there, but for rounding."""
+        wide = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+        mask, num = is_there.unsqueeze(1), is_there.sum().to(wide.dtype)
+        mean = torch.where(mask, wide, 0).sum(0) / num.clamp_min(1)
+        squares = torch.where(mask, wide - mean, 0).square().sum(0)
+        variance, of_batch = squares / num.clamp_min(1), num > 1
+        with torch.no_grad():
+            for running, of_rows in ((self.mean, mean), (self.variance, squares / (num - 1).clamp_min(1))):
+                moved = running * (1 - self.momentum) + of_rows * self.momentum
+                running.copy_(torch.where(of_batch, moved, running))
+        mean, variance = torch.where(of_batch, mean, self.mean), torch.where(of_batch, variance, self.variance)
+        return ((wide - mean) * torch.rsqrt(variance + self.eps)).to(inputs.dtype)

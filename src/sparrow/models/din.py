@@ -12,7 +12,7 @@ from torch.nn.functional import embedding_bag, linear
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features import Feature, FeatureEngine
-from sparrow.models.behaviours import Pairs, split_behaviours
+from sparrow.models.behaviours import Pairs, most_behaviours, split_behaviours
 from sparrow.models.dice import Dice
 from sparrow.models.inputs import check_inputs, dense_matrix, places, stack_samples
 from sparrow.tables import Initializer, Normal
@@ -45,8 +45,12 @@ class DIN(nn.Module):
         device: of the model and its batches. table_device: of tables and batches, where the rest of the model lives elsewhere;
             None takes `device`. First values are the same everywhere. docs/gpu.md.
 
-    Cost: per sample and behaviour (nothing is padded) two products with matrices of `attention_hidden[0]` rows, one of them and the lookup
-    once a user where samples share histories (a batch group with `sample_to_row`).
+    Nothing waits for a device. But where samples share histories there, a feature of each sequence must say by `truncate` or `pad` how long
+    one may be: else a step waits once a sequence, and cannot be captured.
+
+    Cost: per sample and behaviour two products with matrices of `attention_hidden[0]` rows, one of them and the lookup once a user where
+    samples share histories (a batch group with `sample_to_row`). Nothing is padded, but in a captured step to the memory of its columns,
+    and on a device where histories are shared to how long they may be.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class DIN(nn.Module):
             for names, sequence in zip(self.sequences, sequences, strict=True)
         ]
         self.features = FeatureEngine(features)
+        self.most = [most_behaviours(feature for feature in features if feature.name in names) for names in self.sequences]
         tables = {name: name for name in sparse} | {name: table or name for sequence in sequences for name, table in sequence.items()}
         place, table_place = places(device, table_device)
         shared: dict[str, Any] = {"dim": dim, "combiner": combiner, "initializer": initializer or Normal(std=0.01), "rule": rule}
@@ -104,7 +109,7 @@ class DIN(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast) and where these are."""
-        inputs, pairs = split_behaviours(self.features(batch), self.sequences)
+        inputs, pairs = split_behaviours(self.features(batch), self.sequences, self.most)
         # To the dtype and the device of the dense weights: tables keep theirs when the model is cast, and may live elsewhere.
         like = next(self.mlp.parameters())
         embedded = self.embedding(inputs)
@@ -113,7 +118,7 @@ class DIN(nn.Module):
             self._interest(index, embedded.stack(names).flatten(1).to(like), vectors, pairs[index].to(like.device))
             for index, names in enumerate(self.sequences)
         ]
-        return self.mlp(torch.cat([vectors.flatten(1), *interests, dense_matrix(inputs, self.dense).to(like)], 1)).squeeze(1)
+        return self.mlp(torch.cat([vectors.flatten(1), *interests, dense_matrix(inputs, self.dense, like)], 1)).squeeze(1)
 
     def _interest(self, index: int, behaviours: Tensor, vectors: Tensor, pairs: Pairs) -> Tensor:
         """Return the sum of each sample's behaviours, weighted, [samples, E], of behaviours [N, E] and the vectors [samples, F, D]."""
@@ -126,7 +131,7 @@ class DIN(nn.Module):
         else:
             counts = pairs.lengths if self.pooling == "mean" else torch.ones_like(pairs.lengths)
             weights = counts.to(behaviours.dtype).reciprocal()[pairs.sample]
-        return embedding_bag(pairs.behaviour, behaviours, pairs.starts, mode="sum", per_sample_weights=weights)
+        return embedding_bag(pairs.behaviour, behaviours, pairs.starts, mode="sum", per_sample_weights=pairs.only_there(weights))
 
 
 class ActivationUnit(nn.Module):
@@ -155,16 +160,22 @@ class ActivationUnit(nn.Module):
         products = pairs.spread(behaviours[:, : self.width]) * targets.index_select(0, pairs.sample)
         once_a_behaviour = pairs.spread(linear(behaviours, of_behaviour))
         once_a_sample = linear(targets, of_target, self.first.bias).index_select(0, pairs.sample)
-        return self.rest(once_a_behaviour + once_a_sample + linear(products, of_product)).squeeze(1)
+        scores = once_a_behaviour + once_a_sample + linear(products, of_product)
+        for layer in self.rest:
+            scores = layer(scores, pairs.is_there) if isinstance(layer, Dice) else layer(scores)
+        return scores.squeeze(1)
 
 
 def _softmax(scores: Tensor, pairs: Pairs) -> Tensor:
     """Return the scores' exponentials over their sum in each sample, [P]."""
-    num_samples = pairs.lengths.numel()
+    num_sums, sample = pairs.lengths.numel(), pairs.sample
+    if pairs.is_there is not None:
+        # Those that are not there have a sum of their own.
+        num_sums, sample = num_sums + 1, sample.masked_fill(~pairs.is_there, num_sums)
     # The largest of a sample goes from numerator and denominator alike: it needs no gradient.
-    largest = scores.new_zeros(num_samples).scatter_reduce(0, pairs.sample, scores.detach(), "amax", include_self=False)
-    exponentials = (scores - largest[pairs.sample]).exp()
-    return exponentials / scores.new_zeros(num_samples).index_add(0, pairs.sample, exponentials)[pairs.sample]
+    largest = scores.new_zeros(num_sums).scatter_reduce(0, sample, scores.detach(), "amax", include_self=False)
+    exponentials = (scores - largest[sample]).exp()
+    return exponentials / scores.new_zeros(num_sums).index_add(0, sample, exponentials)[sample]
 
 
 def _layers(width: int, hidden: Sequence[int], activation: str, dropout: float = 0.0) -> list[nn.Module]:

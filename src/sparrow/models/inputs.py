@@ -33,10 +33,13 @@ def places(device: torch.device | str, table_device: torch.device | str | None) 
     return place, place if table_device is None else device_of(table_device, "the model's tables")
 
 
-def dense_matrix(batch: Batch, names: Sequence[str]) -> Tensor:
-    """Return the dense features side by side, float32 [samples, N]. Raises `DataError` for one that is not one number a row."""
+def dense_matrix(batch: Batch, names: Sequence[str], like: Tensor) -> Tensor:
+    """Return the dense features side by side, [samples, N] in the dtype of `like` and where it is, by way of float32.
+
+    Raises `DataError` for one that is not one number a row.
+    """
     if not names:
-        return torch.zeros(batch.num_samples, 0)
+        return like.new_zeros(batch.num_samples, 0)
     columns = []
     for name in names:
         column = batch[name]
@@ -49,7 +52,7 @@ def dense_matrix(batch: Batch, names: Sequence[str]) -> Tensor:
             raise DataError(f"feature {name!r}: a dense input needs one number a row, got {column.shape[1]}")
         sample_to_row = batch.group_of(name).sample_to_row
         columns.append(column if sample_to_row is None else column[sample_to_row])
-    return torch.cat(columns, dim=1).float()
+    return torch.cat(columns, dim=1).float().to(like)
 
 
 def stack_samples(embedded: Embedded, batch: Batch, names: Sequence[str]) -> Tensor:

@@ -57,5 +57,5 @@ class LogisticRegression(nn.Module):
         """Return the logits, [samples], in the dtype of the dense weights (float32 unless cast) and where these are."""
         inputs = self.features(batch)
         # To the dtype and the device of the dense weights: tables keep theirs when the model is cast, and may live elsewhere.
-        x = dense_matrix(inputs, self.dense).to(self.bias)
+        x = dense_matrix(inputs, self.dense, self.bias)
         return self.bias + stack_samples(self.linear(inputs), inputs, self.sparse).sum((1, 2)).to(self.bias) + x @ self.dense_weights

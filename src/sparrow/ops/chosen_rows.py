@@ -23,9 +23,16 @@ ITEMS, LISTS = (tl.constexpr(i) for i in range(2))
 
 
 @triton.jit
+def num_items_of(p_column):
+    """How many items there are, int64: offsets say it, where memory is longer than a step that a graph repeats has items."""
+    last = tl.load(rows.pointer_at(p_column + OFFSETS, tl.int64) + tl.load(p_column + NUM_LISTS))
+    return tl.minimum(tl.maximum(last, 0), tl.load(p_column + NUM_ITEMS))
+
+
+@triton.jit
 def bounds_of(p_column, o_n):
     """The list of each item, where it begins and where it ends; inside the column, however damaged offsets are."""
-    num_items = tl.load(p_column + NUM_ITEMS)
+    num_items = num_items_of(p_column)
     num_lists = tl.load(p_column + NUM_LISTS)
     offsets = rows.pointer_at(p_column + OFFSETS, tl.int64)
     b_list = rows.list_of(offsets, num_lists, o_n)
@@ -38,7 +45,7 @@ def bounds_of(p_column, o_n):
 @triton.jit
 def keep_items(p_column, scratch, tile, o_n, m_kept, b_list, b_begin):
     """Tell where the items that are kept go, and copy their values. Publishes how many are kept before each list, and in all."""
-    num_items = tl.load(p_column + NUM_ITEMS)
+    num_items = num_items_of(p_column)
     b_kept = m_kept.to(tl.int64)
     before = look_back.sum_before(scratch + tl.load(p_column + STATES), tile, tl.sum(b_kept))
     b_place = before + tl.cumsum(b_kept) - b_kept
@@ -56,10 +63,10 @@ def keep_items(p_column, scratch, tile, o_n, m_kept, b_list, b_begin):
 
 @triton.jit
 def write_offsets(p_column, scratch, o_n):
-    num_items = tl.load(p_column + NUM_ITEMS)
+    num_items = num_items_of(p_column)
     num_lists = tl.load(p_column + NUM_LISTS)
     offsets = rows.pointer_at(p_column + OFFSETS, tl.int64)
-    b_item, _ = rows.check_offsets(offsets, o_n, num_lists, num_items, scratch + tl.load(p_column + WRONG))
+    b_item, _ = rows.check_offsets(offsets, o_n, num_lists, tl.load(p_column + NUM_ITEMS), scratch + tl.load(p_column + WRONG))
     m_place = o_n <= num_lists
     m_inside = m_place & (b_item >= 0) & (b_item < num_items)
     b_list = rows.list_of(offsets, num_lists, b_item)
@@ -102,6 +109,8 @@ def keep(
     if not values:
         return out
     read = launch.run(kernel, values[0].device)
+    if read is None:
+        return out
     for column, total in enumerate(totals):
         out[0][column] = out[0][column].narrow(0, 0, read[total])
         if weights and weights[column].numel() > 0:

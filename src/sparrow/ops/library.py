@@ -14,13 +14,14 @@ from torch.utils._pytree import tree_leaves
 
 from sparrow import knobs
 from sparrow.errors import BackendError, did_you_mean
+from sparrow.ops import recorded
 
 _NAMESPACE = "sparrow"
 # Instruction sets a library may be compiled for, by what torch calls the processor's; a processor runs its own and those before it.
 _INSTRUCTION_SETS = {"DEFAULT": "baseline", "AVX2": "avx2", "AVX512": "avx512"}
-# While a step is taken that a CUDA graph is to repeat, a list: bodies add what their kernels read and nobody else is sure to hold.
-kept_for_graph: list[torch.Tensor] | None = None
+# Operators whose bodies are refused in a CUDA graph, and why.
 _sending: set[str] = set()
+_waiting: set[str] = set()
 _fragment = torch.library.Library(_NAMESPACE, "FRAGMENT")
 
 
@@ -80,26 +81,34 @@ def shape_function(name: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 
 def refuse_in_graph(name: str) -> None:
-    """Raise `BackendError` where the Triton body of operator `name` sends from the host what its kernels read, as sizes and addresses."""
-    if name in _sending:
+    """Raise `BackendError` where the Triton body of operator `name` waits, or sends what kernels read and no `RecordedStep` does it."""
+    if name in _waiting:
         raise BackendError(
-            f"operator {name!r} reads on a GPU what the host sends with each call, which replays of a CUDA graph would not: "
-            f"transform features before the step that is captured"
+            f"operator {name!r} waits on a GPU for sizes that the data decides, which a CUDA graph cannot: call it before the step that is "
+            f"captured"
+        )
+    if name in _sending and recorded.current() is None:
+        raise BackendError(
+            f"operator {name!r} reads on a GPU what the host sends with each call, which replays of a CUDA graph would not: capture the "
+            f"step by sparrow.optim.CapturedStep, which sends it once, or transform features before what is captured"
         )
 
 
-def triton_body(name: str, module: str, *, sends: bool = True) -> None:
+def triton_body(name: str, module: str, *, sends: bool = True, waits: bool = False) -> None:
     """Make function `name` of `module` the CUDA body of operator `name`; Triton is imported at the first call, not before.
 
     It runs with the device of its first tensor as the current one, which is where Triton launches.
-    sends: whether its kernels read what the host sends with each call; such a body is refused in a CUDA graph.
+    sends: whether its kernels read what the host sends with each call; such a body is refused in a CUDA graph but that of a
+    `RecordedStep`. waits: whether it waits for the device there too; it is refused in any.
     """
     if sends:
         _sending.add(name)
+    if waits:
+        _waiting.add(name)
 
     def body(*args: Any) -> Any:
         # Triton launches on the current device, which need not be the one that holds the tensors.
-        if kept_for_graph is not None or torch.cuda.is_current_stream_capturing():
+        if recorded.current() is not None or torch.cuda.is_current_stream_capturing():
             refuse_in_graph(name)
         with torch.cuda.device(next(leaf.device for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor))):
             return getattr(importlib.import_module(module), name)(*args)

@@ -6,6 +6,7 @@ A launch serves all columns: program (block, column) reads its column's addresse
 Where sizes depend on the data, a launch is a `Launch`: programs take tiles of tasks, and later ones wait for what earlier ones publish.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from sparrow.ops import recorded
+from sparrow.ops.recorded import send_words
 
 BLOCK = 1024
 MOST_LEVELS = 3
@@ -132,15 +136,20 @@ class Launch:
         """Add a task of `count` places, which waits for those of `add`."""
         self.then.append((count, kind, column, *words))
 
-    def run(self, kernel: Any, device: torch.device) -> list[int]:
-        """Return the words that are read back, by place: the one wait of a call. Raises where offsets are damaged."""
+    def run(self, kernel: Any, device: torch.device) -> list[int] | None:
+        """Return the words that are read back, by place: the one wait of a call. Raises where offsets are damaged.
+
+        None in a step that a graph repeats: outputs are then as large as they may be, and what values offsets have is not looked at.
+        """
         scratch = torch.zeros(self.num_words, dtype=torch.int64, device=device)
         table, num_tiles = [len(self.first) + len(self.then), 2 + len(self.columns), *self.columns], 0
         for count, *words in self.first + self.then:
             table += [num_tiles, *words, *[0] * (TASK_WORDS.value - 1 - len(words))]
             num_tiles += tiles_of(count)
         if num_tiles > 0:
-            kernel[(num_tiles,)](device_table(table, device), scratch, BLOCK_N=BLOCK)
+            kernel[(num_tiles,)](send_words(table, device), scratch, BLOCK_N=BLOCK)
+        if recorded.current() is not None:
+            return None
         read: list[int] = scratch[: self.num_read].tolist()
         for place, column, level in self.marks:
             sound = f"offsets: column {column}, level {level} must start at 0, never decrease, and end at its number of elements"
@@ -152,10 +161,9 @@ def tiles_of(count: int) -> int:
     return triton.cdiv(count, BLOCK)
 
 
-def device_table(rows: Sequence[int] | Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Return int64 rows on `device`: one copy, which nobody waits for."""
-    table = torch.tensor(rows, dtype=torch.int64)
-    return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table
+def device_table(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Return int64 rows on `device`, end to end: one copy, which nobody waits for."""
+    return send_words(list(itertools.chain.from_iterable(rows)), device)
 
 
 def grid_of(counts: Sequence[int]) -> tuple[int, int]:

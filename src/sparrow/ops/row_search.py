@@ -1,9 +1,13 @@
 """Ragged columns on a GPU: tables of addresses that kernels read, and the row that a value is of. Imported by Triton bodies alone."""
 
+import itertools
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from sparrow.ops.recorded import send_words
 
 BLOCK = 1024
 
@@ -74,8 +78,8 @@ def num_rows_of(values: Tensor, offsets: Tensor) -> int:
 
 
 def on_device(table: list[list[int]], like: Tensor) -> Tensor:
-    """Return the table that a kernel reads, by one copy."""
-    return torch.tensor(table, dtype=torch.int64).to(like.device, non_blocking=True)
+    """Return the table that a kernel reads, end to end, by one copy."""
+    return send_words(list(itertools.chain.from_iterable(table)), like.device)
 
 
 def grid_of(num_programs: int, most: int, block: int) -> tuple[int, int]:

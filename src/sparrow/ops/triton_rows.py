@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.errors import BackendError
-from sparrow.ops import library
+from sparrow.ops.recorded import keep
 from sparrow.ops.tiles import VECTOR_BYTES
 
 TRITON_TYPES = {torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
@@ -42,12 +42,6 @@ def address_table(blocks: list[Tensor]) -> tuple[Tensor, int]:
 @functools.lru_cache(maxsize=4096)
 def _address_table(device: torch.device, stream: int, addresses: tuple[int, ...]) -> tuple[Tensor, int]:
     return on_device(torch.tensor(addresses, dtype=torch.int64), device), math.gcd(VECTOR_BYTES, *addresses)
-
-
-def keep(table: Tensor) -> None:
-    """Let what a cache holds live as long as the CUDA graph that is being captured, if one is."""
-    if library.kept_for_graph is not None:
-        library.kept_for_graph.append(table)
 
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparrow.errors import TableError
-from sparrow.ops import library
+from sparrow.ops.recorded import RecordedStep
 from sparrow.ops.update_rows.rules import HYPER_WORDS
 
 # A `TableGroup`: its module imports this one.
@@ -39,7 +39,7 @@ class Recording:
         inserts: of each group that inserts, how many ids of each table a step may bring, int64 [T].
         updates: of each group that is updated, the tables that take part.
         groups: every group looked up.
-        kept: what kernels read and no argument holds; it must live as long as the graph.
+        operators: what their kernels are told and hold; it must live as long as the graph.
     """
 
     def __init__(self, groups: Sequence[Group], device: torch.device) -> None:
@@ -52,7 +52,7 @@ class Recording:
         self.here = torch.zeros(num_words, dtype=torch.int64)
         self.there = torch.zeros(num_words, dtype=torch.int64, device=device)
         self._constants: dict[tuple[object, ...], Tensor] = {}
-        self.kept: list[Tensor] = []
+        self.operators = RecordedStep()
         self._forget()
 
     def _forget(self) -> None:
@@ -70,11 +70,11 @@ class Recording:
         before = self.inserts, self.updates, list(self.groups)
         self._forget()
         self.is_capturing, _active = capturing, self
-        library.kept_for_graph = self.kept
         try:
-            yield
+            with self.operators.active(capturing=capturing):
+                yield
         finally:
-            _active, self.is_capturing, library.kept_for_graph = None, False, None
+            _active, self.is_capturing = None, False
         after = self.inserts, self.updates, list(self.groups)
         if capturing and not (_same(before[0], after[0]) and before[1:] == after[1:]):
             raise TableError("a step looked up or updated other tables while it was captured than before; it must do the same each time")

@@ -7,6 +7,7 @@ import weakref
 import torch
 from torch import Tensor
 
+from sparrow.tables import placement
 from sparrow.tables.blocks import MAX_ROWS
 from sparrow.tables.device_map import DeviceIdMap
 from sparrow.tables.group import TableGroup
@@ -20,15 +21,26 @@ class Room:
     """
 
     def __init__(self, recording: Recording) -> None:
-        self._inserts = recording.inserts
+        self._inserts, self._operators = recording.inserts, recording.operators
+        # What operators flagged, on its way to the host: one copy at a time, as flags are never set back.
+        self._flagged: placement.LateCopy | None = None
         # Weak: what grew must not be kept by a graph that is of no use any more.
         self._addresses = [(group, [weakref.ref(tensor) for tensor in _tensors_of(group)]) for group in recording.groups]
 
     def lacking(self) -> str:
         """Return what keeps the step from being replayed, in words; nothing where it may be. Waits where tables may have to grow.
 
-        Raises `TableError` where an earlier step's ids found no room.
+        Raises `TableError` where an earlier step's ids found no room, and what operators of earlier replays refused, by now known.
         """
+        if self._flagged is not None and self._flagged.is_done():
+            flagged, self._flagged = self._flagged.values, None
+            self._operators.check(flagged)
+        lacking = self._lacking()
+        if lacking:
+            self.check()  # the graph is about to be dropped, and with it what its replays flagged
+        return lacking
+
+    def _lacking(self) -> str:
         for group, num_ids in self._inserts.items():
             group.prepare_insert()
             if lacking := _map_of(group).lacking(_offsets_of(group, num_ids), group.blocks.capacity):
@@ -47,9 +59,18 @@ class Room:
             _map_of(group).submit(_offsets_of(group, num_ids))
 
     def count_later(self) -> None:
-        """Hear later what the step inserted."""
+        """Hear later what the step inserted, and what its operators flagged."""
         for group in self._inserts:
             _map_of(group).count_later()
+        if self._flagged is None and (watched := self._operators.watched()):
+            self._flagged = placement.LateCopy(watched)
+
+    def check(self) -> None:
+        """Raise what operators of replays so far refused. Waits for the device."""
+        if watched := self._operators.watched():
+            self._flagged, copy = None, placement.LateCopy(watched)
+            copy.wait()
+            self._operators.check(copy.values)
 
 
 def make_room(inserts: dict[TableGroup, Tensor], num_steps: int) -> None:

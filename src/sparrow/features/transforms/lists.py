@@ -13,6 +13,7 @@ from torch import Tensor
 from sparrow.errors import ConfigError
 from sparrow.features.layout import flat
 from sparrow.features.types import Call
+from sparrow.ops import recorded
 from sparrow.ops.value_bits import value_bits
 from sparrow.types import Column, Ragged
 
@@ -84,7 +85,9 @@ def values_and_offsets(column: Column) -> tuple[Tensor, Tensor]:
 
 def even_offsets(column: Tensor) -> Tensor:
     """Return the offsets of the rows of a dense column, all of one length."""
-    return _even_offsets(column.shape[0], column.shape[1:].numel(), column.device)
+    of_shape = column.shape[0], column.shape[1:].numel(), column.device
+    # What is made while a graph is captured is nothing yet, and what a cache forgets a graph must not read: there it makes its own.
+    return _new_even_offsets(*of_shape) if recorded.current_on(column.device) is not None else _even_offsets(*of_shape)
 
 
 def weights_of(column: Column) -> Tensor:
@@ -141,6 +144,10 @@ def with_lists(column: Ragged, values: Tensor, weights: Tensor, offsets: Tensor,
 
 @functools.lru_cache(maxsize=64)
 def _even_offsets(num_rows: int, width: int, device: torch.device) -> Tensor:
+    return _new_even_offsets(num_rows, width, device)
+
+
+def _new_even_offsets(num_rows: int, width: int, device: torch.device) -> Tensor:
     return torch.arange(num_rows + 1, device=device) * width
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.features.transforms.lists import bits_in, ids_of, innermost_of, nothing, packed, require_value, values_and_offsets
 from sparrow.features.types import Call, Context, FeatureType
+from sparrow.ops import recorded
 from sparrow.ops.concat_rows.op import concat_rows
 from sparrow.ops.cross_rows.op import cross_rows
 from sparrow.ops.lookup_rows.answers import ITEM, MATCH
@@ -61,10 +62,23 @@ class Cross(Several):
     def apply_all(cls, calls: Sequence[Call]) -> list[Column]:
         taken = [[ids_of(call, column) for column in call.columns] for call in calls]
         parts = innermost_of((call, column) for call, columns in zip(calls, taken, strict=True) for column in columns)
+        if recorded.current_on(parts[0][0].device) is not None:
+            _refuse_unpredictable(calls)
         made = cross_rows(*parts, _first_inputs(calls))
         return [
             _one_a_row_or_lists(columns, values, weights, offsets) for columns, values, weights, offsets in zip(taken, *made, strict=True)
         ]
+
+
+def _refuse_unpredictable(calls: Sequence[Call]) -> None:
+    """Raise `BackendError` where a captured step cannot know the most ids that a cross has."""
+    for call in calls:
+        num_lists = sum(isinstance(column, Ragged) or column.shape[1:].numel() != 1 for column in call.columns)
+        if num_lists > 1:
+            raise call.context.refusal(
+                f"cross of {num_lists} columns of lists makes as many ids as the data decides, which a captured step cannot know: cross "
+                f"them before the step, or columns of which one has lists and the others one id a row"
+            )
 
 
 def _one_a_row_or_lists(columns: Sequence[Column], values: Tensor, weights: Tensor, offsets: Tensor) -> Column:
@@ -138,9 +152,14 @@ def _items_of(call: Call) -> Tensor:
     if isinstance(items, Ragged) and items.is_bytes:
         raise call.context.error("lookup gives numbers or ids, the items are strings; hash them first")
     (num_keys, key_offsets), ((values,), _, (item_offsets,)) = _size_and_offsets(keys), innermost_of([(call, items)])
+    if num_keys != values.numel() and recorded.current_on(values.device) is not None:
+        raise call.context.refusal(
+            f"lookup: there is memory for {num_keys} keys and {values.numel()} items in a captured step; they lie beside each other, so "
+            f"give both columns the same most_values, and the same transforms that change lengths"
+        )
     if num_keys != values.numel() or key_offsets.numel() != item_offsets.numel():
         raise call.context.error(f"lookup: {num_keys} keys and {values.numel()} items; they must lie beside each other")
-    if key_offsets is not item_offsets and not values.is_cuda and not torch.equal(key_offsets, item_offsets):
+    if key_offsets is not item_offsets and values.device.type == "cpu" and not torch.equal(key_offsets, item_offsets):
         row = int((key_offsets != item_offsets).nonzero()[0]) - 1
         key_count, item_count = (int(offsets[row + 1] - offsets[row]) for offsets in (key_offsets, item_offsets))
         raise call.context.error(f"lookup: {key_count} keys and {item_count} items; they must lie beside each other", row)
@@ -228,10 +247,34 @@ class Subtract(Several):
         b, _, b_offsets = innermost_of((call, _times(call, call.columns[1])) for call in calls)
         which = packed(tuple(map(_which_is_one, a_offsets, b_offsets))).reshape(-1)
         try:
-            made = subtract_rows(a, a_offsets, b, b_offsets, which)
+            made = _subtracted(calls, a, a_offsets, b, b_offsets, which)
         except RuntimeError as error:
             raise _named(error, calls) from None
         return [_shaped_as(call, one) for call, one in zip(calls, made, strict=True)]
+
+
+def _subtracted(calls: Sequence[Call], *arguments: Any) -> list[Tensor]:
+    step = recorded.current_on(arguments[0][0].device)
+    if step is None:
+        return list(subtract_rows(*arguments))
+    _refuse_unequal_memory(calls, arguments[0], arguments[2])
+    contexts = [call.context for call in calls]
+
+    def named(error: Exception) -> Exception:
+        said = re.match(r"result (\d+): (.*)", str(error))
+        return error if said is None else contexts[int(said[1])].late_error(said[2])
+
+    with step.naming(named):
+        return list(subtract_rows(*arguments))
+
+
+def _refuse_unequal_memory(calls: Sequence[Call], a: Sequence[Tensor], b: Sequence[Tensor]) -> None:
+    for call, minuend, subtrahend in zip(calls, a, b, strict=True):
+        if all(isinstance(column, Ragged) for column in call.columns) and minuend.numel() != subtrahend.numel():
+            raise call.context.refusal(
+                f"time_difference: there is memory for {minuend.numel()} values and for {subtrahend.numel()} in a captured step; lists are "
+                f"subtracted one by one, so give both columns the same most_values, and the same transforms that change lengths"
+            )
 
 
 def _times(call: Call, column: Column) -> Column:

@@ -38,6 +38,8 @@ def concat_kernel(inputs, num_steps, BLOCK_N: tl.constexpr):
     # A value stands behind those that inputs before have up to its row's end, and those that inputs behind have up to its beginning.
     m_n = o_n < tl.load(own + NUM_VALUES)
     b_row = row_of(tl.load(own + OFFSETS), num_rows, o_n, m_n, num_steps)
+    # Memory may be longer than the lists: what lies behind them goes nowhere.
+    m_n = m_n & (b_row < num_rows)
     b_to = o_n
     for other in range(first, last):
         b_bound = bound_of(tl.load(inputs + other * WIDTH + OFFSETS), b_row + (other < number).to(tl.int64), m_n)

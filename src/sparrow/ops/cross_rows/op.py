@@ -49,5 +49,6 @@ def cross_rows(
     Cost: 8 bytes written a combination, 12 with weights, and two multiplications; three or four for each value, not each combination. On
     CUDA one launch for all results and one wait for their sizes; outputs lie in memory for up to twice as many combinations as rows of
     mean length have. A result that has more, or for which that is more than 2^24, takes a second launch and exact memory.
+    In a step that a graph repeats nobody waits, outputs stay as large, and results of which several inputs have lists are refused.
     """
     return torch.ops.sparrow.cross_rows.default(values, weights, offsets, first_input)

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops import look_back
+from sparrow.ops import look_back, recorded
 from sparrow.ops import row_kernels as rows
 from sparrow.ops.row_search import address_of, bound_of, lanes_of, num_rows_of, refuse_unless
 
@@ -107,8 +107,11 @@ class _Crosses:
         self.is_weighted = [any(one.numel() for one in weights[first:last]) for first, last in self.inputs]
         self.addresses, self.num_rows, self.like = addresses, num_rows, like
 
-    def run(self, room: list[int]) -> tuple[tuple[list[Tensor], list[Tensor], list[Tensor]], list[int]]:
-        """Return results with `room` for so many ids, and how many ids each has: where that is more, the ids are not there."""
+    def run(self, room: list[int]) -> tuple[tuple[list[Tensor], list[Tensor], list[Tensor]], list[int] | None]:
+        """Return results with `room` for so many ids, and how many ids each has: where that is more, the ids are not there.
+
+        Nobody knows how many in a step that a graph repeats.
+        """
         launch, out = rows.Launch(), ([], [], [])
         totals = [launch.read_back(1) for _ in self.inputs]
         for x, (first, last) in enumerate(self.inputs):
@@ -125,7 +128,7 @@ class _Crosses:
             launch.add(num_rows + 1, COUNTED.value, of_result)
             launch.add_waiting(room[x], CROSSED.value, of_result)
         read = launch.run(cross_kernel, self.like.device)
-        return out, [read[place] for place in totals]
+        return out, None if read is None else [read[place] for place in totals]
 
 
 def _room_of(sizes: list[int], has_lists: list[bool], num_rows: int) -> int:
@@ -180,7 +183,13 @@ def cross_rows(
     crosses = _Crosses(bounds, weights, addresses, [num_rows[first] for first in bounds[:-1]], values[0])
     sizes, has_lists = [one.numel() for one in values], [one.numel() > 0 for one in offsets]
     room = [_room_of(sizes[first:last], has_lists[first:last], num_rows[first]) for first, last in crosses.inputs]
+    if recorded.current() is not None:
+        for result, (first, last) in enumerate(crosses.inputs):
+            predictable = sum(has_lists[first:last]) <= 1
+            refuse_unless(predictable, f"result {result} crosses several inputs of lists: how many ids it has, a captured step cannot know")
     out, totals = crosses.run(room)
+    if totals is None:
+        return out
     if sum(totals) > MOST_CROSSED:
         _refuse_too_many(out[2])
     if any(total > most for total, most in zip(totals, room, strict=True)):

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.init_rows.normal_table import PIECES, TABLE
+from sparrow.ops.recorded import keep
 from sparrow.ops.tiles import tile_of
 from sparrow.ops.triton_rows import (
     TRITON_TYPES,
@@ -18,7 +19,6 @@ from sparrow.ops.triton_rows import (
     compute_type,
     exact,
     expect,
-    keep,
     on_device,
     row_pointers,
     store_narrow,

@@ -23,11 +23,13 @@ def lookup_kernel(results, num_steps, BLOCK_N: tl.constexpr):
     b_query = tl.load(tl.load(own + QUERIES).to(tl.pointer_type(tl.int64)) + o_n, mask=m_n, other=0)
     b_row = row_of(tl.load(own + QUERY_OFFSETS), tl.load(own + NUM_ROWS), o_n, m_n, num_steps)
     key_offsets = tl.load(own + KEY_OFFSETS)
-    b_begin = bound_of(key_offsets, b_row, m_n)
-    b_end = bound_of(key_offsets, b_row + 1, m_n)
+    # Memory may be longer than the lists: what lies behind them finds nothing.
+    m_row = m_n & (b_row < tl.load(own + NUM_ROWS))
+    b_begin = bound_of(key_offsets, b_row, m_row)
+    b_end = bound_of(key_offsets, b_row + 1, m_row)
     p_keys = tl.load(own + KEYS).to(tl.pointer_type(tl.int64))
     b_key = b_begin
-    active = m_n & (b_key < b_end)
+    active = m_row & (b_key < b_end)
     num_active = tl.sum(active.to(tl.int32))
     while num_active > 0:
         b_seen = tl.load(p_keys + b_key, mask=active, other=0)
@@ -35,7 +37,7 @@ def lookup_kernel(results, num_steps, BLOCK_N: tl.constexpr):
         b_key = tl.where(active, b_key + 1, b_key)
         active = active & (b_key < b_end)
         num_active = tl.sum(active.to(tl.int32))
-    m_found = m_n & (b_key < b_end)
+    m_found = m_row & (b_key < b_end)
     answer = tl.load(own + ANSWER)
     if answer == ITEM:
         b_default = tl.zeros_like(o_n) + tl.load(own + DEFAULT)

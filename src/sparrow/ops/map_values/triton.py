@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparrow.ops.map_values import log_number as plain_log
 from sparrow.ops.map_values.packed import OUTPUT_DTYPES, VALUE_DTYPES, Source
+from sparrow.ops.recorded import keep, send_words
 from sparrow.ops.triton_hashes import hash_bytes, hash_ints, shift_right
 
 BLOCK, NUM_WARPS = 256, 8
@@ -208,7 +209,7 @@ def as_numbers(b_numbers, b_ids, state):
 
 
 @triton.jit
-def number_step(code, one, two, place, b_numbers, b_ids, b_refused_by, num_not_finite, state, m_n):
+def number_step(code, one, two, place, b_numbers, b_ids, b_refused_by, num_not_finite, state, m_counted):
     number_1, number_2 = one.to(tl.float64, bitcast=True), two.to(tl.float64, bitcast=True)
     if code == FILL:
         b_numbers = tl.where(b_numbers == b_numbers, b_numbers, number_1)
@@ -234,7 +235,7 @@ def number_step(code, one, two, place, b_numbers, b_ids, b_refused_by, num_not_f
         b_numbers = tl.where(b_numbers > number_2, number_2, b_numbers)
     elif code == FINITE:
         b_numbers, state = as_numbers(b_numbers, b_ids, state)
-        wrong = ~is_finite(b_numbers) & m_n
+        wrong = ~is_finite(b_numbers) & m_counted
         num_not_finite += tl.sum(wrong.to(tl.int64))
         b_refused_by = tl.where((one == 1) & wrong & (b_refused_by < 0), place, b_refused_by)
         b_numbers = tl.where((one == 2) & wrong, number_2, b_numbers)
@@ -290,6 +291,11 @@ def map_kernel(words, first_chain, first_step, counts, firsts, BLOCK_N: tl.const
     address, dtype, offsets, source = tl.load(p_chain), tl.load(p_chain + 1), tl.load(p_chain + 2), tl.load(p_chain + 3)
     step_at, num_steps, output = tl.load(p_chain + 4), tl.load(p_chain + 5), tl.load(p_chain + 6)
     m_n = o_n < tl.load(p_chain + 7)
+    # Memory may be longer than what counts: values behind are made, but neither counted nor refused.
+    count_at = tl.load(p_chain + 8)
+    m_counted = m_n
+    if count_at != 0:
+        m_counted = m_n & (o_n < tl.load(count_at.to(tl.pointer_type(tl.int64))))
     p_steps = words + first_step + step_at * STEP_WORDS
 
     b_begin, b_length = o_n, o_n * 0 + 1
@@ -316,7 +322,7 @@ def map_kernel(words, first_chain, first_step, counts, firsts, BLOCK_N: tl.const
         table = tl.load(p_step + 4).to(tl.pointer_type(tl.int64))
         if code <= FINITE:
             b_numbers, b_ids, b_refused_by, num_not_finite, state = number_step(
-                code, one, two, place, b_numbers, b_ids, b_refused_by, num_not_finite, state, m_n
+                code, one, two, place, b_numbers, b_ids, b_refused_by, num_not_finite, state, m_counted
             )
         else:
             b_ids, b_refused_by, state = id_step(
@@ -329,7 +335,7 @@ def map_kernel(words, first_chain, first_step, counts, firsts, BLOCK_N: tl.const
         tl.store(output.to(tl.pointer_type(tl.float32)) + o_n, b_numbers.to(tl.float32), mask=m_n)
     else:
         tl.store(output.to(tl.pointer_type(tl.float64)) + o_n, b_numbers, mask=m_n)
-    refused = m_n & (b_refused_by >= 0)
+    refused = m_counted & (b_refused_by >= 0)
     num_refused = tl.sum(refused.to(tl.int64))
     if num_not_finite > 0:
         tl.atomic_add(counts + 4 * chain, num_not_finite, sem="relaxed")
@@ -344,7 +350,8 @@ def map_values(
 ) -> tuple[list[Tensor], Tensor]:
     """CUDA body of the operator; see `op.py`. `chains` and `steps` lie on the CPU, all else on the device. No host synchronisation.
 
-    Offsets are not checked here: that they rise and end with the values is up to the caller.
+    Offsets are not checked here: that they rise and end with the values is up to the caller. `chains` may have a column more: the number of
+    offsets whose last entry says how many outputs count, or -1 where all do.
     """
     device = values[0].device if values else chains.device
     for name, tensors in (("values", values), ("offsets", offsets), ("tables", tables)):
@@ -355,24 +362,34 @@ def map_values(
     outputs: list[Tensor] = []
     blocks: list[int] = []
     told: list[int] = []
-    for number, (value, cuts, source, first, num_steps, dtype) in enumerate(rows):
+    for number, (value, cuts, source, first, num_steps, dtype, *counted_by) in enumerate(rows):
         num_outputs = values[value].numel() if source == Source.VALUES else offsets[cuts].numel() - 1
         outputs.append(torch.empty(num_outputs, dtype=OUTPUT_DTYPES[dtype], device=device))
         for begin in range(0, num_outputs, BLOCK):
             blocks += (number, begin)
         held = values[value]
         address = 0 if source == Source.VALUES else offsets[cuts].data_ptr()
-        told += (held.data_ptr(), VALUE_DTYPES.index(held.dtype), address, source, first, num_steps, outputs[-1].data_ptr(), num_outputs, 0)
+        told += (held.data_ptr(), VALUE_DTYPES.index(held.dtype), address, source, first, num_steps, outputs[-1].data_ptr(), num_outputs)
+        counts_by = offsets[counted_by[0]] if counted_by and counted_by[0] >= 0 else None
+        told += (0 if counts_by is None else counts_by[-1:].data_ptr(),)
     first_step = len(blocks) + len(told)
     looks_up = (BUCKETIZE.value, VOCABULARY_OF_BYTES.value, VOCABULARY_OF_INTS.value)
     for code, *parameters in steps.tolist():
         told += (code, *parameters, tables[parameters[0]].data_ptr() if code in looks_up else 0)
     counts = torch.zeros((len(rows), 4), dtype=torch.int64, device=device)
     firsts = torch.full((len(rows),), LARGEST.value, dtype=torch.int64, device=device)
+    for table in tables:
+        keep(table)  # kernels reach it by address
     if blocks:
-        words = torch.tensor(blocks + told, dtype=torch.int64, pin_memory=device.type == "cuda").to(device, non_blocking=True)
         map_kernel[(len(blocks) // 2,)](
-            words, len(blocks), first_step, counts, firsts, BLOCK_N=BLOCK, num_warps=NUM_WARPS, enable_fp_fusion=False
+            send_words(blocks + told, device),
+            len(blocks),
+            first_step,
+            counts,
+            firsts,
+            BLOCK_N=BLOCK,
+            num_warps=NUM_WARPS,
+            enable_fp_fusion=False,
         )
     none = firsts == LARGEST.value
     counts[:, 2] = torch.where(none, -1, firsts >> 16)

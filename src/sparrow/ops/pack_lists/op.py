@@ -8,7 +8,7 @@ from sparrow.ops import library
 library.define(
     "pack_lists(Tensor[] offsets, Tensor[] values, Tensor rows, Tensor? sizes=None) -> (Tensor offsets, Tensor values, Tensor sizes)"
 )
-library.triton_body("pack_lists", "sparrow.ops.pack_lists.triton")
+library.triton_body("pack_lists", "sparrow.ops.pack_lists.triton", waits=True)
 
 
 @library.shape_function("pack_lists")

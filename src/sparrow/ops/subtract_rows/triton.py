@@ -5,6 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from sparrow.ops import recorded
 from sparrow.ops.row_search import BLOCK, address_of, grid_of, lanes_of, num_rows_of, on_device, refuse_unless, row_of, steps_of
 from sparrow.ops.subtract_rows import layouts
 
@@ -39,7 +40,10 @@ def subtract_kernel(results, first_beyond, num_steps, BLOCK_N: tl.constexpr):
     own = results + number * WIDTH
     m_n = o_n < tl.load(own + NUM_VALUES)
     layout = tl.load(own + LAYOUT)
-    b_row = row_of(tl.load(own + OFFSETS), tl.load(own + NUM_ROWS), o_n, m_n, num_steps)
+    num_rows = tl.load(own + NUM_ROWS)
+    b_row = row_of(tl.load(own + OFFSETS), num_rows, o_n, m_n, num_steps)
+    # Memory may be longer than the lists: what lies behind them is no difference.
+    m_n = m_n & (b_row < num_rows)
     b_a = tl.where(layout == ONE_A, b_row, o_n)
     b_b = tl.where(layout == ONE_B, b_row, o_n)
     a = tl.load(own + VALUES_A)
@@ -80,6 +84,22 @@ def _check_layout(x: int, layout: int, a: tuple[Tensor, Tensor], b: tuple[Tensor
         refuse_unless(values.dtype in DTYPES, f"{name} of result {x} must be int64, float32 or float64")
 
 
+def _is_flagged(first_beyond: Tensor) -> bool:
+    """Let a step that a graph repeats flag a difference beyond int64, to be told later; return whether it does."""
+    step = recorded.current()
+    # The first of all, and how many steps had one: else a step like one before would not be told.
+    flags = None if step is None else step.flags(2, NOWHERE, first_beyond.device, _said)
+    if flags is None:
+        return False
+    flags[:1].copy_(torch.minimum(flags[:1], first_beyond))
+    flags[1:].add_(first_beyond != NOWHERE)
+    return True
+
+
+def _said(flags: list[int]) -> Exception | None:
+    return RuntimeError(f"result {flags[0] >> PLACE_BITS.value}: a difference is beyond int64; subtract as float64")
+
+
 def subtract_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_offsets: list[Tensor], columns: Tensor) -> list[Tensor]:
     """CUDA body of the operator; see `op.py`. One read by the host where integers are subtracted. One launch.
 
@@ -111,7 +131,8 @@ def subtract_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_o
         return out
     first_beyond = torch.full((1,), NOWHERE, dtype=torch.int64, device=a[0].device)
     subtract_kernel[grid_of(len(table), most, BLOCK)](on_device(table, a[0]), first_beyond, steps_of(rows), BLOCK_N=BLOCK)
-    if any(one.dtype == torch.int64 for one in out) and (beyond := int(first_beyond)) != NOWHERE:
+    is_exact = any(one.dtype == torch.int64 for one in out)
+    if is_exact and not _is_flagged(first_beyond) and (beyond := int(first_beyond)) != NOWHERE:
         x, place = beyond >> PLACE_BITS.value, beyond & ((1 << PLACE_BITS.value) - 1)
         offsets = b_offsets[x] if columns[x] == layouts.ONE_A else a_offsets[x]
         row = int((offsets[1:] <= place).sum()) if offsets.numel() else place

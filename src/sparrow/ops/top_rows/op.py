@@ -43,5 +43,6 @@ def top_rows(
     Cost: for a list longer than k, linear in its length (quadratic up to 48 items, where comparing all pairs is faster), and a copy of what is
     kept; columns and runs of lists are shared among threads. On CUDA one launch for all columns compares each item with every other of its
     list; the call waits for the device once, to learn how large its outputs are, which lie in memory of the most they could be.
+    In a step that a graph repeats it does not wait, and outputs stay as large: offsets say which values count.
     """
     return torch.ops.sparrow.top_rows.default(values, weights, offsets, columns)

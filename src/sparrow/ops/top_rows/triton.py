@@ -25,7 +25,7 @@ def top_kernel(table, scratch, BLOCK_N: tl.constexpr):
     p_task, p_column, tile = rows.task_of(table, scratch)
     o_n = tile * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
     if tl.load(p_task + rows.KIND) == chosen_rows.ITEMS:
-        m_n = o_n < tl.load(p_column + chosen_rows.NUM_ITEMS)
+        m_n = o_n < chosen_rows.num_items_of(p_column)
         b_list, b_begin, b_end = chosen_rows.bounds_of(p_column, o_n)
         weights = rows.pointer_at(p_column + chosen_rows.WEIGHTS, tl.float32)
         b_weight = tl.load(weights + o_n, mask=m_n, other=0.0)

@@ -42,5 +42,6 @@ def truncate_rows(
     Raises RuntimeError naming argument and column. Nothing is mutated, and no output shares memory with an argument.
     Cost: three passes over the offsets, a copy of what is kept; columns and runs of rows are shared among threads. On CUDA one launch
     for all columns; the call waits for the device once, to learn how large its outputs are, which lie in memory of the most they could be.
+    In a step that a graph repeats it does not wait, and outputs stay as large: offsets say which values count.
     """
     return torch.ops.sparrow.truncate_rows.default(values, weights, offsets, columns)

@@ -4,7 +4,8 @@
    (`look_back`); they write the offsets of the cut level, and publish where lists start.
 2. Tiles of each output find the list of each of their places by binary search in what is published, and so where it comes from.
 
-Outputs have the most that they can hold, as the host knows it; how much they do is read back, and they are narrowed.
+Outputs have the most that they can hold, as the host knows it; how much they do is read back, and they are narrowed. In a step that a graph
+repeats they stay as they are: offsets say it, and lists beyond the last are empty.
 """
 
 import torch
@@ -12,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops import look_back
+from sparrow.ops import look_back, recorded
 from sparrow.ops import row_kernels as rows
 from sparrow.ops.row_options import ADDED_AT_BEGINNING, NOT_ADDED
 
@@ -27,6 +28,8 @@ SCANNED, CHECKED, SHIFTED, MOVED = (tl.constexpr(i) for i in range(4))
 LEVEL_OFFSETS, LEVEL_LISTS, LEVEL_END, LEVEL_WRONG, LEVEL_OUT = (tl.constexpr(i) for i in range(3, 8))
 # Words of a task that makes the offsets of a level below the cut one, or items.
 LEVEL, OUT, CAPACITY, FROM, ITEM_BYTES, WEIGHTS, OUT_WEIGHTS = (tl.constexpr(i) for i in range(3, 10))
+# Of offsets: whether those of lists that are not there are written as well, as of empty ones.
+WRITES_ALL = tl.constexpr(6)
 
 
 @triton.jit
@@ -98,8 +101,8 @@ def check_level(p_task, scratch, o_n):
 
 
 @triton.jit
-def shift_offsets(p_task, p_column, starts, total, o_n):
-    """Write the offsets of a level below the cut one: those of the elements of the level above that are kept, `total` and one behind."""
+def shift_offsets(p_task, p_column, starts, total, last, o_n):
+    """Write the offsets of a level below the cut one, up to place `last`: of the elements of the level above that are kept, `total`."""
     level = tl.load(p_task + LEVEL)
     num_lists = tl.load(p_column + NUM_LISTS)
     above = starts + (level - 1) * (num_lists + 1)
@@ -116,8 +119,8 @@ def shift_offsets(p_task, p_column, starts, total, o_n):
     most = tl.load(p_column + NUM_LISTS + level)
     b_from = tl.load(offsets + tl.minimum(tl.maximum(b_begin, 0), most), mask=m_n, other=0)
     b_offset = tl.load(offsets + tl.minimum(tl.maximum(b_begin + b_place, 0), most), mask=m_n, other=0) - b_from
-    b_offset += look_back.wait_for(own, tl.where(m_n, b_list, num_lists), o_n <= total)
-    tl.store(rows.pointer_at(p_task + OUT, tl.int64) + o_n, b_offset, mask=o_n <= total)
+    b_offset += look_back.wait_for(own, tl.where(m_n, b_list, num_lists), o_n <= last)
+    tl.store(rows.pointer_at(p_task + OUT, tl.int64) + o_n, b_offset, mask=o_n <= last)
 
 
 @triton.jit
@@ -155,8 +158,9 @@ def truncate_kernel(table, scratch, BLOCK_N: tl.constexpr):
         # Damaged offsets may tell of more than there is room for.
         total = tl.minimum(total, tl.load(p_task + CAPACITY))
         if kind == SHIFTED:
-            if first <= total:
-                shift_offsets(p_task, p_column, starts, total, o_n)
+            last = tl.where(tl.load(p_task + WRITES_ALL) != 0, tl.load(p_task + CAPACITY), total)
+            if first <= last:
+                shift_offsets(p_task, p_column, starts, total, last, o_n)
         elif first < total:
             move_items(p_task, p_column, starts, total, o_n)
 
@@ -199,7 +203,8 @@ class _Cuts:
         for below in range(1, len(cut)):
             self._check(column, level + below, copies=False)
             made = self._keep(2, cut[0].new_empty(most[below - 1] + 1), (self.totals[column] + below - 1, 1))
-            launch.add_waiting(made.numel(), SHIFTED.value, of_column, below, made.data_ptr(), most[below - 1])
+            writes_all = int(recorded.current() is not None)
+            launch.add_waiting(made.numel(), SHIFTED.value, of_column, below, made.data_ptr(), most[below - 1], writes_all)
         size = (self.totals[column] + len(cut) - 1, 0)
         items = self._keep(0, values.new_empty(most[-1]), size)
         of_weights = [0, 0]
@@ -227,6 +232,8 @@ class _Cuts:
 
     def run(self, device: torch.device) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         read = self.launch.run(truncate_kernel, device)
+        if read is None:
+            return self.out
         for made, sizes in zip(self.out, self.sizes, strict=True):
             for place, size in enumerate(sizes):
                 if size is not None:

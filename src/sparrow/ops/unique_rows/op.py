@@ -41,5 +41,6 @@ def unique_rows(
     Cost: a probe of a table of 64 to 128 bytes an item of the list (16 to 32 beyond 4,096 items), and two copies of what is kept; columns and
     runs of lists are shared among threads. On CUDA one launch for all columns compares each item with those before it in its list; the call
     waits for the device once, to learn how large its outputs are, which lie in memory of the most they could be.
+    In a step that a graph repeats it does not wait, and outputs stay as large: offsets say which values count.
     """
     return torch.ops.sparrow.unique_rows.default(values, weights, offsets, columns)

@@ -39,7 +39,7 @@ def sum_of_equals(values, weights, o_n, b_end, m_first):
 @triton.jit
 def choose(values, p_column, scratch, tile, o_n):
     """Keep the first of equal items, and write its weight. values: a pointer of the items' size."""
-    m_n = o_n < tl.load(p_column + chosen_rows.NUM_ITEMS)
+    m_n = o_n < chosen_rows.num_items_of(p_column)
     b_list, b_begin, b_end = chosen_rows.bounds_of(p_column, o_n)
     m_first = is_first(values, o_n, b_begin, m_n)
     b_place, m_kept = chosen_rows.keep_items(p_column, scratch, tile, o_n, m_first, b_list, b_begin)
