@@ -63,17 +63,18 @@ def test_every_tile_of_a_triton_body_gives_the_same_bits_and_the_fastest_is_foun
     dtypes = {key_of(kernel, 5, dtype): dtype for kernels, dtype in ((narrow, torch.bfloat16), (wide, torch.float32)) for kernel in kernels}
     assert set(found) == set(dtypes)
     for key, tile in found.items():
-        of_class = candidates(5, dtypes[key])
+        of_class = candidates(key.split(",")[0], 5, dtypes[key])
         most = max(one.rows for one in of_class)
         assert tile in of_class
         assert ON_GPU or tile == Tile(most, 8, min(one.num_warps for one in of_class if one.rows == most))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kernel", ["gather_pool", "pool_backward"])
 @pytest.mark.parametrize("dim", [1, 2, 3, 16, 100, 128, 1000, 4096])
-def test_candidates_hold_whole_rows(dim: int, dtype: torch.dtype) -> None:
-    found = candidates(dim, dtype)
-    assert found[0] == tile_by_rule(dim, dtype)
+def test_candidates_hold_whole_rows(kernel: str, dim: int, dtype: torch.dtype) -> None:
+    found = candidates(kernel, dim, dtype)
+    assert found[0] == tile_by_rule(kernel, dim, dtype)
     assert len(set(found)) == len(found)
     for tile in found:
         assert dim <= tile.columns < 2 * max(dim, 1)
@@ -93,19 +94,19 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_was_measured_is_used(file: Path) -> None:
-    by_rule = tile_by_rule(64, torch.float32)
+    by_rule = tile_by_rule("update_rows", 64, torch.float32)
     assert tile_of("update_rows, 2+0 slots by float32", 64, torch.float32, GPU) == by_rule
     other = Tile(by_rule.rows * 2, 64, 2)
     write_tiles(file, {KEY: other})
     assert tile_of("update_rows, 2+0 slots by float32", 64, torch.float32, GPU) == other
     assert tile_of("update_rows, 2+0 slots by float32", 64, torch.float32, torch.device("cpu")) == by_rule
-    assert tile_of("update_rows, 2+0 slots by float32", 64, torch.bfloat16, GPU) == tile_by_rule(64, torch.bfloat16)
+    assert tile_of("update_rows, 2+0 slots by float32", 64, torch.bfloat16, GPU) == tile_by_rule("update_rows", 64, torch.bfloat16)
     assert tile_of("update_rows, 1+0 slots by float32", 64, torch.float32, GPU) == by_rule
 
 
 def test_a_tile_narrower_than_a_row_is_not_used(file: Path) -> None:
     write_tiles(file, {KEY: Tile(8, 32, 1)})
-    assert tile_of("update_rows, 2+0 slots by float32", 64, torch.float32, GPU) == tile_by_rule(64, torch.float32)
+    assert tile_of("update_rows, 2+0 slots by float32", 64, torch.float32, GPU) == tile_by_rule("update_rows", 64, torch.float32)
 
 
 def test_what_is_written_joins_what_was_there(file: Path) -> None:
@@ -132,7 +133,7 @@ def test_a_damaged_file_is_warned_of_and_not_used(file: Path) -> None:
     write_tiles(file, {KEY: Tile(64, 64, 8)})
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.warns(UserWarning, match=f"{file}.*no file of tiles.*sparrow tune"):
-        assert tile_of("update_rows, 2+0 slots by float32", 64, torch.float32, GPU) == tile_by_rule(64, torch.float32)
+        assert tile_of("update_rows, 2+0 slots by float32", 64, torch.float32, GPU) == tile_by_rule("update_rows", 64, torch.float32)
     write_tiles(file, {KEY: Tile(4, 64, 2)})
     assert tile_of("update_rows, 2+0 slots by float32", 64, torch.float32, GPU) == Tile(4, 64, 2)
 

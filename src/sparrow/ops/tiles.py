@@ -21,8 +21,10 @@ import torch
 from sparrow import knobs
 from sparrow.errors import BackendError
 
-# The widest access of a thread; the threads and rows of a tile by the rule, at most.
-VECTOR_BYTES, TILE_THREADS, MAX_TILE_ROWS = 16, 128, 64
+# The widest access of a thread; the lanes of a warp (an AMD wave is two), and the rows of a tile by the rule, at most.
+VECTOR_BYTES, WARP, MAX_TILE_ROWS = 16, 32, 128
+# Values of a row array that a thread holds by the rule: gathering holds one array, updates hold up to four.
+_VALUES_A_THREAD, _GATHERED_A_THREAD = 16, 32
 _MAX_TILE_VALUES, _MAX_WARPS = 1 << 14, 16
 _FORMAT = 1
 _tried: dict[str, Tile] = {}
@@ -36,24 +38,33 @@ class Tile(NamedTuple):
     num_warps: int
 
 
-def tile_by_rule(dim: int, dtype: torch.dtype) -> Tile:
-    """Return the tile for rows of `dim` values where nothing was measured: whole rows, several where they are short.
+def tile_by_rule(kernel: str, dim: int, dtype: torch.dtype) -> Tile:
+    """Return the tile of a kernel for rows of `dim` values where nothing was measured: one warp, several whole rows.
 
-    A thread has one 16-byte access of each row it takes part in: what keeps memory busy is that many programs fit a processor.
+    What is computed for each row (where its run begins, which block it is in) is computed by every lane that has a part of the row. So a
+    lane takes part in several rows, with a wide access of each: with one access a lane, kernels issue some three times the instructions
+    and are bound by them. One warp has no barriers where rows become columns.
     """
-    columns, values_a_thread = _power_of_two(dim), VECTOR_BYTES // dtype.itemsize
-    rows = min(MAX_TILE_ROWS, max(1, TILE_THREADS * values_a_thread // columns))
-    return Tile(rows, columns, min(8, max(1, rows * columns // values_a_thread // 32)))
+    columns = _power_of_two(dim)
+    held = _GATHERED_A_THREAD if kernel == "gather_pool" else _VALUES_A_THREAD
+    of_warp = WARP * (held // 2 if dtype == torch.float64 else held)
+    return Tile(min(MAX_TILE_ROWS, max(1, of_warp // columns)), columns, min(8, max(1, columns // of_warp)))
 
 
-def candidates(dim: int, dtype: torch.dtype) -> list[Tile]:
-    """Return the tiles worth measuring, the rule's first: of fewer and more rows, a thread having one or two accesses of a row."""
-    first = tile_by_rule(dim, dtype)
+def candidates(kernel: str, dim: int, dtype: torch.dtype) -> list[Tile]:
+    """Return the tiles worth measuring, the rule's first: of fewer and more rows, by as many warps, fewer and more."""
+    first = tile_by_rule(kernel, dim, dtype)
     found = [first]
     for rows in (first.rows * factor // 4 for factor in (1, 2, 4, 8, 16)):
-        threads = rows * first.columns * dtype.itemsize // VECTOR_BYTES
-        found += [Tile(rows, first.columns, min(8, max(1, threads // 32 // accesses))) for accesses in (1, 2)]
-    return [tile for tile in dict.fromkeys(found) if tile.rows >= 1 and tile.rows * tile.columns <= _MAX_TILE_VALUES]
+        found += [Tile(rows, first.columns, first.num_warps * warps // 2) for warps in (2, 4, 8)]
+    return [tile for tile in dict.fromkeys(found) if _is_worth_trying(tile, VECTOR_BYTES // dtype.itemsize)]
+
+
+def _is_worth_trying(tile: Tile, values_an_access: int) -> bool:
+    """Return whether a tile is small enough, and every thread has an access of its own."""
+    threads = WARP * tile.num_warps
+    enough = tile.num_warps == 1 or tile.rows * tile.columns >= threads * values_an_access
+    return tile.rows >= 1 and tile.num_warps <= 8 and enough and tile.rows * tile.columns <= _MAX_TILE_VALUES
 
 
 def tile_of(kernel: str, dim: int, dtype: torch.dtype, device: torch.device) -> Tile:
@@ -61,7 +72,7 @@ def tile_of(kernel: str, dim: int, dtype: torch.dtype, device: torch.device) -> 
     key = key_of(kernel, dim, dtype)
     if key in _tried:
         return _tried[key]
-    by_rule = tile_by_rule(dim, dtype)
+    by_rule = tile_by_rule(kernel, dim, dtype)
     chosen = chosen_tiles(device).get(key, by_rule) if device.type == "cuda" else by_rule
     return chosen if chosen.columns == by_rule.columns else by_rule
 

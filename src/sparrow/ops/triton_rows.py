@@ -98,15 +98,26 @@ class BlockAddresses:
 
 
 @triton.jit
+def row_addresses(table, b_rows, m_rows, SHIFT: tl.constexpr, WIDTH: tl.constexpr, V: tl.constexpr):
+    """Addresses [R], int64, of rows of blocks `WIDTH` values of type V wide; those of masked rows mean nothing."""
+    b_rows = tl.where(m_rows, b_rows, 0)
+    b_blocks = tl.load(table + (b_rows >> SHIFT), mask=m_rows, other=0)
+    return b_blocks + (b_rows & ((1 << SHIFT) - 1)).to(tl.int64) * (WIDTH * (V.primitive_bitwidth // 8))
+
+
+@triton.jit
+def column_pointers(b_addresses, b_columns, ALIGNMENT: tl.constexpr, V: tl.constexpr):
+    """Pointers [R, C] to values, of type V, of rows at addresses [R, 1]."""
+    # The compiler cannot know what a loaded address is a multiple of, and would read value by value.
+    return tl.multiple_of(b_addresses.to(tl.pointer_type(V)) + b_columns[None, :], (1, ALIGNMENT))
+
+
+@triton.jit
 def row_pointers(
     table, b_rows, m_rows, b_columns, SHIFT: tl.constexpr, WIDTH: tl.constexpr, ALIGNMENT: tl.constexpr, V: tl.constexpr
 ):  # fmt: skip
     """Pointers [R, C] to values, of type V, of rows [R] of blocks `WIDTH` wide; those of masked rows must not be read."""
-    b_rows = tl.where(m_rows, b_rows, 0).to(tl.int64)
-    b_blocks = tl.load(table + (b_rows >> SHIFT), mask=m_rows, other=0)
-    b_addresses = b_blocks + (b_rows & ((1 << SHIFT) - 1)) * (WIDTH * (V.primitive_bitwidth // 8))
-    # The compiler cannot know what a loaded address is a multiple of, and would read value by value.
-    return tl.multiple_of(b_addresses.to(tl.pointer_type(V))[:, None] + b_columns[None, :], (1, ALIGNMENT))
+    return column_pointers(row_addresses(table, b_rows, m_rows, SHIFT, WIDTH, V)[:, None], b_columns, ALIGNMENT, V)
 
 
 @triton.jit

@@ -12,7 +12,7 @@ import triton.language as tl
 CHUNK = 256
 CHUNK_ROWS = tl.constexpr(CHUNK)
 # Steps whose loads are in flight together; and the length up to which a run is summed step by step, as most are.
-UNROLL, FEW = tl.constexpr(8), tl.constexpr(2)
+UNROLL, FEW = tl.constexpr(4), tl.constexpr(2)
 SUM, MEAN, SQRT_N = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 

@@ -184,7 +184,7 @@ def _anew(make: Callable[[_Scratch], _Work], num_rows: int, dim: int, dtype: tor
 
 
 def _best(make: Callable[[], _Work], first: _Work, measure: Measure) -> Tuned:
-    rule, *others = candidates(first.dim, first.dtype)
+    rule, *others = candidates(first.kernel, first.dim, first.dtype)
     expected, seconds = _measured(first, rule, measure)
     best, best_seconds = rule, seconds
     for tile in others:

@@ -1,12 +1,24 @@
 """`gather_pool` on a GPU: whole rows a thread group, columns side by side, ids of a segment one after the other in position order."""
 
+import math
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.tiles import tile_of
-from sparrow.ops.triton_rows import BlockAddresses, compute_type, divide, exact, expect, load_wide, root, row_pointers
+from sparrow.ops.triton_rows import (
+    BlockAddresses,
+    column_pointers,
+    compute_type,
+    divide,
+    exact,
+    expect,
+    load_wide,
+    root,
+    row_addresses,
+)
 from sparrow.ops.triton_segment_sum import FEW, SQRT_N, SUM, UNROLL, add_chunks, long_run_of, num_windows, task_of
 
 
@@ -40,7 +52,7 @@ def finish(out, b_sum, b_total, b_segment, b_length, exists, combiners, num_samp
 
 @triton.jit
 def add_row(
-    b_sum, b_total, b_position, b_end, b_combiner, b_default, table, rows, inverse, position_weights,
+    b_sum, b_total, b_position, b_end, b_combiner, default_row, table, rows, inverse, position_weights,
     WEIGHTED: tl.constexpr, W: tl.constexpr, SHIFT: tl.constexpr, ALIGNMENT: tl.constexpr, DIM: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Add to each segment's sum the row at its position, unless that is the end; to its total the weight, or its square for SQRT_N."""
@@ -48,10 +60,11 @@ def add_row(
     m_position = b_position < b_end
     b_index = tl.load(inverse + b_position, mask=m_position, other=0)
     b_row = tl.load(rows + b_index, mask=m_position, other=0)
-    present = m_position & (b_row >= 0)
-    p_values = row_pointers(table, b_row, present, b_columns, SHIFT, DIM, ALIGNMENT, W)
-    b_value = load_wide(p_values, present[:, None] & (b_columns < DIM)[None, :])
-    b_value = tl.where((m_position & (b_row < 0))[:, None], b_default, b_value)
+    # The address alone says where a row is, that it is the default, or (0) that there is none: it is all that lanes of columns are told.
+    b_address = row_addresses(table, b_row, m_position & (b_row >= 0), SHIFT, DIM, W)
+    b_address = tl.where(b_row < 0, default_row.to(tl.int64), b_address)
+    b_address = tl.where(m_position, b_address, 0)[:, None]
+    b_value = load_wide(column_pointers(b_address, b_columns, ALIGNMENT, W), (b_address != 0) & (b_columns < DIM)[None, :])
     if WEIGHTED:
         b_weight = tl.load(position_weights + b_position, mask=m_position, other=0).to(b_sum.dtype)
         b_total += tl.where(b_combiner == SQRT_N, b_weight * b_weight, b_weight)
@@ -70,19 +83,18 @@ def pool_kernel(
     T: tl.constexpr = out.dtype.element_ty
     b_target, b_segment, b_begin, b_end, exists = task_of(offsets, num_segments, num_positions, num_halvings, num_slot_programs, ROWS)
     b_columns = tl.arange(0, COLUMNS)
-    b_default = load_wide(default_row + b_columns, b_columns < DIM)[None, :]
     b_combiner = tl.load(combiners + feature_of(b_segment, num_samples), mask=exists, other=0)
     b_sum = tl.zeros([ROWS, COLUMNS], T)
     b_total = tl.zeros([ROWS], T)
     longest = tl.max(b_end - b_begin, 0)
     if longest <= FEW:
         for step in range(longest):
-            b_sum, b_total = add_row(b_sum, b_total, b_begin + step, b_end, b_combiner, b_default, table, rows, inverse,
+            b_sum, b_total = add_row(b_sum, b_total, b_begin + step, b_end, b_combiner, default_row, table, rows, inverse,
                                      position_weights, WEIGHTED, W, SHIFT, ALIGNMENT, DIM, COLUMNS)  # fmt: skip
     else:
         for first in range(0, longest, UNROLL):
             for step in tl.static_range(UNROLL):
-                b_sum, b_total = add_row(b_sum, b_total, b_begin + first + step, b_end, b_combiner, b_default, table, rows, inverse,
+                b_sum, b_total = add_row(b_sum, b_total, b_begin + first + step, b_end, b_combiner, default_row, table, rows, inverse,
                                          position_weights, WEIGHTED, W, SHIFT, ALIGNMENT, DIM, COLUMNS)  # fmt: skip
     if tl.program_id(0) >= num_slot_programs:
         finish(out, b_sum, b_total, b_segment, b_end - b_begin, exists, combiners, num_samples, num_features, DIM, COLUMNS, WEIGHTED)
@@ -146,7 +158,7 @@ def gather_pool(
     slot_programs = triton.cdiv(2 * windows, num_rows)
     pool_kernel[(slot_programs + triton.cdiv(num_segments, num_rows),)](
         out, sums, totals, blocks.table, default_row, rows, inverse, offsets, position_weights, combiners,
-        *segments, slot_programs, SHIFT=blocks.shift, ALIGNMENT=blocks.alignment, **shape,
+        *segments, slot_programs, SHIFT=blocks.shift, ALIGNMENT=math.gcd(blocks.alignment, default_row.data_ptr()), **shape,
     )  # fmt: skip
     if windows:
         combine_kernel[(triton.cdiv(windows, num_rows),)](out, sums, totals, offsets, combiners, *segments, **shape)

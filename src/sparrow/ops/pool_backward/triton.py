@@ -75,10 +75,10 @@ def add_occurrence(b_sum, b_at, b_end, grad, sources, factors, DIM: tl.constexpr
     """Add to each row's sum the gradient of the occurrence at its place, times its factor, unless that is the end."""
     b_columns = tl.arange(0, COLUMNS)
     m_at = b_at < b_end
-    b_source = tl.load(sources + b_at, mask=m_at, other=0).to(tl.int64)
+    b_source = tl.load(sources + b_at, mask=m_at, other=-1)[:, None]  # what it is told, it tells lanes of columns alone
     b_factor = tl.load(factors + b_at, mask=m_at, other=0)
-    mask = m_at[:, None] & (b_columns < DIM)[None, :]
-    return b_sum + b_factor[:, None] * tl.load(grad + (b_source * DIM)[:, None] + b_columns[None, :], mask=mask, other=0)
+    mask = (b_source >= 0) & (b_columns < DIM)[None, :]
+    return b_sum + b_factor[:, None] * tl.load(grad + b_source.to(tl.int64) * DIM + b_columns[None, :], mask=mask, other=0)
 
 
 @triton.jit

@@ -41,16 +41,25 @@ def sum_in_lanes(b_values):
     ROWS: tl.constexpr = b_values.shape[0]
     COLUMNS: tl.constexpr = b_values.shape[1]
     if COLUMNS > LANES:
-        PIECES: tl.constexpr = COLUMNS // LANES
-        b_pieces = tl.reshape(b_values, [ROWS, PIECES, LANES])
-        b_index = tl.arange(0, PIECES)[None, :, None]
-        b_lanes = tl.zeros([ROWS, LANES], b_values.dtype)
-        for piece in range(PIECES):
-            # One piece, and zeros: their sum is the piece, whatever the order of the reduction.
-            b_lanes += tl.sum(tl.where(b_index == piece, b_pieces, 0.0), 1)
+        b_pieces = tl.trans(tl.reshape(b_values, [ROWS, COLUMNS // LANES, LANES]), 0, 2, 1)  # [ROWS, LANES, pieces]
+        b_lanes = add_in_order(tl.zeros([ROWS, LANES], b_values.dtype), b_pieces)
     else:
         b_lanes = b_values
     return add_halves(b_lanes)
+
+
+@triton.jit
+def add_in_order(b_sum, b_pieces):
+    """Add to [rows, lanes] the pieces of [rows, lanes, pieces] one after the other; a thread has all pieces of a lane."""
+    ROWS: tl.constexpr = b_pieces.shape[0]
+    WIDTH: tl.constexpr = b_pieces.shape[1]
+    PIECES: tl.constexpr = b_pieces.shape[2]
+    if PIECES == 1:
+        b_sum += tl.reshape(b_pieces, [ROWS, WIDTH])
+    else:
+        b_first, b_second = tl.split(tl.trans(tl.reshape(b_pieces, [ROWS, WIDTH, 2, PIECES // 2]), 0, 1, 3, 2))
+        b_sum = add_in_order(add_in_order(b_sum, b_first), b_second)
+    return b_sum
 
 
 @triton.jit
