@@ -21,6 +21,7 @@ from pyarrow import parquet
 from torch import Tensor
 
 from device_scenarios import DEVICE, ON_GPU, device, raises, same_bits
+from launches import counted
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import DataError
 from sparrow.io import Cost, Dataset, Requests, SharedRows, Shuffle, device_batches, sending
@@ -350,20 +351,10 @@ def trained_on(folder: Path) -> None:
 
 def launches(folder: Path) -> None:
     """A batch inside a piece launches no kernel of ours, one of several pieces one a dtype of its lists, a shuffled one two."""
-    assert not ON_GPU, "kernels are counted in the interpreter"
-    import triton.runtime.interpreter as interpreter
-
-    launched: list[str] = []
-    launch = interpreter.GridExecutor.__call__
-
-    def counted(self: Any, *arguments: Any, **named: Any) -> None:
-        launched.append(self.fn.__name__)
-        launch(self, *arguments, **named)
-
-    interpreter.GridExecutor.__call__ = counted  # type: ignore[method-assign]
+    assert not ON_GPU, "kernels are counted where there is no GPU"
     columns = ["label", "x", "c1", "empty", "s"]
     paths = files(folder)
-    with device():
+    with device(), counted() as launched:
         for options, expected in (
             ({"batch_size": 5}, 0),
             ({"batch_size": 11}, 2),

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from launches import counted
 from sparrow.embedding import EmbeddingEngine, EmbeddingOption
 from sparrow.errors import DataError, SparrowError, TableError
 from sparrow.optim import SparseOptimizer
@@ -290,22 +291,13 @@ def what_the_host_knows() -> None:
 
 def launches_of_a_step() -> None:
     """A step of 26 features launches at most 20 kernels of ours."""
-    assert not ON_GPU, "kernels are counted in the interpreter"
-    import triton.runtime.interpreter as interpreter
-
+    assert not ON_GPU, "kernels are counted where there is no GPU"
     features = [f"f{number}" for number in range(26)]
-    with device() as no_waiting:
+    with device() as no_waiting, counted() as launched:
         engine = EmbeddingEngine({name: EmbeddingOption(dim=4, device=DEVICE) for name in features}, rows_per_block=1 << 12)
         optimizer = SparseOptimizer(engine)
         batch = Batch.of({name: torch.arange(12) + index for index, name in enumerate(features)}).to(DEVICE)
-        launched: list[str] = []
-        launch = interpreter.GridExecutor.__call__
-
-        def counted(self: Any, *arguments: Any, **named: Any) -> None:
-            launched.append(self.fn.__name__)
-            launch(self, *arguments, **named)
-
-        interpreter.GridExecutor.__call__ = counted  # type: ignore[method-assign]
+        launched.clear()
         with no_waiting():
             engine(batch).stack(features).sum().backward()
             optimizer.step()

@@ -87,7 +87,7 @@ inline Home home_of(const IdMap& map, const TableHeader& table, int64_t id) {
 
 // Bit k is set where slot k of the line holds `id`.
 inline uint32_t match(const Line& line, int64_t id) {
-  constexpr uint32_t kSlots = (1 << kIdsPerLine) - 1;
+  [[maybe_unused]] constexpr uint32_t kSlots = (1 << kIdsPerLine) - 1;
 #if defined(__AVX512F__)
   return _mm512_cmpeq_epi64_mask(_mm512_loadu_si512(&line), _mm512_set1_epi64(id)) & kSlots;
 #elif defined(__AVX2__)

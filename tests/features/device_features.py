@@ -10,6 +10,7 @@ from torch import Tensor
 import device_scenarios
 from features.test_plan import batch_of
 from features.test_plan_file import everything
+from launches import counted
 from sparrow.features import Feature, FeatureEngine, registry
 from sparrow.types import Batch, Column, Ragged
 
@@ -74,21 +75,11 @@ def features_equal_those_of_the_cpu() -> None:
 
 def launches_of_each_node() -> None:
     """Print, for each planner node of an engine with every transform, its kind and the kernels of ours that it launched."""
-    assert not device_scenarios.ON_GPU, "kernels are counted in the interpreter"
-    import triton.runtime.interpreter as interpreter
-
-    launched: list[str] = []
-    launch = interpreter.GridExecutor.__call__
-
-    def counted(self: Any, *arguments: Any, **named: Any) -> None:
-        launched.append(self.fn.__name__)
-        launch(self, *arguments, **named)
-
-    with device_scenarios.device():
+    assert not device_scenarios.ON_GPU, "kernels are counted where there is no GPU"
+    with device_scenarios.device(), counted() as launched:
         engine, batch = FeatureEngine(every_transform()), batch_with_weights(40)
         there = Batch.of({name: moved(batch[name], device_scenarios.DEVICE) for name in batch})
         engine(there)  # packs what depends on the layouts
-        interpreter.GridExecutor.__call__ = counted  # type: ignore[method-assign]
         for calls in engine._calls:
             run = calls.run
 

@@ -280,5 +280,7 @@ def test_a_register_of_an_inner_block_is_another() -> None:
     inner, outer = program.instructions[-2], program.instructions[-1]
     assert inner.operands[0] != "%r5"
     assert outer.operands == (Memory("%rd0", 4), "%r5")
-    found: Any = execute("mov.b32 %r5, 1;\n{ .reg .b32 %r5; mov.b32 %r5, 2; }\n st.global.b32 [%rd0 + 4], %r5;", torch.zeros(2, dtype=torch.int32))
+    found: Any = execute(
+        "mov.b32 %r5, 1;\n{ .reg .b32 %r5; mov.b32 %r5, 2; }\n st.global.b32 [%rd0 + 4], %r5;", torch.zeros(2, dtype=torch.int32)
+    )
     assert found.tolist() == [0, 1]
