@@ -310,7 +310,7 @@ def _matrix_rows(one: Instruction, machine: Machine, at: Lanes, memory: Any, num
     if len(at) % _WARP or "trans" in one.opcode:
         raise NotImplementedError(one.line)
     assert isinstance(memory, Memory)
-    addresses = machine.get(memory.base, "u32", at).astype(np.int64) + memory.offset
+    addresses = np.broadcast_to(machine.get(memory.base, "u32", at).astype(np.int64) + memory.offset, len(at))
     lane = at % _WARP
     rows = np.stack([np.arange(len(at)) - lane + 8 * matrix + lane // 4 for matrix in range(num)], axis=1)
     machine.shared.check(addresses[np.unique(rows)], 16, one.line)

@@ -47,6 +47,8 @@ FULL = tl.constexpr(16)
 # A row that waits for the position p, of those that ask for its id in one call the first, is FIRST_PENDING + p: below every row and
 # NO_ROW, and of two positions the lesser has the lesser value, so that `tl.atomic_min` finds it.
 FIRST_PENDING = tl.constexpr(-(2**31) + 1)
+# Up to 2^FEW_TABLE_BITS tables are looked at by all lanes at once.
+FEW_TABLE_BITS = tl.constexpr(6)
 # Ids a program looks up: one a thread (`lanes`), whose line is four loads of 16 bytes.
 BLOCK = 128
 _WARP_SIZE = 64 if torch.version.hip else 32
@@ -79,6 +81,28 @@ def tables_of(table_offsets, o_n, num_tables, TABLE_BITS: tl.constexpr):
         b_next = b_table + (1 << (TABLE_BITS - 1 - bit))
         b_begin = tl.load(table_offsets + b_next, mask=b_next < num_tables, other=MOST_INT64)
         b_table = tl.where(b_begin <= o_n, b_next, b_table)
+    return b_table
+
+
+@triton.jit
+def tables_between(table_offsets, first, last, num_tables, TABLE_BITS: tl.constexpr):
+    """Return the tables of two positions, scalars, int32: between them lie those of all positions in between."""
+    if TABLE_BITS <= FEW_TABLE_BITS:
+        # All lanes look at all tables at once; a search by halves waits for each of its loads.
+        o_t = tl.arange(0, 1 << TABLE_BITS)
+        b_begin = tl.load(table_offsets + o_t, mask=o_t < num_tables, other=MOST_INT64)
+        return tl.sum((b_begin <= first).to(tl.int32), axis=0) - 1, tl.sum((b_begin <= last).to(tl.int32), axis=0) - 1
+    else:
+        b_table = tables_of(table_offsets, tl.where(tl.arange(0, 2) == 0, first, last), num_tables, TABLE_BITS)
+        return tl.min(b_table, axis=0), tl.max(b_table, axis=0)
+
+
+@triton.jit
+def tables_in(table_offsets, o_n, first_table, last_table, num_tables, TABLE_BITS: tl.constexpr):
+    """Return the table of each position, int32, of positions in tables `first_table` to `last_table`: mostly they are the same."""
+    b_table = tl.zeros_like(o_n).to(tl.int32) + first_table
+    if first_table < last_table:
+        b_table = tables_of(table_offsets, o_n, num_tables, TABLE_BITS)
     return b_table
 
 
