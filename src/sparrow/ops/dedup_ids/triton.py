@@ -32,10 +32,11 @@ BLOCK = 256
 def claim_kernel(ids, table_offsets, slots, found, mask, num_ids, num_tables, TABLE_BITS: tl.constexpr, BLOCK_N: tl.constexpr):
     """Write the slot of each id. `mask` is the number of slots, a power of two, less one."""
     begin = tl.program_id(0) * BLOCK_N
-    o_n = tl.max_contiguous(begin + tl.arange(0, BLOCK_N), 1)  # [BLOCK_N], a lane's are 32 apart
+    o_b = tl.max_contiguous(tl.arange(0, BLOCK_N), 1)  # [BLOCK_N], a lane's are 32 apart
+    o_n = begin + o_b
     end = tl.minimum(tl.load(table_offsets + num_tables), num_ids).to(tl.int32)
     m_n = o_n < end
-    b_ids = tl.load(ids + o_n, mask=m_n, other=0)
+    b_ids = tl.load(ids + begin + o_b, mask=m_n, other=0)
     # Leaders are of lower positions than those who follow, so that their own are the least. One of another table leads nobody.
     b_leader = tl.full([BLOCK_N], NUM_LEADERS, tl.int32)
     for back in tl.static_range(NUM_LEADERS):
@@ -44,13 +45,13 @@ def claim_kernel(ids, table_offsets, slots, found, mask, num_ids, num_tables, TA
         b_leader = tl.where(b_ids == led, leader, b_leader)
     first_table, last_table = tables_between(table_offsets, begin, tl.minimum(begin + BLOCK_N, end) - 1, num_tables, TABLE_BITS)
     b_begin = tl.zeros([BLOCK_N], tl.int32) + tl.load(table_offsets + first_table).to(tl.int32)
-    b_size = tl.zeros([BLOCK_N], tl.int32) + tl.load(table_offsets + first_table + 1).to(tl.int32) - b_begin
+    b_size = (tl.load(table_offsets + first_table + 1).to(tl.int32) - b_begin).to(tl.uint32, bitcast=True)
     # Tables are spread by a salt of their own: small ids of many tables would meet otherwise.
     b_salt = tl.zeros([BLOCK_N], tl.int64) + first_table.to(tl.int64) * MULTIPLIER_1
     if first_table < last_table:
         b_table = tables_of(table_offsets, o_n, num_tables, TABLE_BITS)
         b_begin = tl.load(table_offsets + b_table).to(tl.int32)
-        b_size = tl.load(table_offsets + b_table + 1).to(tl.int32) - b_begin
+        b_size = (tl.load(table_offsets + b_table + 1).to(tl.int32) - b_begin).to(tl.uint32, bitcast=True)
         b_salt = b_table.to(tl.int64) * MULTIPLIER_1
     b_slot = (mix(b_ids, b_salt) & mask).to(tl.int32)
     follows = (begin + b_leader < o_n) & (begin + b_leader >= b_begin) & (b_leader < NUM_LEADERS)
@@ -68,33 +69,34 @@ def claim_kernel(ids, table_offsets, slots, found, mask, num_ids, num_tables, TA
         # Positions tell tables apart, ids are compared where they lie.
         active = active & ~won
         b_other = tl.load(ids + b_seen, mask=active, other=0)
-        b_before = b_seen - b_begin
-        same = active & (b_other == b_ids) & (b_before >= 0) & (b_before < b_size)
+        in_table = (b_seen - b_begin).to(tl.uint32, bitcast=True) < b_size
+        same = active & (b_other == b_ids) & in_table
         # Most repeats come later than the first one seen, and write nothing.
         tl.atomic_min(slots + b_slot, o_n, mask=same & (o_n < b_seen), sem="relaxed", scope="gpu")
         active = active & ~same
         b_slot = tl.where(active, (b_slot + 1) & mask, b_slot)
     # A leader that follows another has no slot of its own, but nobody follows it: who does follows the other.
     b_led = tl.gather(b_slot, tl.minimum(b_leader, NUM_LEADERS - 1), axis=0)
-    tl.store(found + o_n, tl.where(follows, b_led, b_slot), mask=m_n)
+    tl.store(found + begin + o_b, tl.where(follows, b_led, b_slot), mask=m_n)
 
 
 @triton.jit
 def count_block(slots, found, counts, begin, end, num_ids, BLOCK_N: tl.constexpr, IS_WHOLE: tl.constexpr):
     """See `count_kernel`; return the number of first positions. IS_WHOLE: all lanes are ids, and several make a load or store."""
-    o_n = begin + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+    o_b = tl.arange(0, BLOCK_N)  # [BLOCK_N]
+    o_n = begin + o_b
     m_n = o_n < end
-    b_found = tl.load(found + o_n) if IS_WHOLE else tl.load(found + o_n, mask=m_n, other=0)
+    b_found = tl.load(found + begin + o_b) if IS_WHOLE else tl.load(found + begin + o_b, mask=m_n, other=0)
     b_first = tl.load(slots + b_found) if IS_WHOLE else tl.load(slots + b_found, mask=m_n, other=FREE)
     is_first = (b_first == o_n).to(tl.int32)
     b_first = tl.where(is_first == 1, is_first - 1 - tl.cumsum(is_first, axis=0), b_first)
     b_one = tl.full([BLOCK_N], 1, tl.int32)
     if IS_WHOLE:
-        tl.store(found + o_n, b_first)
-        tl.store(counts + o_n, b_one)
+        tl.store(found + begin + o_b, b_first)
+        tl.store(counts + begin + o_b, b_one)
     else:
-        tl.store(found + o_n, b_first, mask=m_n)
-        tl.store(counts + o_n, b_one, mask=o_n < num_ids)
+        tl.store(found + begin + o_b, b_first, mask=m_n)
+        tl.store(counts + begin + o_b, b_one, mask=o_n < num_ids)
     return tl.sum(is_first, axis=0)
 
 
@@ -124,18 +126,19 @@ def write_kernel(
     """Write outputs. `found` has, of each id, the position of the first like it; or, of a first one itself, -1 - its rank in its block."""
     program = tl.program_id(0)
     begin = program * BLOCK_N
-    o_n = tl.max_contiguous(begin + tl.arange(0, BLOCK_N), 1)  # [BLOCK_N], a lane's are 32 apart: what is written is scattered
+    o_b = tl.max_contiguous(tl.arange(0, BLOCK_N), 1)  # [BLOCK_N], a lane's are 32 apart: what is written is scattered
+    o_n = begin + o_b
     end = tl.minimum(tl.load(table_offsets + num_tables), num_ids).to(tl.int32)
     total = tl.load(ends + tl.num_programs(0) - 1)
     m_n = o_n < end
-    b_found = tl.load(found + o_n, mask=m_n, other=0)
+    b_found = tl.load(found + begin + o_b, mask=m_n, other=0)
     is_first = b_found < 0
     repeats = m_n & ~is_first
     b_first = tl.where(is_first, o_n, b_found)
     b_rank = tl.where(is_first, b_found, tl.load(found + b_found, mask=repeats, other=-1))
     b_rank = before(ends, b_first, m_n, BLOCK_N) - 1 - b_rank
-    tl.store(inverse + o_n, tl.where(m_n, b_rank, -1), mask=o_n < num_ids)
-    tl.store(unique_ids + b_rank, tl.load(ids + o_n, mask=is_first, other=0), mask=is_first)
+    tl.store(inverse + begin + o_b, tl.where(m_n, b_rank, -1), mask=o_n < num_ids)
+    tl.store(unique_ids + b_rank, tl.load(ids + begin + o_b, mask=is_first, other=0), mask=is_first)
     # Counts begin at one, so that firsts add nothing. Repeats of what one of the first lanes has are added by one of them.
     b_leader = tl.full([BLOCK_N], NUM_LEADERS, tl.int32)
     for back in tl.static_range(NUM_LEADERS):
@@ -145,7 +148,7 @@ def write_kernel(
     b_leader = tl.where(repeats, b_leader, NUM_LEADERS + 1)
     if any_of(b_leader < NUM_LEADERS):
         o_k = tl.arange(0, 2 * NUM_LEADERS)
-        b_num_led = tl.histogram(b_leader, 2 * NUM_LEADERS)
+        b_num_led = tl.histogram(b_leader, 2 * NUM_LEADERS, mask=b_leader < NUM_LEADERS)
         m_k = (o_k < NUM_LEADERS) & (b_num_led > 0)
         b_led = tl.load(found + begin + o_k, mask=m_k, other=0)
         b_led_first = tl.where(b_led < 0, begin + o_k, b_led)
@@ -155,12 +158,12 @@ def write_kernel(
     tl.atomic_add(counts + b_rank, tl.full([BLOCK_N], 1, tl.int32), mask=b_leader == NUM_LEADERS, sem="relaxed", scope="gpu")
     if begin + BLOCK_N > total:
         m_none = (o_n >= total) & (o_n < num_ids)
-        tl.store(unique_ids + o_n, tl.zeros([BLOCK_N], tl.int64), mask=m_none)
-        tl.store(counts + o_n, tl.zeros([BLOCK_N], tl.int32), mask=m_none)
+        tl.store(unique_ids + begin + o_b, tl.zeros([BLOCK_N], tl.int64), mask=m_none)
+        tl.store(counts + begin + o_b, tl.zeros([BLOCK_N], tl.int32), mask=m_none)
     # The programs share the tables out. What begins a table, empty ones aside, is a first position.
     table = begin
     while table <= num_tables:
-        o_t = table + tl.arange(0, BLOCK_N)
+        o_t = tl.max_contiguous(table + tl.arange(0, BLOCK_N), 1)
         b_offset = tl.minimum(tl.load(table_offsets + o_t, mask=o_t <= num_tables, other=0), end).to(tl.int32)
         m_t = b_offset < end
         b_unique = before(ends, b_offset, m_t, BLOCK_N) - 1 - tl.load(found + b_offset, mask=m_t, other=0)
