@@ -181,7 +181,16 @@ def partition_ids(
     sizes = (num_ids, num_tables, num_owners, num_blocks)
     options = {"OWNER_BITS": id_map_triton.table_bits(num_owners), "BLOCK_N": BLOCK, "num_warps": 1, "enable_fp_fusion": False}
     count_kernel[(num_blocks,)](
-        ids, table_offsets, salts, first_slices, block_counts, counts, inverse, *sizes, TABLE_BITS=id_map_triton.table_bits(num_tables), **options
+        ids,
+        table_offsets,
+        salts,
+        first_slices,
+        block_counts,
+        counts,
+        inverse,
+        *sizes,
+        TABLE_BITS=id_map_triton.table_bits(num_tables),
+        **options,
     )
     ends = torch.cumsum(block_counts, 0, dtype=torch.int32)
     write_kernel[(num_blocks,)](ids, table_offsets, ends, owned_ids, order, inverse, *sizes, **options)
