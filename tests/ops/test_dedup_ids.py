@@ -142,9 +142,9 @@ def test_ids_beyond_the_last_table_are_none(body: str, num_valid: int) -> None:
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
-    types = dict.fromkeys(["slots", "found", "firsts", "ranks", "num_first", "ends", "inverse", "counts"], "*i32")
+    types = dict.fromkeys(["slots", "found", "num_first", "ends", "inverse", "counts"], "*i32")
     types |= dict.fromkeys(["num_ids", "num_tables", "mask"], "i32")
-    compiled = compile_kernels("dedup_ids.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 256}, threads=256)
+    compiled = compile_kernels("dedup_ids.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 256}, num_warps=1)
     assert sorted(compiled) == for_every_target("claim_kernel", "count_kernel", "write_kernel")
 
 

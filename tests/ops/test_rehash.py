@@ -192,7 +192,7 @@ def test_triton_leaves_a_table_it_must_refuse(wrong: str) -> None:
 
 
 def test_triton_kernels_compile_for_real_targets() -> None:
-    compiled = compile_kernels("rehash.triton", constants={"BLOCK_N": 128, "BLOCK_L": 64}, threads=128)
+    compiled = compile_kernels("rehash.triton", constants={"BLOCK_L": 64}, num_warps=1)
     assert sorted(compiled) == for_every_target("empty_kernel", "insert_kernel", "save_kernel")
 
 

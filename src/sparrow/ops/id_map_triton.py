@@ -52,7 +52,7 @@ FIRST_PENDING = tl.constexpr(-(2**31) + 1)
 FEW_TABLE_BITS = tl.constexpr(6)
 # Ids a program looks up. It is one warp, so that a loop over probes waits for no other; a line is four loads of 16 bytes of a lane.
 BLOCK = 64
-_WARP_SIZE = 64 if torch.version.hip else 32
+WARP_SIZE = 64 if torch.version.hip else 32
 
 
 @triton.jit
@@ -100,7 +100,7 @@ def tables_between(table_offsets, first, last, num_tables, TABLE_BITS: tl.conste
 
 @triton.jit
 def tables_of_block(table_offsets, begin, end, num_tables, TABLE_BITS: tl.constexpr, BLOCK_N: tl.constexpr):
-    """Return the tables of the first and the last id of a program whose ids are those from `begin` that lie before `end`; table 0 of none."""
+    """Return the tables of the first and the last id of a program, which has those from `begin` that lie before `end`; table 0 of none."""
     last = tl.maximum(tl.minimum(begin + BLOCK_N, end) - 1, 0)
     return tables_between(table_offsets, tl.minimum(begin, last), last, num_tables, TABLE_BITS)
 
@@ -213,7 +213,7 @@ def find_places(lines, b_ids, b_first, b_num_lines, b_line, b_jump, active):
 
 @triton.jit
 def look(b_word, SLOT: tl.constexpr, b_ids, b_from, b_code):
-    """Return SLOT where this word, that of a line's slot, is the id; ABSENT + SLOT where it is empty; else, and before `b_from`, `b_code`."""
+    """Return SLOT where that slot of a line has the id; ABSENT + SLOT where it is empty; else, and before `b_from`, `b_code`."""
     b_found = tl.where(b_word == b_ids, SLOT, tl.where(b_word == EMPTY, ABSENT + SLOT, b_code))
     return tl.where(b_from <= SLOT, b_found, b_code)
 
@@ -266,7 +266,7 @@ def lanes(num_lanes: int) -> dict[str, Any]:
 
     More threads than lanes would hold lanes twice, and of two compare-and-swaps of one lane only one can win.
     """
-    return {"BLOCK_N": num_lanes, "num_warps": max(1, num_lanes // _WARP_SIZE), "enable_fp_fusion": False}
+    return {"BLOCK_N": num_lanes, "num_warps": max(1, num_lanes // WARP_SIZE), "enable_fp_fusion": False}
 
 
 def warp(num_lanes: int) -> dict[str, Any]:

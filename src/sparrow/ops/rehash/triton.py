@@ -38,8 +38,8 @@ from sparrow.ops.id_map_triton import (
 )
 
 REBUILD = tl.constexpr(id_map.REBUILD)
-# Lines a program, which is one warp, takes at once.
-BLOCK_LINES = 32
+# Lines a program, which is one warp, takes at once: one a lane.
+BLOCK_LINES = id_map_triton.WARP_SIZE
 MOST_INT32 = tl.constexpr(2**31 - 1)
 # Programs that share out the lines of a range, and how many lines are worth one.
 MOST_PARTS = 4096
