@@ -59,15 +59,13 @@ def claim_kernel(ids, table_offsets, slots, found, mask, num_ids, num_tables, TA
     while any_of(active):
         b_seen = tl.load(slots + b_slot, mask=active, other=0, cache_modifier=".cg")
         wants = active & (b_seen == FREE)
-        won = wants
         if any_of(wants):
             # `tl.atomic_cas` has no mask. An idle lane replaces a value by itself, away from the slots that many want.
             b_word, b_compare = tl.where(wants, b_slot, o_n & mask), tl.where(wants, FREE, o_n)
             b_old = tl.atomic_cas(slots + b_word, b_compare, o_n, sem="relaxed", scope="gpu")
-            won = wants & (b_old == FREE)
             b_seen = tl.where(wants, b_old, b_seen)
-        # Positions tell tables apart, ids are compared where they lie.
-        active = active & ~won
+        # Who saw a free slot to the end has it. Positions tell tables apart, ids are compared where they lie.
+        active = active & (b_seen != FREE)
         b_other = tl.load(ids + b_seen, mask=active, other=0)
         in_table = (b_seen - b_begin).to(tl.uint32, bitcast=True) < b_size
         same = active & (b_other == b_ids) & in_table
@@ -119,6 +117,27 @@ def before(ends, o_n, m_n, BLOCK_N: tl.constexpr):
     return tl.load(ends + o_b - 1, mask=m_n & (o_b > 0), other=0)
 
 
+@triton.jit
+def add_repeats(found, ends, counts, begin, end, b_first, b_rank, repeats, BLOCK_N: tl.constexpr):
+    """Add repeats to the counts of their ids: those of what one of the first lanes has all at once, the others each by itself."""
+    b_leader = tl.full([BLOCK_N], NUM_LEADERS, tl.int32)
+    for back in tl.static_range(NUM_LEADERS):
+        leader = NUM_LEADERS - 1 - back
+        led = tl.load(found + begin + leader, mask=begin + leader < end, other=0)
+        b_leader = tl.where(b_first == tl.where(led < 0, begin + leader, led), leader, b_leader)
+    is_led = repeats & (b_leader < NUM_LEADERS)
+    if any_of(is_led):
+        o_k = tl.arange(0, NUM_LEADERS)
+        b_num_led = tl.histogram(b_leader, NUM_LEADERS, mask=is_led)
+        m_k = b_num_led > 0
+        b_led = tl.load(found + begin + o_k, mask=m_k, other=0)
+        b_led_first = tl.where(b_led < 0, begin + o_k, b_led)
+        b_led_rank = tl.where(b_led < 0, b_led, tl.load(found + b_led, mask=m_k & (b_led >= 0), other=-1))
+        p_led = counts + before(ends, b_led_first, m_k, BLOCK_N) - 1 - b_led_rank
+        tl.atomic_add(p_led, b_num_led, mask=m_k, sem="relaxed", scope="gpu")
+    tl.atomic_add(counts + b_rank, tl.full([BLOCK_N], 1, tl.int32), mask=repeats & ~is_led, sem="relaxed", scope="gpu")
+
+
 @triton.jit(do_not_specialize=["num_ids", "num_tables"])
 def write_kernel(
     ids, table_offsets, found, ends, unique_ids, unique_offsets, inverse, counts, num_ids, num_tables, BLOCK_N: tl.constexpr
@@ -139,23 +158,9 @@ def write_kernel(
     b_rank = before(ends, b_first, m_n, BLOCK_N) - 1 - b_rank
     tl.store(inverse + begin + o_b, tl.where(m_n, b_rank, -1), mask=o_n < num_ids)
     tl.store(unique_ids + b_rank, tl.load(ids + begin + o_b, mask=is_first, other=0), mask=is_first)
-    # Counts begin at one, so that firsts add nothing. Repeats of what one of the first lanes has are added by one of them.
-    b_leader = tl.full([BLOCK_N], NUM_LEADERS, tl.int32)
-    for back in tl.static_range(NUM_LEADERS):
-        leader = NUM_LEADERS - 1 - back
-        led = tl.load(found + begin + leader, mask=begin + leader < end, other=0)
-        b_leader = tl.where(b_first == tl.where(led < 0, begin + leader, led), leader, b_leader)
-    b_leader = tl.where(repeats, b_leader, NUM_LEADERS + 1)
-    if any_of(b_leader < NUM_LEADERS):
-        o_k = tl.arange(0, 2 * NUM_LEADERS)
-        b_num_led = tl.histogram(b_leader, 2 * NUM_LEADERS, mask=b_leader < NUM_LEADERS)
-        m_k = (o_k < NUM_LEADERS) & (b_num_led > 0)
-        b_led = tl.load(found + begin + o_k, mask=m_k, other=0)
-        b_led_first = tl.where(b_led < 0, begin + o_k, b_led)
-        b_led_rank = tl.where(b_led < 0, b_led, tl.load(found + b_led, mask=m_k & (b_led >= 0), other=-1))
-        p_led = counts + before(ends, b_led_first, m_k, BLOCK_N) - 1 - b_led_rank
-        tl.atomic_add(p_led, b_num_led, mask=m_k, sem="relaxed", scope="gpu")
-    tl.atomic_add(counts + b_rank, tl.full([BLOCK_N], 1, tl.int32), mask=b_leader == NUM_LEADERS, sem="relaxed", scope="gpu")
+    # Counts begin at one, so that firsts add nothing.
+    if any_of(repeats):
+        add_repeats(found, ends, counts, begin, end, b_first, b_rank, repeats, BLOCK_N)
     if begin + BLOCK_N > total:
         m_none = (o_n >= total) & (o_n < num_ids)
         tl.store(unique_ids + begin + o_b, tl.zeros([BLOCK_N], tl.int64), mask=m_none)
