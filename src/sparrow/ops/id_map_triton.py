@@ -262,7 +262,7 @@ def claim_places(lines, b_ids, b_first, b_num_lines, b_line, b_jump, active):
 
 
 def lanes(num_lanes: int) -> dict[str, Any]:
-    """Return the launch options of a program of `num_lanes` lanes: a thread a lane.
+    """Return the launch options of a program of several warps, of `num_lanes` lanes: a thread a lane.
 
     More threads than lanes would hold lanes twice, and of two compare-and-swaps of one lane only one can win.
     """

@@ -199,14 +199,12 @@ def dedup_ids(columns: list[Tensor], table_offsets: Tensor) -> tuple[Tensor, Ten
     slots = torch.full((max(2 * triton.next_power_of_2(num_ids), 2 * BLOCK),), FREE.value, dtype=torch.int32, device=ids.device)
     num_blocks = triton.cdiv(num_ids, BLOCK)
     num_first = inverse.new_empty(num_blocks)
-    warp = {"num_warps": 1, "enable_fp_fusion": False}
+    warp = id_map_triton.warp(BLOCK)
     claim_kernel[(triton.cdiv(num_ids, CLAIM_BLOCK),)](
         ids, table_offsets, slots, found, slots.numel() - 1, num_ids, num_tables,
-        TABLE_BITS=id_map_triton.table_bits(num_tables), BLOCK_N=CLAIM_BLOCK, **warp,
+        TABLE_BITS=id_map_triton.table_bits(num_tables), **id_map_triton.warp(CLAIM_BLOCK),
     )  # fmt: skip
-    count_kernel[(num_blocks,)](table_offsets, slots, found, num_first, counts, num_ids, num_tables, BLOCK_N=BLOCK, **warp)
+    count_kernel[(num_blocks,)](table_offsets, slots, found, num_first, counts, num_ids, num_tables, **warp)
     ends = torch.cumsum(num_first, 0, dtype=torch.int32)
-    write_kernel[(num_blocks,)](
-        ids, table_offsets, found, ends, unique_ids, unique_offsets, inverse, counts, num_ids, num_tables, BLOCK_N=BLOCK, **warp
-    )
+    write_kernel[(num_blocks,)](ids, table_offsets, found, ends, unique_ids, unique_offsets, inverse, counts, num_ids, num_tables, **warp)
     return unique_ids, unique_offsets, inverse, counts
