@@ -42,9 +42,6 @@ NO_ROW = tl.constexpr(id_map.NO_ROW)
 # A place is the int64 word of `lines` where a key lies; or one of these.
 NO_PLACE = tl.constexpr(-1)
 SIDE_PLACE = tl.constexpr(-2)
-# What `look` says of a line: below 8, the slot of the key; from 8, the first empty slot + 8; or that the line is full of others.
-ABSENT = tl.constexpr(8)
-FULL = tl.constexpr(16)
 # A row that waits for the position p, of those that ask for its id in one call the first, is FIRST_PENDING + p: below every row and
 # NO_ROW, and of two positions the lesser has the lesser value, so that `tl.atomic_min` finds it.
 FIRST_PENDING = tl.constexpr(-(2**31) + 1)
@@ -192,6 +189,13 @@ def row_pointer(lines, b_place):
 
 
 @triton.jit
+def slot_in(b_0, b_1, b_2, b_3, b_4, b_ids):
+    """Return in which slot of its line each id is, where it is in one; and whether it is."""
+    b_slot = tl.where(b_0 == b_ids, 0, tl.where(b_1 == b_ids, 1, tl.where(b_2 == b_ids, 2, tl.where(b_3 == b_ids, 3, 4))))
+    return b_slot, (b_slot < 4) | (b_4 == b_ids)
+
+
+@triton.jit
 def find_places(lines, b_ids, b_first, b_num_lines, b_line, b_jump, active):
     """Return the place of each id, NO_PLACE of the absent, and the row beside it. Nobody adds keys meanwhile."""
     b_place = tl.full(b_ids.shape, NO_PLACE, tl.int64)
@@ -199,8 +203,8 @@ def find_places(lines, b_ids, b_first, b_num_lines, b_line, b_jump, active):
     b_tries = tl.zeros(b_ids.shape, tl.int32)
     while any_of(active):
         b_0, b_1, b_2, b_3, b_4, b_5, b_6, b_7 = read_line(lines, b_first + b_line, active)
-        b_slot = tl.where(b_0 == b_ids, 0, tl.where(b_1 == b_ids, 1, tl.where(b_2 == b_ids, 2, tl.where(b_3 == b_ids, 3, 4))))
-        hit = active & ((b_slot < 4) | (b_4 == b_ids))
+        b_slot, is_there = slot_in(b_0, b_1, b_2, b_3, b_4, b_ids)
+        hit = active & is_there
         b_place = tl.where(hit, (b_first + b_line) * WORDS_PER_LINE + b_slot, b_place)
         b_row = tl.where(hit, row_in(b_5, b_6, b_7, b_slot), b_row)
         b_tries += 1
@@ -212,10 +216,21 @@ def find_places(lines, b_ids, b_first, b_num_lines, b_line, b_jump, active):
 
 
 @triton.jit
-def look(b_word, SLOT: tl.constexpr, b_ids, b_from, b_code):
-    """Return SLOT where that slot of a line has the id; ABSENT + SLOT where it is empty; else, and before `b_from`, `b_code`."""
-    b_found = tl.where(b_word == b_ids, SLOT, tl.where(b_word == EMPTY, ABSENT + SLOT, b_code))
-    return tl.where(b_from <= SLOT, b_found, b_code)
+def high(b_word):
+    return (b_word >> 32).to(tl.int32)
+
+
+@triton.jit
+def may_have_room(b_0, b_1, b_2, b_3, b_4):
+    """Return whether lines may have an empty slot, by the upper halves of ids: of others few are that of the empty marker."""
+    b_least = tl.minimum(tl.minimum(high(b_0), high(b_1)), tl.minimum(high(b_2), high(b_3)))
+    return tl.minimum(b_least, high(b_4)) == EMPTY >> 32
+
+
+@triton.jit
+def empty_from(b_word, SLOT: tl.constexpr, b_from, b_empty):
+    """Return SLOT where that slot of a line is empty and not before `b_from`; else `b_empty`."""
+    return tl.where((b_word == EMPTY) & (b_from <= SLOT), SLOT, b_empty)
 
 
 @triton.jit
@@ -233,27 +248,28 @@ def claim_places(lines, b_ids, b_first, b_num_lines, b_line, b_jump, active):
     b_from = tl.zeros(b_ids.shape, tl.int32)
     while any_of(active):
         b_0, b_1, b_2, b_3, b_4, b_5, b_6, b_7 = read_line(lines, b_first + b_line, active)
-        b_code = look(b_4, 4, b_ids, b_from, tl.full(b_ids.shape, FULL, tl.int32))
-        b_code = look(b_3, 3, b_ids, b_from, b_code)
-        b_code = look(b_2, 2, b_ids, b_from, b_code)
-        b_code = look(b_1, 1, b_ids, b_from, b_code)
-        b_code = look(b_0, 0, b_ids, b_from, b_code)
-        hit = active & (b_code < ABSENT)
-        wants = active & (b_code >= ABSENT) & (b_code < FULL)
-        b_slot = b_code & (WORDS_PER_LINE - 1)
-        b_word = (b_first + b_line) * WORDS_PER_LINE + b_slot
+        b_slot, is_there = slot_in(b_0, b_1, b_2, b_3, b_4, b_ids)
+        hit = active & is_there
         b_row = tl.where(hit, row_in(b_5, b_6, b_7, b_slot), b_row)
         found = hit
+        wants = active & ~hit & may_have_room(b_0, b_1, b_2, b_3, b_4)
         if any_of(wants):
+            b_empty = empty_from(b_4, 4, b_from, tl.full(b_ids.shape, IDS_PER_LINE, tl.int32))
+            b_empty = empty_from(b_2, 2, b_from, empty_from(b_3, 3, b_from, b_empty))
+            b_empty = empty_from(b_0, 0, b_from, empty_from(b_1, 1, b_from, b_empty))
+            wants = wants & (b_empty < IDS_PER_LINE)
+            b_slot = tl.where(wants, b_empty, b_slot)
             # `tl.atomic_cas` has no mask. An idle lane replaces its id by itself: any other value might be an id in that slot by now.
-            b_old = tl.atomic_cas(lines + b_word, tl.where(wants, EMPTY, b_ids), b_ids, sem="relaxed", scope="gpu")
+            p_slot = lines + ((b_first + b_line) * WORDS_PER_LINE + b_slot)
+            b_old = tl.atomic_cas(p_slot, tl.where(wants, EMPTY, b_ids), b_ids, sem="relaxed", scope="gpu")
             claimed = wants & (b_old == EMPTY)
             b_claimed = tl.where(claimed, 1, b_claimed)
+            b_from = tl.where(wants, b_slot + 1, b_from)
             # Another lane of the same id may have been first: its row is not known yet.
             found = hit | claimed | (wants & (b_old == b_ids))
-        b_place = tl.where(found, b_word, b_place)
-        leaves = active & (b_code == FULL)
-        b_from = tl.where(leaves, 0, tl.where(wants, b_slot + 1, b_from))
+        b_place = tl.where(found, (b_first + b_line) * WORDS_PER_LINE + b_slot, b_place)
+        leaves = active & ~hit & ~wants
+        b_from = tl.where(leaves, 0, b_from)
         b_line = tl.where(leaves, next_line(b_line, b_jump, b_num_lines), b_line)
         b_jump = tl.where(leaves, 1, b_jump)
         b_tries = tl.where(leaves, b_tries + 1, b_tries)

@@ -123,16 +123,20 @@ def count_kernel(
             p_side = headers + tl.load(tables + o_n, mask=side, other=0).to(tl.int64) * HEADER_WORDS + SIDE_ROW
             b_row = tl.where(side, tl.load(p_side, mask=side, other=NO_ROW).to(tl.int32), b_row)
         b_first = tl.where(b_row < NO_ROW, b_row - FIRST_PENDING, KNOWN)
-        is_first = (b_first == o_n).to(tl.int32)
-        total = tl.sum(is_first, axis=0)
-        tl.store(firsts + o_n, b_first, mask=o_n < num_ids)
-        tl.store(ranks + o_n, tl.cumsum(is_first, axis=0) - is_first, mask=o_n < num_ids)
         tl.store(rows + o_n, b_row, mask=in_line & (b_first == KNOWN))
-        # A first position that claimed nothing brings back an erased id, unless another position claimed in its stead: the sum is right.
-        b_range = tl.load(of_range + o_n, mask=in_line, other=0)
-        b_dead = tl.load(claimed + o_n, mask=in_line, other=0) - is_first
-        p_dead = ranges + b_range.to(tl.int64) * RANGE_WORDS + NUM_DEAD
-        tl.atomic_add(p_dead, b_dead.to(tl.int64), mask=in_line & (b_dead != 0), sem="relaxed", scope="gpu")
+        if any_of(b_first != KNOWN):
+            is_first = (b_first == o_n).to(tl.int32)
+            total = tl.sum(is_first, axis=0)
+            tl.store(firsts + o_n, b_first, mask=o_n < num_ids)
+            tl.store(ranks + o_n, tl.cumsum(is_first, axis=0) - is_first, mask=o_n < num_ids)
+            # A first position that claimed nothing brings back an erased id, unless another one claimed in its stead: the sum is right.
+            b_range = tl.load(of_range + o_n, mask=in_line, other=0)
+            b_dead = tl.load(claimed + o_n, mask=in_line, other=0) - is_first
+            p_dead = ranges + b_range.to(tl.int64) * RANGE_WORDS + NUM_DEAD
+            tl.atomic_add(p_dead, b_dead.to(tl.int64), mask=in_line & (b_dead != 0), sem="relaxed", scope="gpu")
+        else:
+            # All were known after all, as the one in row 0 always is: nothing is left to write.
+            tl.store(unknown + program, 0)
     tl.store(num_first + program, total)
 
 
