@@ -202,6 +202,7 @@ def insert_kernel(lines, headers, ranges, old_headers, old_ranges, saved, living
 def rehash_(lines: Tensor, headers: Tensor, ranges: Tensor, old_headers: Tensor, old_ranges: Tensor) -> None:
     """CUDA body of the operator; see `op.py`. No host synchronisation. 3 launches of ours, 1 fill of 16 bytes a range by torch.
 
+    A range rebuilt by itself is taken to have the ids that `old_ranges` counts; one that was refused before is refused again.
     Scratch: as large as `lines`, of which only the old lines of ranges that move are touched: the host does not know how many.
     """
     id_map_triton.check_map(lines, headers, ranges)
