@@ -107,7 +107,7 @@ def test_ids_beyond_the_last_table_are_none(body: str) -> None:
 
 def test_triton_kernels_compile_for_real_targets() -> None:
     types = {"rows": "*i32", "held": "*i32", "num_ids": "i32", "num_tables": "i32"}
-    compiled = compile_kernels("erase.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 128}, threads=128)
+    compiled = compile_kernels("erase.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 64}, num_warps=1)
     assert sorted(compiled) == for_every_target("mark_kernel", "release_kernel")
 
 

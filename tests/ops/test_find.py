@@ -131,6 +131,6 @@ def test_ids_beyond_the_last_table_are_none(body: str, num_valid: int) -> None:
 
 def test_triton_kernels_compile_for_real_targets() -> None:
     types = {"rows": "*i32", "num_ids": "i32", "num_tables": "i32"}
-    compiled = compile_kernels("find.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 128}, threads=128)
+    compiled = compile_kernels("find.triton", types=types, constants={"TABLE_BITS": 5, "BLOCK_N": 64}, num_warps=1)
     assert sorted(compiled) == for_every_target("find_kernel")
     assert re.search(r"ld\.global\S*\.v2\.b64", compiled["find_kernel 90"]), "a line is read 16 bytes at a time"
