@@ -138,6 +138,14 @@ def triton_calls() -> list[Call]:
         for dtype in (torch.float32, torch.float64):
             lengths = torch.randint(0, 5, (12,), generator=torch.Generator().manual_seed(seed)).tolist()
             calls.append(call(lengths, dim=dim, unique=9, dtype=dtype, weighted=(seed + len(calls)) % 2 == 0, seed=seed))
+    # Features of one id a sample, of three, of none here and there: where a segment is, programs guess, and some guess wrong.
+    for lengths in (
+        [1] * 300 + [3] * 300 + [0, 2] * 150,
+        [1] * 900,
+        [0] * 300 + [2] * 300 + [1] * 300,
+        [5] * 20 + [0] * 20 + [1] * 19 + [9],
+    ):
+        calls.append(call(lengths, dim=4, unique=50, weighted=len(lengths) == 60))
     for weighted in (False, True):
         # Rows of 255 to 257 and of 600 occurrences, first among segments that are short, then among long ones.
         for lengths in ([3, 0, 7, 2, 9, 5] * 60, [600, 255, 256, 257, 1, 140]):

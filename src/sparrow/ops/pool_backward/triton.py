@@ -14,7 +14,7 @@ from torch import Tensor
 from sparrow.ops.gather_pool.triton import check_segments, divisor, feature_of
 from sparrow.ops.tiles import tile_of
 from sparrow.ops.triton_rows import divide, exact, expect
-from sparrow.ops.triton_segment_sum import FEW, SQRT_N, UNROLL, add_chunks, find_run, long_run_of, num_windows, task_of
+from sparrow.ops.triton_segment_sum import FEW, SQRT_N, UNROLL, add_chunks, long_run_of, num_windows, task_of
 
 BLOCK = 256  # lanes of the kernels over positions and over segments
 
@@ -47,17 +47,49 @@ def combine_weights_kernel(totals, sums, offsets, num_segments, num_positions, n
 
 
 @triton.jit
+def feature_and_segment(offsets, b_position, num_samples, num_features, num_feature_halvings, num_sample_halvings):
+    """The feature and the segment of each position.
+
+    Where a feature's segments are of one length, as where each sample has one id, a guess is right: without one, a position would look at
+    some twenty places all over the offsets. Programs that guess wrong look from there.
+    """
+    b_feature = b_position.to(tl.int32) * 0
+    b_beyond = b_feature + num_features
+    for _ in range(num_feature_halvings):
+        b_middle = b_feature + ((b_beyond - b_feature) >> 1)
+        below = tl.load(offsets + b_middle * num_samples) <= b_position
+        b_feature = tl.where(below, b_middle, b_feature)
+        b_beyond = tl.where(below, b_beyond, b_middle)
+    b_low = b_feature * num_samples
+    b_begin = tl.load(offsets + b_low)
+    b_length = tl.load(offsets + b_low + num_samples) - b_begin
+    b_share = divide((b_position - b_begin).to(tl.float32) + 0.5, b_length.to(tl.float32))
+    b_segment = b_low + tl.minimum(tl.maximum(b_share * num_samples, 0.0), num_samples - 1.0).to(tl.int32)
+    is_right = (tl.load(offsets + b_segment) <= b_position) & (tl.load(offsets + b_segment + 1) > b_position)
+    if tl.min(is_right.to(tl.int32)) == 0:
+        b_segment = b_low
+        b_beyond = b_low + num_samples
+        for _ in range(num_sample_halvings):
+            b_middle = b_segment + ((b_beyond - b_segment) >> 1)
+            below = tl.load(offsets + b_middle) <= b_position
+            b_segment = tl.where(below, b_middle, b_segment)
+            b_beyond = tl.where(below, b_beyond, b_middle)
+    return b_feature, b_segment
+
+
+@triton.jit
 def sources_kernel(
     sources, factors, order, offsets, position_weights, totals, combiners,
-    num_segments, num_positions, num_samples, num_features, num_halvings, WEIGHTED: tl.constexpr, BLOCK_N: tl.constexpr,
+    num_positions, num_samples, num_features, num_feature_halvings, num_sample_halvings, WEIGHTED: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """For each occurrence, in sorted order, which [D] of the gradient it receives, and times what."""
     T: tl.constexpr = factors.dtype.element_ty
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+    o_n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]; a call has fewer than 2^31 positions
     m_n = o_n < num_positions
     b_position = tl.load(order + o_n, mask=m_n, other=0)
-    b_segment = find_run(offsets, b_position, num_segments, num_halvings)
-    b_feature = feature_of(b_segment, num_samples)
+    b_feature, b_segment = feature_and_segment(
+        offsets, b_position, num_samples, num_features, num_feature_halvings, num_sample_halvings
+    )  # fmt: skip
     if WEIGHTED:
         b_own = tl.load(position_weights + b_position, mask=m_n, other=0).to(T)
         b_total = tl.load(totals + b_segment, mask=m_n, other=0)
@@ -165,7 +197,7 @@ def occurrences_of(
             )
     sources_kernel[(triton.cdiv(num_positions, BLOCK),)](
         sources, factors, order, offsets, position_weights, totals, combiners,
-        num_segments, num_positions, num_samples, num_features, halvings,
+        num_positions, num_samples, num_features, num_features.bit_length(), num_samples.bit_length(),
         WEIGHTED=position_weights is not None, BLOCK_N=BLOCK, **exact(),
     )  # fmt: skip
     return Occurrences(first, sources, factors)
