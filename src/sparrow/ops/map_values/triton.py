@@ -33,7 +33,9 @@ SQRT_HALF, ONE = tl.constexpr(plain_log.SQRT_HALF), tl.constexpr(plain_log.ONE)
 LOG2_HIGH, LOG2_LOW = tl.constexpr(plain_log.LOG2_HIGH), tl.constexpr(plain_log.LOG2_LOW)
 SERIES_6, SERIES_5, SERIES_4, SERIES_3, SERIES_2, SERIES_1, SERIES_0 = (tl.constexpr(c) for c in plain_log.SERIES)
 INFINITY = tl.constexpr(float("inf"))
-NAN_BITS = tl.constexpr(0x7FF8000000000000)  # a constant that is NaN is not equal to itself: Triton takes it for changed, and refuses to launch
+NAN_BITS = tl.constexpr(
+    0x7FF8000000000000
+)  # a constant that is NaN is not equal to itself: Triton takes it for changed, and refuses to launch
 
 
 @triton.jit
