@@ -198,6 +198,8 @@ class Steps:
         try:
             yield
         except LateRefusal as refusal:
+            if not self._replayed:
+                raise
             first, last = (self._replayed[-1 - min(ago, len(self._replayed) - 1)] for ago in (refusal.ago[0], refusal.ago[-1]))
             which = f"step {last[0]}" if first == last else f"one of the steps {first[0]} to {last[0]}"
             raise DataError(f"{which} (from {first[1].locate(0)} on): {refusal}") from refusal
