@@ -352,12 +352,10 @@ def what_replays_refuse() -> None:
             message = raises(DataError, lambda: small.step(given))  # noqa: B023
             assert "sample " in message, message
             # Whoever does not want to wait for a later call asks.
-            captured = small.captured._captured
-            assert captured is not None
-            captured.room.check()
+            small.captured.check()
             small.captured(given)
-            assert said.split(" refused")[0] in raises(DataError, captured.room.check)
-            captured.room.check()
+            assert said.split(" refused")[0] in raises(DataError, small.captured.check)
+            small.captured.check()
         # Integers beyond the last offset are no differences: here the largest of all, and what was there before.
         small = Small([Feature("same").select("a").truncate(2).time_difference("a")], most_values={"a": 6})
         small.take({**fine, "a": _lists([1, -3], [-3, -3], [-3, -3])}, times=4)

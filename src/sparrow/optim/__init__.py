@@ -6,3 +6,4 @@ from sparrow.optim.captured import CapturedStep as CapturedStep
 from sparrow.optim.combined import CombinedOptimizer as CombinedOptimizer
 from sparrow.optim.sparse import SparseOptimizer as SparseOptimizer
 from sparrow.optim.static_batch import BatchMisfit as BatchMisfit
+from sparrow.tables.room import LateRefusal as LateRefusal

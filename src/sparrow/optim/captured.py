@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from sparrow.errors import ConfigError, TableError
 from sparrow.optim.combined import CombinedOptimizer
 from sparrow.optim.sparse import SparseOptimizer
-from sparrow.optim.static_batch import StaticBatch
+from sparrow.optim.static_batch import Most, StaticBatch
 from sparrow.tables import TableGroup, placement
 from sparrow.tables.recording import Recording
 from sparrow.tables.room import Room, make_room
@@ -29,9 +29,12 @@ class CapturedStep:
     Args:
         step: takes a `Batch`, runs forward, backward and `optimizer.step()` once, forgets gradients, and returns tensors or nothing. It
             must do the same each time and wait for nothing; numbers of Python it reads stay what they were at the capture. Ragged columns
-            it is given are longer than their last offset: what lies beyond is of no meaning. What it returns must be detached.
+            it is given are longer than their last offset, at every level: what lies beyond is of no meaning. What it returns must be
+            detached.
         optimizer: of all tables that the step trains. A dense half must be capturable (`torch.optim.Adam(..., capturable=True)`).
-        most_values: ragged column -> how many values a batch may have of it, by default twice those of the first batch.
+        most_values: ragged column -> how many values a batch may have of it: of strings, bytes. Of a column of several levels a number says
+            the innermost, `(lists, values)` all, outermost first: `(strings, bytes)` of lists of strings. By default twice what the
+            first batch has, of each level.
         room: room is made for the new ids of as many steps whenever it is made. It takes memory: `room` times the ids of a batch, in rows.
         recapture: make room, step eagerly and capture again when growth is due; else that is a `TableError`, and `make_room` does it.
 
@@ -52,7 +55,7 @@ class CapturedStep:
         step: Callable[[Batch], Any],
         optimizer: SparseOptimizer | CombinedOptimizer,
         *,
-        most_values: Mapping[str, int] | None = None,
+        most_values: Mapping[str, Most] | None = None,
         room: int = 16,
         recapture: bool = False,
     ) -> None:
@@ -65,7 +68,8 @@ class CapturedStep:
             where = {name: str(device) for name, device in devices.items()}
             raise ConfigError(f"CapturedStep: table groups live on {where}, expected one GPU for all; EmbeddingOption(device='cuda')")
         self._device = self._optimizer.groups[0].device
-        self._most_values = self._given = dict(most_values or {})
+        self._given: dict[str, Most] = dict(most_values or {})
+        self._most_values = self._given
         self._room_steps, self._recapture = room, recapture
         self._inputs: StaticBatch | None = None
         self._inserts: dict[TableGroup, Tensor] | None = None
@@ -78,7 +82,11 @@ class CapturedStep:
         return self._captured is not None
 
     def __call__(self, batch: Batch) -> Any:
-        """Take the step on `batch` and return what the function returned. A replay returns the same tensors each time, overwritten."""
+        """Take the step on `batch` and return what the function returned. A replay returns the same tensors each time, overwritten.
+
+        A call may raise a `LateRefusal`, a `DataError`, for values of an earlier replay: that one has been taken, this call has done
+        nothing, and the same batch may be given again. `check` asks for those that no call has told yet.
+        """
         if self._inputs is None:
             self._inputs = StaticBatch(batch, self._most_values, self._device)
         self._inputs.fill(batch)
@@ -92,25 +100,47 @@ class CapturedStep:
             return self._first(self._inputs.batch)
         return self._capture(self._inputs.batch, self._inserts)
 
-    def make_room(self) -> None:
-        """Drop the graph and make room for the new ids of `room` steps; the next call is eager and captures again. Waits for the device."""
+    def check(self) -> None:
+        """Raise `DataError` for values that operators of earlier replays refused: those steps have been taken. Each is told once.
+
+        Flags of replays come late, and a later call tells them. Whoever calls no more, or writes down what replays left, asks here.
+        Waits for the device.
+        """
         if self._captured is not None:
-            self._captured.graph.drop()
-            self._captured = None
+            self._captured.room.check()
+
+    def make_room(self) -> None:
+        """Drop the graph and make room for the new ids of `room` steps; the next call is eager and captures again. Waits for the device.
+
+        Raises `DataError`, having done nothing, for values of earlier replays: see `check`.
+        """
+        self._drop()
         if self._inserts is not None:
             make_room(self._inserts, self._room_steps)
 
-    def restart(self, longer: Mapping[str, int] | None = None) -> None:
+    def restart(self, longer: Mapping[str, Sequence[int]] | None = None) -> None:
         """Begin anew with the shapes of the next batch. Waits for the device.
 
-        longer: ragged column -> values a batch came with. All columns keep the room they have, these get twice theirs or as much as that
-        needs. None: all get twice what the next batch has, or what `most_values` says.
+        longer: ragged column -> elements of each level that a batch came with, as `BatchMisfit.longer` says. All levels keep the room
+        they have; those that have more elements than that get twice theirs, or as much as that needs. None: all get twice what the next
+        batch has, or what `most_values` says.
+
+        Raises `DataError`, having done nothing, for values of earlier replays: see `check`.
         """
+        self._drop()
+        if longer is None or self._inputs is None:
+            self._most_values = self._given
+        else:
+            most = self._inputs.most
+            self._most_values = {**most, **{name: tuple(map(_room_for, most[name], sizes)) for name, sizes in longer.items()}}
+        self._inputs = self._inserts = None
+
+    def _drop(self) -> None:
+        """Drop the graph, and with it what its replays flagged: that must be told before."""
+        self.check()
         if self._captured is not None:
             self._captured.graph.drop()
-        most = {} if self._inputs is None else self._inputs.most
-        self._most_values = self._given if longer is None else {**most, **{name: max(num, 2 * most[name]) for name, num in longer.items()}}
-        self._captured = self._inputs = self._inserts = None
+            self._captured = None
 
     def _first(self, batch: Batch) -> Any:
         """Take a step that shows what is looked up, and grows tables as ever."""
@@ -160,6 +190,10 @@ class CapturedStep:
             group.step += 1
         self.num_replays += 1
         return captured.result
+
+
+def _room_for(most: int, size: int) -> int:
+    return max(size, 2 * most) if size > most else most
 
 
 class _Captured:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,44 +10,49 @@ from torch import Tensor
 from sparrow.errors import ConfigError, DataError, did_you_mean
 from sparrow.types import Batch, Column, Group, Ragged
 
+# Of a ragged column, the values it may have; of one of several levels also the elements that each level may have, outermost first.
+Most = int | Sequence[int]
+
 
 class BatchMisfit(DataError):
-    """A batch that a captured step cannot take. longer: ragged column -> its values, where more values than there is room for are all that
-    keeps it; empty where its shape is another."""
+    """A batch that a captured step cannot take. longer: ragged column -> the elements of each of its levels, outermost first, where more of
+    them than there is room for are all that keeps it; empty where its shape is another."""
 
-    def __init__(self, message: str, longer: Mapping[str, int] | None = None) -> None:
+    def __init__(self, message: str, longer: Mapping[str, Sequence[int]] | None = None) -> None:
         super().__init__(message)
-        self.longer = dict(longer or {})
+        self.longer = {name: tuple(sizes) for name, sizes in (longer or {}).items()}
 
 
 class StaticBatch:
-    """A batch on `device` of the shapes of `example`, but for ragged columns, which have memory for more values.
+    """A batch on `device` of the shapes of `example`, but for ragged columns, which have memory for more.
 
-    most_values: ragged column -> values it may have; those not named have room for twice the example's. Columns have one level.
-    most: what that is, of every ragged column.
-    batch: what a step takes. `values` and `weights` of a ragged column are as long as they may be: offsets say which count.
+    most_values: ragged column -> values it may have: of strings, bytes. Of a column of several levels that is the innermost; or one number
+        a level, outermost first: `(lists, values)` of lists of lists, `(strings, bytes)` of lists of strings. What is not said is
+        twice what the example has.
+    most: what that is, of every ragged column, a number a level.
+    batch: what a step takes. All of a ragged column but its outermost offsets is as long as it may be: offsets say which values and which
+        lists count. Lists behind the last are empty, values behind the last are anything.
 
-    Raises `ConfigError` for a column the example has not, or has more values of; `DataError` for what cannot be of fixed shape.
+    Raises `ConfigError` for a column the example has not, or has other levels of.
     """
 
-    def __init__(self, example: Batch, most_values: Mapping[str, int], device: torch.device) -> None:
-        ragged = {name for name in example if isinstance(example[name], Ragged)}
+    def __init__(self, example: Batch, most_values: Mapping[str, Most], device: torch.device) -> None:
+        sizes = {name: _sizes_of(column) for name in example if isinstance(column := example[name], Ragged)}
         for name in most_values:
-            if name not in ragged:
-                raise ConfigError(f"most_values: the batch has no ragged column {name!r}{did_you_mean(name, ragged)}")
-        self.most = {name: most_values.get(name, 2 * _values_of(example[name]).numel()) for name in ragged}
+            if name not in sizes:
+                raise ConfigError(f"most_values: the batch has no ragged column {name!r}{did_you_mean(name, sizes)}")
+        self.most = {name: _most_of(name, num, most_values.get(name)) for name, num in sizes.items()}
 
         def place(name: str, column: Column) -> Column:
             if isinstance(column, Tensor):
                 return torch.zeros(column.shape, dtype=column.dtype, device=device)
-            if len(column.offsets) != 1:
-                raise DataError(f"column {name!r} has {len(column.offsets)} levels, a captured step takes ragged columns of one")
+            *nums, num_values = column.num_rows, *self.most[name]
             values, weights = (
-                None if values is None else torch.zeros(self.most[name], *values.shape[1:], dtype=values.dtype, device=device)
+                None if values is None else torch.zeros(num_values, *values.shape[1:], dtype=values.dtype, device=device)
                 for values in (column.values, column.weights)
             )
             assert values is not None
-            return Ragged(values, (torch.zeros(column.num_rows + 1, dtype=torch.int64, device=device),), weights)
+            return Ragged(values, tuple(torch.zeros(num + 1, dtype=torch.int64, device=device) for num in nums), weights)
 
         self.batch = Batch(
             {
@@ -66,22 +71,23 @@ class StaticBatch:
         self._check_alike(batch)
         targets: list[Tensor] = []
         sources: list[Tensor] = []
-        longer: dict[str, int] = {}
+        inner: list[tuple[Tensor, int]] = []
+        longer: dict[str, tuple[int, ...]] = {}
 
         def add(what: str, target: Tensor | None, source: Tensor | None, num: int | None = None) -> None:
             if target is None or source is None:
                 if target is not source:
                     raise BatchMisfit(f"{what} {'are new' if target is None else 'are missing'}; a captured step takes batches of one kind")
                 return
-            into = target if num is None else target[:num]
-            if into.shape != source.shape or target.dtype != source.dtype:
+            into, out_of = target[:num], source[:num]
+            if into.shape != out_of.shape or target.dtype != source.dtype:
                 raise BatchMisfit(
                     f"{what} are {source.dtype} {list(source.shape)}, those of the captured step {target.dtype} {list(into.shape)}; "
                     f"call the function that was captured for such batches"
                 )
             if into.numel():
                 targets.append(into)
-                sources.append(source)
+                sources.append(out_of)
 
         for name, group in batch.groups.items():
             mine = self.batch.groups[name]
@@ -93,22 +99,36 @@ class StaticBatch:
                         raise BatchMisfit(f"column {key!r} is {_kind(column)}, that of the captured step {_kind(own)}")
                     add(f"values of column {key!r}", own, column)
                     continue
-                if len(column.offsets) != 1:
-                    raise BatchMisfit(f"column {key!r} has {len(column.offsets)} levels, that of the captured step has 1")
-                num = column.values.shape[0]
-                if num > self.most[key]:
-                    longer[key], num = num, self.most[key]
-                    column = Ragged(column.values[:num], column.offsets, None if column.weights is None else column.weights[:num])
-                add(f"values of column {key!r}", own.values, column.values, num)
-                add(f"weights of column {key!r}", own.weights, column.weights, num)
+                if len(column.offsets) != len(own.offsets):
+                    raise BatchMisfit(f"column {key!r} has {_levels(column)}, that of the captured step has {_levels(own)}")
+                sizes = _sizes_of(column)
+                if any(size > most for size, most in zip(sizes, self.most[key], strict=True)):
+                    longer[key] = sizes
+                # Of one that is too long, what there is room for: all else must fit.
+                *nums, num_values = map(min, sizes, self.most[key])
+                add(f"values of column {key!r}", own.values, column.values, num_values)
+                add(f"weights of column {key!r}", own.weights, column.weights, num_values)
                 add(f"offsets of column {key!r}", own.offsets[0], column.offsets[0])
-        for key, num in longer.items():
-            raise BatchMisfit(
-                f"column {key!r} has {num} values, the captured step takes {self.most[key]} at most; build CapturedStep with "
-                f"most_values={{{key!r}: {num}}} or more, or call the function that was captured for such batches",
-                longer,
-            )
+                for num, into, out_of in zip(nums, own.offsets[1:], column.offsets[1:], strict=True):
+                    add(f"inner offsets of column {key!r}", into, out_of, num + 1)
+                    inner.append((into, num))
+        for key, sizes in longer.items():
+            raise BatchMisfit(self._too_long(key, batch[key], sizes), longer)
         _copy(targets, sources)
+        for offsets, num in inner:
+            behind = offsets[num + 1 :]
+            if behind.numel():
+                behind.copy_(offsets[num : num + 1].expand_as(behind))
+
+    def _too_long(self, name: str, column: Column, sizes: tuple[int, ...]) -> str:
+        most, innermost = self.most[name], "bytes" if isinstance(column, Ragged) and column.is_bytes else "values"
+        found = f"{sizes[0]} {innermost}, the captured step takes {most[0]} at most"
+        if len(sizes) > 1:
+            found = f"levels of {list(sizes)} elements, the innermost of {innermost}, the captured step takes {list(most)} at most"
+        return (
+            f"column {name!r} has {found}; build CapturedStep with most_values={{{name!r}: {sizes[0] if len(sizes) == 1 else sizes}}} or "
+            f"more, or call the function that was captured for such batches"
+        )
 
     def _check_alike(self, batch: Batch) -> None:
         expected = {name: list(group.columns) for name, group in self.batch.groups.items()}
@@ -126,8 +146,27 @@ class StaticBatch:
                 )
 
 
-def _values_of(column: Column) -> Tensor:
-    return column if isinstance(column, Tensor) else column.values
+def _sizes_of(column: Ragged) -> tuple[int, ...]:
+    """Return how many elements there are at each level, outermost first: the host knows it without reading offsets."""
+    return (*[level.numel() - 1 for level in column.offsets[1:]], column.values.shape[0])
+
+
+def _most_of(name: str, sizes: tuple[int, ...], given: Most | None) -> tuple[int, ...]:
+    doubled = tuple(2 * size for size in sizes)
+    if given is None:
+        return doubled
+    if isinstance(given, int):
+        return (*doubled[:-1], given)
+    if len(given) != len(sizes):
+        raise ConfigError(
+            f"most_values: column {name!r} has {len(sizes)} levels, found {len(given)} numbers; give one a level, outermost first, or the "
+            f"innermost alone as a number"
+        )
+    return tuple(given)
+
+
+def _levels(column: Ragged) -> str:
+    return "1 level" if len(column.offsets) == 1 else f"{len(column.offsets)} levels"
 
 
 def _kind(column: Column) -> str:

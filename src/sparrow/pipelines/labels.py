@@ -61,10 +61,13 @@ def labels_on_device(batch: Batch, column: str) -> tuple[Tensor, Tensor]:
     return labels.to(torch.float32), is_wrong
 
 
-def of_labels_alone(batch: Batch, column: str) -> Batch:
-    """Return the batch without its other columns: enough to say what is wrong with which row."""
-    group = batch.group_of(column)
-    return Batch({"labels": Group({column: group.columns[column]}, group.num_rows, group.sample_to_row)}, batch.origin, batch.num_padding)
+def of_columns_alone(batch: Batch, *names: str) -> Batch:
+    """Return the batch without its other columns: enough to say what is wrong with which row of these. A name must not come twice."""
+    groups = {}
+    for name in names:
+        group = batch.group_of(name)
+        groups[name] = Group({name: group.columns[name]}, group.num_rows, group.sample_to_row)
+    return Batch(groups, batch.origin, batch.num_padding)
 
 
 def _check_kind(batch: Batch, column: str, stored: Ragged) -> None:

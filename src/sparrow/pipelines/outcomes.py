@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,12 +15,13 @@ from torch import Tensor
 from sparrow.errors import DataError, SparrowError
 from sparrow.ops import devices
 from sparrow.pipelines.classification import BinaryMetrics
-from sparrow.pipelines.labels import labels_of, of_labels_alone
+from sparrow.pipelines.labels import labels_of
 from sparrow.tables.placement import LateCopy
 from sparrow.types import Batch
 
 # How many steps the host may be ahead of what it has looked at.
 MOST_STEPS_BEHIND = 2
+T = TypeVar("T")
 
 
 def comes_late(device: torch.device) -> bool:
@@ -46,60 +48,37 @@ def packed(loss: Tensor, is_wrong: Tensor | None, logits: Tensor, labels: Tensor
     return torch.cat([first, flag, logits.detach(), labels])
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What step `step` left, when `copy` is done. batch: its labels, as they were read, and its origin."""
-
-    step: int
-    batch: Batch
-    copy: LateCopy
-
-
-class Outcomes:
+class Outcomes(Generic[T]):
     """What steps on a device left and nobody has looked at yet, by their order. At most `MOST_STEPS_BEHIND` wait here after a step.
 
-    label: column of labels. window: the metrics that take what was right.
+    take: what looks at a step: given what was said of it, and its tensors on the host.
     """
 
-    def __init__(self, label: str, window: BinaryMetrics) -> None:
-        self._label, self._window = label, window
-        self._waiting: deque[_Outcome] = deque()
+    def __init__(self, take: Callable[[T, list[Tensor]], None]) -> None:
+        self._take = take
+        self._waiting: deque[tuple[T, LateCopy]] = deque()
 
-    def add(self, step: int, batch: Batch, left: Tensor) -> None:
-        """Have what a step left (see `packed`) copied, and look at what has come. left: may be overwritten by what is launched next.
+    def add(self, said: T, left: Sequence[Tensor]) -> None:
+        """Have what a step left copied, and look at what has come. left: may be overwritten by what is launched next.
 
         Raises what `look` raises.
         """
-        self._waiting.append(_Outcome(step, of_labels_alone(batch, self._label), LateCopy([left])))
+        self._waiting.append((said, LateCopy(left)))
         self.look(MOST_STEPS_BEHIND)
 
     def look(self, most_behind: int = 0) -> None:
         """Look at the steps that are done; wait for the device until no more than `most_behind` are not looked at.
 
-        Raises, of the first step that was wrong, `DataError` naming the row of a label, or `SparrowError` naming the step of a loss that is
-        not finite. Later steps are forgotten then, metrics are those of the steps before.
+        Raises what `take` raises of the first step that was wrong. Later steps are forgotten then.
         """
-        while self._waiting and (self._waiting[0].copy.is_done() or len(self._waiting) > most_behind):
-            outcome = self._waiting.popleft()
+        while self._waiting and (self._waiting[0][1].is_done() or len(self._waiting) > most_behind):
+            said, copy = self._waiting.popleft()
             try:
-                outcome.copy.wait()
-                self._take(outcome)
+                copy.wait()
+                self._take(said, copy.values)
             except BaseException:
                 self.forget()
                 raise
-
-    def _take(self, outcome: _Outcome) -> None:
-        (left,) = outcome.copy.values
-        num_samples = (left.numel() - 2) // 2
-        loss, is_wrong = left[:2].tolist()
-        if is_wrong:
-            labels_of(outcome.batch, self._label)
-            raise DataError(
-                f"{outcome.batch.locate(0)}: a label of step {outcome.step} was wrong when the step was taken, and is right now; "
-                f"a batch must not be written to for {MOST_STEPS_BEHIND} steps"
-            )
-        check_loss(loss, outcome.step, outcome.batch)
-        self._window.update(left[2 : 2 + num_samples], left[2 + num_samples :])
 
     def forget(self) -> None:
         """Look no more at what is there."""
@@ -116,3 +95,35 @@ class Outcomes:
         except BaseException:
             self.forget()
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedStep:
+    """What is said of a step that was taken. batch: its labels, as they were read, and its origin."""
+
+    number: int
+    batch: Batch
+
+
+class TrainedSteps:
+    """Takes what steps of a training left (see `packed`).
+
+    label: column of labels. window: the metrics that take what was right.
+    """
+
+    def __init__(self, label: str, window: BinaryMetrics) -> None:
+        self._label, self._window = label, window
+
+    def take(self, step: TrainedStep, left: Sequence[Tensor]) -> None:
+        """Raise `DataError` naming the row of a label, or `SparrowError` naming the step of a loss that is not finite; else count it."""
+        (values,) = left
+        num_samples = (values.numel() - 2) // 2
+        loss, is_wrong = values[:2].tolist()
+        if is_wrong:
+            labels_of(step.batch, self._label)
+            raise DataError(
+                f"{step.batch.locate(0)}: a label of step {step.number} was wrong when the step was taken, and is right now; "
+                f"a batch must not be written to for {MOST_STEPS_BEHIND} steps"
+            )
+        check_loss(loss, step.number, step.batch)
+        self._window.update(values[2 : 2 + num_samples], values[2 + num_samples :])

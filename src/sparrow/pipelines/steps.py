@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from sparrow.errors import ConfigError
-from sparrow.optim import BatchMisfit, CapturedStep, CombinedOptimizer, SparseOptimizer
+from sparrow.errors import ConfigError, DataError
+from sparrow.optim import BatchMisfit, CapturedStep, CombinedOptimizer, LateRefusal, SparseOptimizer
 from sparrow.optim.dense import check_capturable
 from sparrow.pipelines.classification import BinaryMetrics
 from sparrow.pipelines.evaluation import logits_of, owners_of_batches, place_of_batches, placed
-from sparrow.pipelines.labels import check_here, is_here, labels_of, labels_on_device
+from sparrow.pipelines.labels import check_here, is_here, labels_of, labels_on_device, of_columns_alone
 from sparrow.pipelines.options import TrainerOptions
-from sparrow.pipelines.outcomes import Outcomes, check_loss, comes_late, packed
+from sparrow.pipelines.outcomes import Outcomes, TrainedStep, TrainedSteps, check_loss, comes_late, packed
 from sparrow.pipelines.stopwatch import Stopwatch
 from sparrow.types import Batch
 
@@ -24,12 +26,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 _STEPS_ON_TRIAL = 102
 # After so many batches in a row that do not fit, a graph is made for batches like the last; then after twice as many.
 _FIRST_PATIENCE = 2
+# Of so many replays it is remembered which step each was: what is refused is heard of sooner.
+_MOST_REMEMBERED = 64
 
 
 class Steps:
     """Takes the steps of one trainer. Raises `ConfigError` where they are to be captured and cannot be.
 
-    window: takes the metrics of steps that were right: on a CPU at once, on a device when they have come (`outcomes`).
+    window: takes the metrics of steps that were right: on a CPU at once, on a device when they have come (`look`).
     """
 
     def __init__(
@@ -44,19 +48,36 @@ class Steps:
         self._model, self._optimizer, self._options, self._loss = model, optimizer, options, loss
         self._watch, self._window = watch, window
         self._owners = owners_of_batches(model)
-        self.outcomes = Outcomes(options.label, window)
+        self._outcomes = Outcomes(TrainedSteps(options.label, window).take)
         self._captured = self._made_for_capture() if options.capture else None
         self._num_steps = self._misfits_in_a_row = 0
         self._patience, self._last_misfit = _FIRST_PATIENCE, ""
+        # Steps that were replays, and where their batches begin.
+        self._replayed: deque[tuple[int, Batch]] = deque(maxlen=_MOST_REMEMBERED)
 
     def take(self, number: int, batch: Batch) -> int:
         """Take step `number` of the run and return how many samples it had.
 
         On a CPU a label that is wrong and a loss that is not finite raise here, before the update; on a device in a later call, or in
-        `outcomes.look`.
+        `look`. So does what transforms of features refuse, where the step was a replay.
         """
         self._model.train()
         return self._take_eagerly(number, batch) if self._captured is None else self._take_by_graph(self._captured, number, batch)
+
+    def look(self) -> None:
+        """Look at everything that steps on a device have left. Waits for the device.
+
+        Raises, of the first step that was wrong, `DataError` naming the row of a label, or `SparrowError` naming the step of a loss that
+        is not finite; metrics are those of the steps before then. If none was, `DataError` for values that replays refused.
+        """
+        self._outcomes.look()
+        if self._captured is not None:
+            with self._naming_steps():
+                self._captured.check()
+
+    def in_order(self) -> contextlib.AbstractContextManager[None]:
+        """Let an error be that of the first step which was wrong."""
+        return self._outcomes.in_order()
 
     def counts(self) -> dict[str, int] | None:
         """Return how many steps of this session were replays, and how many not, and how many graphs were captured; None without capture."""
@@ -84,10 +105,13 @@ class Steps:
             self._update()
         with watch.stage("metrics"):
             if is_late:
-                self.outcomes.add(number, batch, packed(loss, is_wrong, logits, labels))
+                self._leave(number, batch, packed(loss, is_wrong, logits, labels))
             else:
                 self._window.update(logits, labels)
         return labels.numel()
+
+    def _leave(self, number: int, batch: Batch, left: Tensor) -> None:
+        self._outcomes.add(TrainedStep(number, of_columns_alone(batch, self._options.label)), [left])
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return logits and labels, and whether a label is wrong where the host does not know: None says that none is."""
@@ -139,15 +163,17 @@ class Steps:
 
     def _take_by_graph(self, captured: CapturedStep, number: int, batch: Batch) -> int:
         check_here(batch, self._options.label)
-        with self._watch.stage("captured"):
-            there = placed(batch, place_of_batches(self._owners))
+        with self._watch.stage("captured"), self._naming_steps():
+            there, num_replays = placed(batch, place_of_batches(self._owners)), captured.num_replays
             try:
                 left = captured(there)
                 self._misfits_in_a_row = 0
             except BatchMisfit as misfit:
                 left = self._take_misfit(captured, there, misfit)
+            if captured.num_replays > num_replays:
+                self._replayed.append((number, Batch({}, batch.origin)))
         with self._watch.stage("metrics"):
-            self.outcomes.add(number, batch, left)
+            self._leave(number, batch, left)
         self._num_steps += 1
         if self._num_steps == _STEPS_ON_TRIAL and captured.num_replays < _STEPS_ON_TRIAL // 2:
             self._warn(captured)
@@ -165,6 +191,18 @@ class Steps:
         captured.restart(misfit.longer or None)
         left: Tensor = captured(batch)
         return left
+
+    @contextlib.contextmanager
+    def _naming_steps(self) -> Iterator[None]:
+        """Name the steps whose values were refused, as far as that is known: which of some replays it was may not be."""
+        try:
+            yield
+        except LateRefusal as refusal:
+            if not self._replayed:
+                raise
+            first, last = (self._replayed[-1 - min(ago, len(self._replayed) - 1)] for ago in (refusal.ago[0], refusal.ago[-1]))
+            which = f"step {last[0]}" if first == last else f"one of the steps {first[0]} to {last[0]}"
+            raise DataError(f"{which} (from {first[1].locate(0)} on): {refusal}") from refusal
 
     def _warn(self, captured: CapturedStep) -> None:
         why = f"; last, {self._last_misfit}" if self._last_misfit else ", as tables grew"

@@ -107,7 +107,7 @@ class Trainer:
             for hook in self.hooks:
                 hook.on_fit_start(self, total_samples)
             with StopRequest(wake=getattr(train, "interrupt", None)) as stop:
-                with self._steps.outcomes.in_order():
+                with self._steps.in_order():
                     self._run_epochs(train, parts, epochs, max_steps, stop)
                 # In this order: the checkpoint keeps the window, so that after a resume it goes on as if nothing had been logged here.
                 self._save(parts)
@@ -178,7 +178,7 @@ class Trainer:
     def _look(self) -> None:
         """Look at what steps on a device have left: nothing is written of steps that nobody has looked at."""
         with self._watch.stage("metrics"):
-            self._steps.outcomes.look()
+            self._steps.look()
 
     def _evaluate(self, dataset: Dataset, stop: StopRequest | None) -> dict[str, Any] | None:
         self._look()

@@ -7,11 +7,23 @@ import weakref
 import torch
 from torch import Tensor
 
+from sparrow.errors import DataError
 from sparrow.tables import placement
 from sparrow.tables.blocks import MAX_ROWS
 from sparrow.tables.device_map import DeviceIdMap
 from sparrow.tables.group import TableGroup
 from sparrow.tables.recording import Recording
+
+
+class LateRefusal(DataError):
+    """Values that operators refused in an earlier replay, which has been taken.
+
+    ago: how many replays ago that was, as far as known, the first possible first: 0 is the last replay.
+    """
+
+    def __init__(self, message: str, ago: range) -> None:
+        super().__init__(message)
+        self.ago = ago
 
 
 class Room:
@@ -22,19 +34,21 @@ class Room:
 
     def __init__(self, recording: Recording) -> None:
         self._inserts, self._operators = recording.inserts, recording.operators
-        # What operators flagged, on its way to the host: one copy at a time, as flags are never set back.
-        self._flagged: placement.LateCopy | None = None
+        # What operators flagged, on its way to the host, and after how many replays: one copy at a time, as flags are never set back.
+        self._flagged: tuple[placement.LateCopy, int] | None = None
+        # Replays that were submitted, and those of which it is known that nothing was refused that was not told.
+        self._num_replays = self._num_checked = 0
         # Weak: what grew must not be kept by a graph that is of no use any more.
         self._addresses = [(group, [weakref.ref(tensor) for tensor in _tensors_of(group)]) for group in recording.groups]
 
     def lacking(self) -> str:
         """Return what keeps the step from being replayed, in words; nothing where it may be. Waits where tables may have to grow.
 
-        Raises `TableError` where an earlier step's ids found no room, and what operators of earlier replays refused, by now known.
+        Raises `TableError` where an earlier step's ids found no room, and `LateRefusal` for what operators of earlier replays refused, by
+        now known.
         """
-        if self._flagged is not None and self._flagged.is_done():
-            flagged, self._flagged = self._flagged.values, None
-            self._operators.check(flagged)
+        if self._flagged is not None and self._flagged[0].is_done():
+            self._look(*self._flagged)
         lacking = self._lacking()
         if lacking:
             self.check()  # the graph is about to be dropped, and with it what its replays flagged
@@ -60,17 +74,28 @@ class Room:
 
     def count_later(self) -> None:
         """Hear later what the step inserted, and what its operators flagged."""
+        self._num_replays += 1
         for group in self._inserts:
             _map_of(group).count_later()
         if self._flagged is None and (watched := self._operators.watched()):
-            self._flagged = placement.LateCopy(watched)
+            self._flagged = placement.LateCopy(watched), self._num_replays
 
     def check(self) -> None:
-        """Raise what operators of replays so far refused. Waits for the device."""
+        """Raise `LateRefusal` for what operators of replays so far refused. Waits for the device."""
         if watched := self._operators.watched():
-            self._flagged, copy = None, placement.LateCopy(watched)
+            copy = placement.LateCopy(watched)
             copy.wait()
-            self._operators.check(copy.values)
+            self._look(copy, self._num_replays)
+
+    def _look(self, flagged: placement.LateCopy, num_replays: int) -> None:
+        """Look at what was flagged in the first `num_replays` replays."""
+        self._flagged = None
+        try:
+            self._operators.check(flagged.values)
+        except DataError as error:
+            ago = range(self._num_replays - self._num_checked - 1, self._num_replays - num_replays - 1, -1)
+            raise LateRefusal(str(error), ago) from error
+        self._num_checked = num_replays
 
 
 def make_room(inserts: dict[TableGroup, Tensor], num_steps: int) -> None:

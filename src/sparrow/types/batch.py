@@ -100,19 +100,19 @@ class Batch:
         pin_memory: in memory a CUDA device copies from while the host goes on. Cost: a copy of the batch.
         """
         tensors: dict[int, Tensor] = {}
-        self._map(lambda tensor: tensors.setdefault(id(tensor), tensor))
+        self.mapped(lambda tensor: tensors.setdefault(id(tensor), tensor))
         begins = list(itertools.accumulate((-(-tensor.nbytes // 64) * 64 for tensor in tensors.values()), initial=0))
         buffer = torch.empty(begins[-1], dtype=torch.uint8, pin_memory=pin_memory)
         views = {}
         for begin, (key, tensor) in zip(begins, tensors.items(), strict=False):
             views[key] = buffer[begin : begin + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
             views[key].copy_(tensor)
-        return replace(self._map(lambda tensor: views[id(tensor)]), buffer=buffer)
+        return replace(self.mapped(lambda tensor: views[id(tensor)]), buffer=buffer)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return this batch on a device: by one copy where it is `packed`, else by one a tensor."""
         if self.buffer is None:
-            return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+            return self.mapped(lambda tensor: tensor.to(device, non_blocking=non_blocking))
         origin, moved = self.buffer.data_ptr(), self.buffer.to(device, non_blocking=non_blocking)
 
         def view(tensor: Tensor) -> Tensor:
@@ -120,9 +120,11 @@ class Batch:
             begin = tensor.data_ptr() - origin if tensor.numel() else 0
             return moved[begin : begin + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
 
-        return replace(self._map(view), buffer=moved)
+        return replace(self.mapped(view), buffer=moved)
 
-    def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
+    def mapped(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        """Return this batch with `move` of each of its tensors, which it is given in one order each time; a tensor in several places is
+        moved for each."""
         groups = {
             name: Group(
                 {key: _map_column(column, move) for key, column in group.columns.items()},
