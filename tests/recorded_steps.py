@@ -20,18 +20,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import triton.runtime.interpreter as interpreter
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from launches import seen_by
 from sparrow.ops import recorded
 from sparrow.tables import placement
 from strict_device import _WAITS, State, memory_of
 
 aten = torch.ops.aten
 GARBAGE = 0x7F
-_launch = interpreter.GridExecutor.__call__
 _SENDERS = ("sparrow.ops.triton_rows", "sparrow.ops.init_rows.triton")
 
 
@@ -105,12 +104,12 @@ class _Recorder:
         with _InBody(self):
             return body(*args)
 
-    def launch(self, kernel: Any, args: Any, kwargs: Any) -> None:
+    def launch(self, run: Any, args: Any, kwargs: Any) -> None:
         self.is_launching = True  # what follows asks torch for things that no body does
         try:
             self._seen((args, kwargs))
-            self.entries.append(_Launch(kernel, *self._aliases((args, kwargs))))
-            _launch(kernel, *args, **kwargs)
+            self.entries.append(_Launch(run, *self._aliases((args, kwargs))))
+            run(*args, **kwargs)
         finally:
             self.is_launching = False
 
@@ -175,11 +174,11 @@ class _Operation:
 
 
 class _Launch:
-    def __init__(self, kernel: Any, args: Any, kwargs: Any) -> None:
-        self.kernel, self.args, self.kwargs = kernel, args, kwargs
+    def __init__(self, run: Any, args: Any, kwargs: Any) -> None:
+        self.run, self.args, self.kwargs = run, args, kwargs
 
     def again(self) -> None:
-        _launch(self.kernel, *self.args, **self.kwargs)
+        self.run(*self.args, **self.kwargs)
 
 
 class _InBody(TorchDispatchMode):
@@ -204,8 +203,8 @@ def _bytes(tensor: Tensor) -> Tensor:
     return torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())  # type: ignore[call-overload]
 
 
-def _launched(kernel: Any, *args: Any, **kwargs: Any) -> None:
-    _launch(kernel, *args, **kwargs) if State.recorder is None else State.recorder.launch(kernel, args, kwargs)
+def _launched(name: str, run: Any, args: Any, kwargs: Any) -> None:
+    run(*args, **kwargs) if State.recorder is None else State.recorder.launch(run, args, kwargs)
 
 
 _take = recorded._Words.take
@@ -227,7 +226,6 @@ def installed() -> Iterator[None]:
     before = placement.StepGraph, placement.is_capturing, [module.on_device for module in modules]
     placement.StepGraph = RecordedGraph  # type: ignore[misc, assignment]
     placement.is_capturing = lambda device: State.recorder is not None
-    interpreter.GridExecutor.__call__ = _launched  # type: ignore[method-assign]
     recorded._Words.take = _told_at_once  # type: ignore[method-assign]
 
     def on_device(values: Tensor, device: torch.device) -> Tensor:
@@ -237,10 +235,10 @@ def installed() -> Iterator[None]:
     for module in modules:
         module.on_device = on_device
     try:
-        yield
+        with seen_by(_launched):
+            yield
     finally:
         placement.StepGraph, placement.is_capturing = before[:2]  # type: ignore[misc]
-        interpreter.GridExecutor.__call__ = _launch  # type: ignore[method-assign]
         recorded._Words.take = _take  # type: ignore[method-assign]
         for module, function in zip(modules, before[2], strict=True):
             module.on_device = function
