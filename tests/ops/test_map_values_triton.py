@@ -78,7 +78,7 @@ def same(one, two):
 
 
 def call(chains, values):
-    """Return sizes of outputs, how many chains refuse, and what is wrong."""
+    # Returns the size of all outputs, how many chains refuse, and what is wrong.
     packed = pack(chains, [value.dtype for value in values])
     got, counts = body.map_values(values, offsets, packed.chains, packed.steps, list(packed.tables))
     expected, expected_counts = op.map_values(values, offsets, packed)
