@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.lookup_rows import answers
-from sparrow.ops.row_search import BLOCK, address_of, bound_of, copy_items, grid_of, num_rows_of, on_device, refuse_unless, row_of, steps_of
+from sparrow.ops.row_search import BLOCK, LANES, address_of, bound_of, copy_items, grid_of, num_rows_of, on_device, refuse_unless, row_of
 
 ITEM = tl.constexpr(answers.ITEM)
 MATCH = tl.constexpr(answers.MATCH)
@@ -16,12 +16,14 @@ WIDTH = tl.constexpr(11)
 
 
 @triton.jit
-def lookup_kernel(results, num_steps, BLOCK_N: tl.constexpr):
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+def lookup_kernel(results, BLOCK_N: tl.constexpr):
+    first = tl.program_id(0).to(tl.int64) * BLOCK_N
+    o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
     own = results + tl.program_id(1) * WIDTH
-    m_n = o_n < tl.load(own + NUM_QUERIES)
+    num_queries = tl.load(own + NUM_QUERIES)
+    m_n = o_n < num_queries
     b_query = tl.load(tl.load(own + QUERIES).to(tl.pointer_type(tl.int64)) + o_n, mask=m_n, other=0)
-    b_row = row_of(tl.load(own + QUERY_OFFSETS), tl.load(own + NUM_ROWS), o_n, m_n, num_steps)
+    b_row = row_of(tl.load(own + QUERY_OFFSETS), tl.load(own + NUM_ROWS), first, num_queries, BLOCK_N)
     key_offsets = tl.load(own + KEY_OFFSETS)
     # Memory may be longer than the lists: what lies behind them finds nothing.
     m_row = m_n & (b_row < tl.load(own + NUM_ROWS))
@@ -87,5 +89,5 @@ def lookup_rows(
         )
     most = max((one.numel() for one in queries), default=0)
     if most:
-        lookup_kernel[grid_of(len(table), most, BLOCK)](on_device(table, queries[0]), steps_of(rows), BLOCK_N=BLOCK)
+        lookup_kernel[grid_of(len(table), most, BLOCK)](on_device(table, queries[0]), **LANES)
     return out

@@ -12,7 +12,7 @@ COUNT, RATIO, JACCARD, CONTAINS, EQUAL, ANY = map(tl.constexpr, range(len(KINDS)
 # Words of a result in the table.
 A, A_OFFSETS, B, B_OFFSETS, NUM_ROWS, KIND, OUT = map(tl.constexpr, range(7))
 WIDTH = tl.constexpr(7)
-ROWS_PER_PROGRAM, TILE = 8, 32
+ROWS_PER_PROGRAM, TILE, NUM_WARPS = 8, 32, 1
 
 
 @triton.jit
@@ -93,5 +93,5 @@ def overlap_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_of
     most = max((one.numel() for one in out), default=0)
     if most:
         grid = grid_of(len(table), most, ROWS_PER_PROGRAM)
-        overlap_kernel[grid](on_device(table, a[0]), ROWS=ROWS_PER_PROGRAM, BLOCK_N=TILE)
+        overlap_kernel[grid](on_device(table, a[0]), ROWS=ROWS_PER_PROGRAM, BLOCK_N=TILE, num_warps=NUM_WARPS, enable_fp_fusion=False)
     return out

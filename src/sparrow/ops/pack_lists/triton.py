@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.row_search import BLOCK, bound_of, copy_items, grid_of, refuse_unless, row_of, steps_of
+from sparrow.ops.row_search import BLOCK, LANES, bound_of, copy_items, grid_of, refuse_unless, row_of
 
 # Words of a row of the tables: of columns, of the columns of each part, of runs.
 OUT_VALUES, OUT_OFFSETS, NUM_VALUES, ITEM_BYTES = (tl.constexpr(i) for i in range(4))
@@ -81,13 +81,15 @@ def find_lists_kernel(lists, starts, num_parts, wanted, num_rows, lengths, begin
 
 
 @triton.jit(do_not_specialize=["num_rows"])
-def copy_lists_kernel(columns, begins, num_rows, num_steps, BLOCK_N: tl.constexpr):
+def copy_lists_kernel(columns, begins, num_rows, BLOCK_N: tl.constexpr):
     column = tl.program_id(1).to(tl.int64)
     own = columns + column * COLUMN_WORDS
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
-    m_n = o_n < tl.load(own + NUM_VALUES)
+    first = tl.program_id(0).to(tl.int64) * BLOCK_N
+    o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+    num_values = tl.load(own + NUM_VALUES)
+    m_n = o_n < num_values
     offsets = tl.load(own + OUT_OFFSETS)
-    b_row = row_of(offsets, num_rows, o_n, m_n, num_steps)
+    b_row = row_of(offsets, num_rows, first, num_values, BLOCK_N)
     m_n = m_n & (b_row < num_rows)
     b_values = tl.load(begins + column * num_rows + b_row, mask=m_n, other=0)
     b_from = o_n - bound_of(offsets, b_row, m_n)
@@ -117,7 +119,7 @@ def _by_run(like: Tensor, values: Tensor, lists: Tensor, runs: list[list[int]], 
     packed = values.new_empty(int(sizes.sum()))
     columns, lists, table = _on_device([_columns(out, packed, sizes), lists, torch.tensor(runs, dtype=torch.int64)], like.device)
     grid = grid_of(like.shape[0], max(num_rows + 1, int(sizes.max())), BLOCK)
-    pack_runs_kernel[grid](columns, lists, table, len(runs), BLOCK_N=BLOCK)
+    pack_runs_kernel[grid](columns, lists, table, len(runs), **LANES)
     return out, packed, sizes.clone()
 
 
@@ -130,16 +132,14 @@ def _by_row(
     is_there = wanted.device == like.device
     lists, of_parts, *sent = _on_device([lists, torch.tensor(starts), *([] if is_there else [wanted])], like.device)
     of_rows = wanted.contiguous() if is_there else sent[0]
-    find_lists_kernel[grid_of(num_columns, num_rows + 1, BLOCK)](
-        lists, of_parts, len(starts), of_rows, num_rows, lengths, begins, BLOCK_N=BLOCK
-    )
+    find_lists_kernel[grid_of(num_columns, num_rows + 1, BLOCK)](lists, of_parts, len(starts), of_rows, num_rows, lengths, begins, **LANES)
     out = lengths.cumsum(1)
     sizes = out[:, -1].cpu() if sizes is None else sizes.clone()
     packed = values.new_empty(int(sizes.sum()))
     (columns,) = _on_device([_columns(out, packed, sizes)], like.device)
     if packed.numel():
         grid = grid_of(num_columns, int(sizes.max()), BLOCK)
-        copy_lists_kernel[grid](columns, begins, num_rows, steps_of([num_rows]), BLOCK_N=BLOCK)
+        copy_lists_kernel[grid](columns, begins, num_rows, **LANES)
     return out, packed, sizes
 
 

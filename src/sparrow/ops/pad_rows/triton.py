@@ -90,5 +90,5 @@ def pad_rows(values: list[Tensor], offsets: list[Tensor], columns: Tensor, mask:
         source, size = (0, MASK.value) if mask else (values[column].data_ptr(), values[column].element_size())
         table.append([source, outputs[-1].data_ptr(), size, count, num_levels, kept, side, padding, *words])
     if any(out.numel() > 0 for out in outputs):
-        pad_kernel[rows.grid_of([out.numel() for out in outputs])](rows.device_table(table, offsets[0].device), BLOCK_N=rows.BLOCK)
+        pad_kernel[rows.grid_of([out.numel() for out in outputs])](rows.device_table(table, offsets[0].device), **rows.LANES)
     return outputs

@@ -37,10 +37,10 @@ def sum_of_equals(values, weights, o_n, b_end, m_first):
 
 
 @triton.jit
-def choose(values, p_column, scratch, tile, o_n):
+def choose(values, p_column, scratch, tile, o_n, BLOCK_N: tl.constexpr):
     """Keep the first of equal items, and write its weight. values: a pointer of the items' size."""
     m_n = o_n < chosen_rows.num_items_of(p_column)
-    b_list, b_begin, b_end = chosen_rows.bounds_of(p_column, o_n)
+    b_list, b_begin, b_end = chosen_rows.bounds_of(p_column, tile * BLOCK_N, BLOCK_N)
     m_first = is_first(values, o_n, b_begin, m_n)
     b_place, m_kept = chosen_rows.keep_items(p_column, scratch, tile, o_n, m_first, b_list, b_begin)
     weights = tl.load(p_column + chosen_rows.WEIGHTS)
@@ -61,13 +61,13 @@ def unique_kernel(table, scratch, BLOCK_N: tl.constexpr):
         item_bytes = tl.load(p_column + chosen_rows.ITEM_BYTES)
         values = tl.load(p_column + chosen_rows.VALUES)
         if item_bytes == 8:
-            choose(values.to(tl.pointer_type(tl.int64)), p_column, scratch, tile, o_n)
+            choose(values.to(tl.pointer_type(tl.int64)), p_column, scratch, tile, o_n, BLOCK_N)
         elif item_bytes == 4:
-            choose(values.to(tl.pointer_type(tl.int32)), p_column, scratch, tile, o_n)
+            choose(values.to(tl.pointer_type(tl.int32)), p_column, scratch, tile, o_n, BLOCK_N)
         elif item_bytes == 2:
-            choose(values.to(tl.pointer_type(tl.int16)), p_column, scratch, tile, o_n)
+            choose(values.to(tl.pointer_type(tl.int16)), p_column, scratch, tile, o_n, BLOCK_N)
         else:
-            choose(values.to(tl.pointer_type(tl.int8)), p_column, scratch, tile, o_n)
+            choose(values.to(tl.pointer_type(tl.int8)), p_column, scratch, tile, o_n, BLOCK_N)
     else:
         chosen_rows.write_offsets(p_column, scratch, o_n)
 
