@@ -13,6 +13,8 @@ MATCH = tl.constexpr(answers.MATCH)
 # Words of a result in the table.
 QUERIES, QUERY_OFFSETS, KEYS, KEY_OFFSETS, ITEMS, NUM_QUERIES, NUM_ROWS, ANSWER, DEFAULT, ITEM_BYTES, OUT = map(tl.constexpr, range(11))
 WIDTH = tl.constexpr(11)
+# Keys that are looked at before programs ask whether any is still looked for.
+KEYS_A_STEP = tl.constexpr(4)
 
 
 @triton.jit
@@ -29,17 +31,21 @@ def lookup_kernel(results, BLOCK_N: tl.constexpr):
     m_row = m_n & (b_row < tl.load(own + NUM_ROWS))
     b_begin = bound_of(key_offsets, b_row, m_row)
     b_end = bound_of(key_offsets, b_row + 1, m_row)
-    p_keys = tl.load(own + KEYS).to(tl.pointer_type(tl.int64))
-    b_key = b_begin
-    active = m_row & (b_key < b_end)
-    num_active = tl.sum(active.to(tl.int32))
-    while num_active > 0:
-        b_seen = tl.load(p_keys + b_key, mask=active, other=0)
-        active = active & (b_seen != b_query)
-        b_key = tl.where(active, b_key + 1, b_key)
-        active = active & (b_key < b_end)
-        num_active = tl.sum(active.to(tl.int32))
-    m_found = m_row & (b_key < b_end)
+    p_keys = tl.load(own + KEYS).to(tl.pointer_type(tl.int64)) + b_begin
+    # Lists are shorter than 2^31. A place at which a list is looked at is before `b_at`, until its key is found.
+    b_length = tl.where(m_row, b_end - b_begin, 0).to(tl.int32)
+    b_at = b_length
+    place = 0
+    longest = tl.max(b_length)
+    while place < longest:
+        for step in tl.static_range(KEYS_A_STEP):
+            m_key = place + step < b_at
+            b_seen = tl.load(p_keys + (place + step), mask=m_key, other=0)
+            b_at = tl.where(m_key & (b_seen == b_query), place + step, b_at)
+        place += KEYS_A_STEP
+        longest = tl.max(tl.where(place < b_at, b_length, 0))
+    m_found = b_at < b_length
+    b_key = b_begin + b_at
     answer = tl.load(own + ANSWER)
     if answer == ITEM:
         b_default = tl.zeros_like(o_n) + tl.load(own + DEFAULT)
