@@ -15,12 +15,13 @@ SUMS = tl.constexpr(SUM)
 def is_first(values, o_n, b_begin, m_n):
     """Where no item before in the list is equal. values: a pointer of the items' size."""
     b_value = tl.load(values + o_n, mask=m_n, other=0)
-    m_first = m_n
-    for place in range(0, tl.max(tl.where(m_n, o_n - b_begin, 0))):
-        b_other = b_begin + place
-        m_other = m_n & (b_other < o_n)
-        m_first = m_first & ((m_other & (tl.load(values + b_other, mask=m_other, other=0) == b_value)) == 0)
-    return m_first
+    b_own = tl.where(m_n, o_n - b_begin, 0).to(tl.int32)  # lists are shorter than 2^31
+    b_at = b_own  # of the first that is equal
+    p_other = values + b_begin
+    for place in range(0, tl.max(b_own)):
+        m_other = place < b_at
+        b_at = tl.where(m_other & (tl.load(p_other + place, mask=m_other, other=0) == b_value), place, b_at)
+    return m_n & (b_at == b_own)
 
 
 @triton.jit
