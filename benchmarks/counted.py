@@ -64,14 +64,19 @@ def _counted(name: str, dim: int, num_ids: int) -> Iterable[Result]:
         "rows_of": lambda _: _NUM_ROWS,
         "values_of": lambda _: _NUM_VALUES,
     }
-    for owner in (module, tables, list_columns):  # what a module imported is its own
-        for attribute in replaced.keys() & vars(owner).keys():
-            setattr(owner, attribute, replaced[attribute])
+    # What a module imported is its own.
+    names = [(owner, attribute) for owner in (module, tables, list_columns) for attribute in replaced.keys() & vars(owner).keys()]
+    before = [getattr(owner, attribute) for owner, attribute in names]
+    for owner, attribute in names:
+        setattr(owner, attribute, replaced[attribute])
     try:
         for result in module.run(Options(quick=True)):
             yield Result(f"{name}: {result.case}", result.metric, result.unit, result.sparrow, note=result.note)
     except Exception as error:
         yield Result(name, "failed", "", None, note=f"FAILED, {type(error).__name__}: {' '.join(str(error).split())[:200]}", met=False)
+    finally:
+        for (owner, attribute), value in zip(names, before, strict=True):
+            setattr(owner, attribute, value)
 
 
 def _count(

@@ -1,4 +1,4 @@
-"""Counts of what kernels would do on a GPU: right for one that is known, and there for operators on tables and on columns."""
+"""Counts of what kernels would do on a GPU: right for one that is known, and there for operators on columns."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks import counted
 from benchmarks.__main__ import parser_of
 from benchmarks.harness import Options
 
-triton = pytest.importorskip("triton", reason="triton is not installed: there are no kernels to count")
+from benchmarks import counted
+
+triton: Any = pytest.importorskip("triton", reason="triton is not installed: there are no kernels to count")
 tl: Any = importlib.import_module("triton.language")
 
 
-@triton.jit
-def copy_kernel(source, target, BLOCK_N: tl.constexpr):
+@triton.jit  # type: ignore[untyped-decorator]
+def copy_kernel(source: Any, target: Any, BLOCK_N: tl.constexpr) -> None:
     o_n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     tl.store(target + o_n, tl.load(source + o_n))
 
@@ -33,7 +34,7 @@ def test_a_copy_moves_its_bytes_once() -> None:
     assert 0 < result.sparrow < 2
 
 
-@pytest.mark.parametrize(("name", "num_cases"), [("touch_rows", 1), ("map_values", 6), ("subtract_rows", 2)])
+@pytest.mark.parametrize(("name", "num_cases"), [("map_values", 6), ("subtract_rows", 2)])
 def test_operators_are_counted(name: str, num_cases: int) -> None:
     found = list(counted.run(_options(name)))
     assert [result.note for result in found if not (result.note or "").startswith("moves ")] == []

@@ -85,57 +85,25 @@ def load_values(address, dtype, b_numbers, b_ids, o, m, DTYPES: tl.constexpr, IS
 
 
 @triton.jit
-def map_kernel(
-    words,
-    first_chain,
-    first_step,
-    counts,
-    firsts,
-    CODES: tl.constexpr,
-    DTYPES: tl.constexpr,
-    SOURCES: tl.constexpr,
-    FACTS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
+def load_chain(
+    p_chain, p_steps, begin, m_n, is_whole, SOURCES: tl.constexpr, DTYPES: tl.constexpr, FACTS: tl.constexpr, BLOCK_N: tl.constexpr
 ):
-    """CODES, DTYPES, SOURCES, FACTS: bits for what occurs in the call: code for the rest is not made."""
-    chain = tl.load(words + 2 * tl.program_id(0))
-    begin = tl.load(words + 2 * tl.program_id(0) + 1)
-    o_lane = tl.arange(0, BLOCK_N)  # [BLOCK_N]
-    p_chain = words + first_chain + chain * CHAIN_WORDS
+    """Return values as numbers and as ids, what refused them, and addresses and bytes of strings."""
+    o_lane = tl.arange(0, BLOCK_N)
     address, dtype, offsets, source = tl.load(p_chain), tl.load(p_chain + 1), tl.load(p_chain + 2), tl.load(p_chain + 3)
-    step_at, num_steps, output = tl.load(p_chain + 4), tl.load(p_chain + 5), tl.load(p_chain + 6)
-    num_left = tl.load(p_chain + 7) - begin
-    is_whole = num_left >= BLOCK_N
-    m_n = o_lane < tl.minimum(num_left, BLOCK_N).to(tl.int32)
-    # Memory may be longer than what counts: values behind are made, but neither counted nor refused.
-    m_counted = m_n
-    if COUNTED & FACTS:
-        count_at = tl.load(p_chain + 8)
-        if count_at != 0:
-            num_left = tl.maximum(tl.load(count_at.to(tl.pointer_type(tl.int64))) - begin, 0)
-            m_counted = m_n & (o_lane < tl.minimum(num_left, BLOCK_N).to(tl.int32))
-    p_steps = words + first_step + step_at * STEP_WORDS
-
-    state = tl.where(dtype <= 5, IDS, tl.where(dtype <= 8, SINGLE, DOUBLE)).to(tl.int64)
     b_ids = tl.zeros([BLOCK_N], tl.int64)
     b_numbers = tl.zeros([BLOCK_N], tl.float64)
     b_refused_by = tl.full([BLOCK_N], -1, tl.int32)
-    b_not_finite = tl.zeros([BLOCK_N], tl.int32)
-    b_length = b_ids
+    b_length = b_ids + 1
     p_string = address.to(tl.pointer_type(tl.uint8)) + b_ids
-    if SOURCES == 1:
-        size = tl.load(p_chain + 9)
-        address += begin * size
-        if ALIGNED & FACTS:
-            if is_whole:
-                b_numbers, b_ids = load_values(address, dtype, b_numbers, b_ids, o_lane, m_n, DTYPES, True)
-            else:
-                b_numbers, b_ids = load_values(address, dtype, b_numbers, b_ids, o_lane, m_n, DTYPES, False)
+    if SOURCES == 1:  # VALUES alone
+        address += begin * tl.load(p_chain + 9)
+        if ALIGNED & FACTS and is_whole:
+            b_numbers, b_ids = load_values(address, dtype, b_numbers, b_ids, o_lane, m_n, DTYPES, True)
         else:
             b_numbers, b_ids = load_values(address, dtype, b_numbers, b_ids, o_lane, m_n, DTYPES, False)
     else:
         b_begin = begin + o_lane
-        b_length = b_length + 1
         if source != VALUES:
             p_offsets = offsets.to(tl.pointer_type(tl.int64)) + b_begin
             b_begin = tl.load(p_offsets, mask=m_n, other=0)
@@ -149,36 +117,24 @@ def map_kernel(
             b_ids = tl.where(b_length == 1, b_ids, tl.load(p_steps + 2))
             b_numbers = tl.where(b_length == 1, b_numbers, tl.load(p_steps + 1).to(tl.float64, bitcast=True))
             b_refused_by = tl.where(b_length > 1, 0, b_refused_by)
+    return b_numbers, b_ids, b_refused_by, p_string, b_length
 
-    for place in range(num_steps.to(tl.int32)):
-        p_step = p_steps + place * STEP_WORDS
-        code = tl.load(p_step)
-        if NUMBER_CODES & CODES and code <= FINITE:
-            b_numbers, b_ids, b_refused_by, b_not_finite, state = number_step(
-                code,
-                tl.load(p_step + 1),
-                tl.load(p_step + 2),
-                place,
-                b_numbers,
-                b_ids,
-                b_refused_by,
-                b_not_finite,
-                state,
-                m_counted,
-                CODES,
-                FACTS,
-            )
-        if ID_CODES & CODES and code > FINITE:
-            b_ids, b_refused_by, state = id_step(
-                code, p_step, place, p_string, b_length, b_numbers, b_ids, b_refused_by, state, m_n, CODES, FACTS
-            )
 
+@triton.jit
+def store_outputs(output, begin, state, b_numbers, b_ids, m_n, is_whole, FACTS: tl.constexpr, BLOCK_N: tl.constexpr):
+    o_lane = tl.arange(0, BLOCK_N)
     if GIVES_IDS & FACTS and state == IDS:
         store_items(output + begin * 8, tl.int64, o_lane, b_ids, m_n, is_whole)
     if GIVES_SINGLES & FACTS and state == SINGLE:
         store_items(output + begin * 4, tl.float32, o_lane, b_numbers.to(tl.float32), m_n, is_whole)
     if GIVES_DOUBLES & FACTS and state == DOUBLE:
         store_items(output + begin * 8, tl.float64, o_lane, b_numbers, m_n, is_whole)
+
+
+@triton.jit
+def tell(
+    counts, firsts, chain, begin, b_not_finite, b_refused_by, m_counted, CODES: tl.constexpr, FACTS: tl.constexpr, BLOCK_N: tl.constexpr
+):
     if 2**FINITE & CODES:
         num_not_finite = tl.sum(b_not_finite)
         if num_not_finite > 0:
@@ -189,8 +145,49 @@ def map_kernel(
         if num_refused > 0:
             tl.atomic_add(counts + 4 * chain + 1, num_refused.to(tl.int64), sem="relaxed")
             # Position and step in one word, so that the least tells both.
-            b_first = ((begin + o_lane) << 16) | b_refused_by.to(tl.int64)
+            b_first = ((begin + tl.arange(0, BLOCK_N)) << 16) | b_refused_by.to(tl.int64)
             tl.atomic_min(firsts + chain, tl.min(tl.where(refused, b_first, LARGEST)), sem="relaxed")
+
+
+@triton.jit
+def map_kernel(
+    words, first_chain, first_step, counts, firsts,
+    CODES: tl.constexpr, DTYPES: tl.constexpr, SOURCES: tl.constexpr, FACTS: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """CODES, DTYPES, SOURCES, FACTS: bits for what occurs in the call: code for the rest is not made."""
+    chain = tl.load(words + 2 * tl.program_id(0))
+    begin = tl.load(words + 2 * tl.program_id(0) + 1)
+    p_chain = words + first_chain + chain * CHAIN_WORDS
+    p_steps = words + first_step + tl.load(p_chain + 4) * STEP_WORDS
+    o_lane = tl.arange(0, BLOCK_N)  # [BLOCK_N]
+    num_left = tl.load(p_chain + 7) - begin
+    is_whole = num_left >= BLOCK_N
+    m_n = o_lane < tl.minimum(num_left, BLOCK_N).to(tl.int32)
+    # Memory may be longer than what counts: values behind are made, but neither counted nor refused.
+    m_counted = m_n
+    if COUNTED & FACTS:
+        count_at = tl.load(p_chain + 8)
+        if count_at != 0:
+            num_left = tl.maximum(tl.load(count_at.to(tl.pointer_type(tl.int64))) - begin, 0)
+            m_counted = m_n & (o_lane < tl.minimum(num_left, BLOCK_N).to(tl.int32))
+
+    b_numbers, b_ids, b_refused_by, p_string, b_length = load_chain(p_chain, p_steps, begin, m_n, is_whole, SOURCES, DTYPES, FACTS, BLOCK_N)
+    b_not_finite = tl.zeros([BLOCK_N], tl.int32)
+    dtype = tl.load(p_chain + 1)
+    state = tl.where(dtype <= 5, IDS, tl.where(dtype <= 8, SINGLE, DOUBLE)).to(tl.int64)
+    for place in range(tl.load(p_chain + 5).to(tl.int32)):
+        p_step = p_steps + place * STEP_WORDS
+        code = tl.load(p_step)
+        if NUMBER_CODES & CODES and code <= FINITE:
+            b_numbers, b_ids, b_refused_by, b_not_finite, state = number_step(
+                code, p_step, place, b_numbers, b_ids, b_refused_by, b_not_finite, state, m_counted, CODES, FACTS
+            )
+        if ID_CODES & CODES and code > FINITE:
+            b_ids, b_refused_by, state = id_step(
+                code, p_step, place, p_string, b_length, b_numbers, b_ids, b_refused_by, state, m_n, CODES, FACTS
+            )
+    store_outputs(tl.load(p_chain + 6), begin, state, b_numbers, b_ids, m_n, is_whole, FACTS, BLOCK_N)
+    tell(counts, firsts, chain, begin, b_not_finite, b_refused_by, m_counted, CODES, FACTS, BLOCK_N)
 
 
 def map_values(

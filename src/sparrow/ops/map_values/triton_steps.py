@@ -224,7 +224,8 @@ def cast(b_numbers, b_ids, b_refused_by, place, to, state):
 
 
 @triton.jit
-def number_step(code, one, two, place, b_numbers, b_ids, b_refused_by, b_not_finite, state, m, CODES: tl.constexpr, FACTS: tl.constexpr):
+def number_step(code, p_step, place, b_numbers, b_ids, b_refused_by, b_not_finite, state, m, CODES: tl.constexpr, FACTS: tl.constexpr):
+    one, two = tl.load(p_step + 1), tl.load(p_step + 2)
     number_1, number_2 = one.to(tl.float64, bitcast=True), two.to(tl.float64, bitcast=True)
     if IDS_BECOME_NUMBERS & FACTS and (state == IDS) & (code != FILL) & (code != CAST) & (code != CLIP):
         b_numbers = b_ids.to(tl.float64)

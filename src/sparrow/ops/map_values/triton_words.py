@@ -8,8 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.map_values import log_number as plain_log
-from sparrow.ops.map_values.id_steps import TO_BUCKETS, TO_ERROR
-from sparrow.ops.map_values.packed import VALUE_DTYPES, Source
+from sparrow.ops.map_values.packed import TO_BUCKETS, TO_ERROR, VALUE_DTYPES, Source
 
 # Words of a chain's row, and of a step's: code, three parameters, address of its table, and two reciprocals of two words.
 CHAIN_WORDS, STEP_WORDS = tl.constexpr(10), tl.constexpr(9)
