@@ -20,10 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.harness import ROOT, Options, Result
 from benchmarks.operators import has_gpu_body, operator_names, unknown_name
-from benchmarks.ops import tables
+from benchmarks.ops import list_columns, tables
 from sparrow.errors import ConfigError
 
 _SECTOR = 32
+# Of operators on columns: enough to fill tiles.
+_NUM_COLUMNS, _NUM_ROWS, _NUM_VALUES = 4, 512, 4096
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,15 +55,28 @@ class _TritonBodies(TorchDispatchMode):
 
 def _counted(name: str, dim: int, num_ids: int) -> Iterable[Result]:
     sizes = tables.Sizes(map_ids=2 * num_ids, load=0.5, num_rows=num_ids, rows_per_block=num_ids // 2, batch_ids=num_ids, dim=dim)
-    module: Any = importlib.import_module(f"benchmarks.ops.{name}")
-    shared: Any = tables
-    module.compared = shared.compared = _count
-    module.sizes_of = shared.sizes_of = lambda _: sizes
+    module = importlib.import_module(f"benchmarks.ops.{name}")
+    replaced = {
+        "compared": _count,
+        "sizes_of": lambda _: sizes,
+        "NUM_COLUMNS": _NUM_COLUMNS,
+        "many_columns": lambda _: _NUM_COLUMNS,
+        "rows_of": lambda _: _NUM_ROWS,
+        "values_of": lambda _: _NUM_VALUES,
+    }
+    # What a module imported is its own.
+    names = [(owner, attribute) for owner in (module, tables, list_columns) for attribute in replaced.keys() & vars(owner).keys()]
+    before = [getattr(owner, attribute) for owner, attribute in names]
+    for owner, attribute in names:
+        setattr(owner, attribute, replaced[attribute])
     try:
         for result in module.run(Options(quick=True)):
             yield Result(f"{name}: {result.case}", result.metric, result.unit, result.sparrow, note=result.note)
     except Exception as error:
         yield Result(name, "failed", "", None, note=f"FAILED, {type(error).__name__}: {' '.join(str(error).split())[:200]}", met=False)
+    finally:
+        for (owner, attribute), value in zip(names, before, strict=True):
+            setattr(owner, attribute, value)
 
 
 def _count(

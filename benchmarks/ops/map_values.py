@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,22 @@ from torch import Tensor
 from benchmarks.harness import Options, Result, compared, interleaved, rate, zipf_ranks
 from sparrow.ops.hashes import fingerprint
 from sparrow.ops.map_values.op import map_values
-from sparrow.ops.map_values.steps import Bucketize, Chain, Clip, Fill, HashBytes, Log1p, Mod, Source, Step, ZScore, pack
+from sparrow.ops.map_values.packed import Packed
+from sparrow.ops.map_values.steps import (
+    Bucketize,
+    Chain,
+    Clip,
+    Fill,
+    HashBytes,
+    HashInts,
+    Log1p,
+    Mod,
+    Source,
+    Step,
+    VocabularyOfInts,
+    ZScore,
+    pack,
+)
 
 NUM_COLUMNS, COLUMN_SIZE, MANY_COLUMNS = 30, 8192 * 20, 200
 DIVISOR = 1_000_003
@@ -27,7 +43,7 @@ CHAIN = (Fill(0.0), Log1p(), ZScore(0.5, 2.0), Clip(-3.0, 3.0), Bucketize(tuple(
 
 def run(options: Options) -> Iterable[Result]:
     if options.quick or options.device != "cpu":
-        yield _remainders_on_a_device(options)
+        yield from _on_a_device(options)
         return
     generator = torch.Generator().manual_seed(4)
     numbers = [torch.randn(COLUMN_SIZE, generator=generator).mul(2).exp() for _ in range(NUM_COLUMNS)]
@@ -140,9 +156,42 @@ def _result(
     return rate(case, num_values, seconds, must_move_bytes=bytes_a_value * num_values)
 
 
-def _remainders_on_a_device(options: Options) -> Result:
-    num_ids = 1 << (7 if options.quick else 17)
-    ids = [torch.randint(0, 2**63 - 1, (num_ids,), generator=torch.Generator().manual_seed(c)).to(options.device) for c in range(30)]
-    packed = pack([Chain(c, steps=(Mod(1_000_003),)) for c in range(30)], [torch.int64] * 30)
-    functions = {"sparrow": lambda: map_values(ids, [], packed)[1], "torch.remainder": lambda: next(x.remainder(1_000_003) for x in ids)}
-    return compared(options, "mod", 30 * num_ids, functions, must_move_bytes=16 * 30 * num_ids)
+def values_of(options: Options) -> int:
+    """Return the values a column has on a GPU."""
+    return 1 << (7 if options.quick else 17)
+
+
+def _on_a_device(options: Options) -> Iterable[Result]:
+    """Columns of ids and of numbers, beside one step that torch has."""
+    num_values = values_of(options)
+    generator = torch.Generator().manual_seed(4)
+    ids = [torch.randint(0, 2**63 - 1, (num_values,), generator=generator).to(options.device) for _ in range(NUM_COLUMNS)]
+    numbers = [torch.randn(num_values, generator=generator).mul(2).exp().to(options.device) for _ in range(NUM_COLUMNS)]
+    boundaries = torch.tensor(BOUNDARIES, device=options.device)
+    keys = tuple(range(0, 3000, 3))
+    cases: dict[str, tuple[list[Tensor], Step | tuple[Step, ...], Callable[[Tensor], Tensor] | None]] = {
+        "mod": (ids, Mod(DIVISOR), lambda x: x.remainder(DIVISOR)),
+        "farm hash of ids": (ids, HashInts("farm"), None),
+        "vocabulary of 1,000 ids": ([x % 3000 for x in ids], VocabularyOfInts(keys, oov_index=-1), None),
+        "log1p": (numbers, Log1p(), torch.log1p),
+        "100 boundaries": (numbers, Bucketize(BOUNDARIES), lambda x: torch.bucketize(x, boundaries, right=True)),
+        "a chain of five steps": (numbers, CHAIN, None),
+    }
+    for case, (columns, steps, by_torch) in cases.items():
+        chain = steps if isinstance(steps, tuple) else (steps,)
+        packed = pack([Chain(place, steps=chain) for place in range(NUM_COLUMNS)], [columns[0].dtype] * NUM_COLUMNS).to(options.device)
+        functions: dict[str, Callable[[], object]] = {"sparrow": partial(_run, columns, packed)}
+        if by_torch is not None:
+            functions["torch, column by column"] = partial(_each, by_torch, columns)
+        moved = NUM_COLUMNS * num_values * (columns[0].element_size() + packed.dtypes[0].itemsize)
+        yield compared(options, case, NUM_COLUMNS * num_values, functions, must_move_bytes=moved)
+
+
+def _run(columns: list[Tensor], packed: Packed) -> Tensor:
+    """Run the chains. What is returned is kept: the counts alone, so that memory can be used again."""
+    return map_values(columns, [], packed)[1]
+
+
+def _each(function: Callable[[Tensor], Tensor], columns: list[Tensor]) -> None:
+    for column in columns:
+        function(column)

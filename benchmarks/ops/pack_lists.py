@@ -7,14 +7,15 @@ from collections.abc import Iterable
 import torch
 
 from benchmarks.harness import Options, Result, compared
-from benchmarks.ops.list_columns import on_device
+from benchmarks.ops.list_columns import on_device, rows_of
 from sparrow.ops.pack_lists.op import pack_lists
 
 NUM_COLUMNS = 26
 
 
 def run(options: Options) -> Iterable[Result]:
-    num_rows, batch = (80, 64) if options.quick else (10_000, 8192) if options.device == "cpu" else (100_000, 65_536)
+    batch = rows_of(options) if options.device == "cpu" else 65_536
+    num_rows = batch * 5 // 4
     generator = torch.Generator().manual_seed(6)
     offsets, values = [], []
     for _ in range(2):
@@ -30,7 +31,7 @@ def run(options: Options) -> Iterable[Result]:
     # What a function returns the harness keeps, and memory that is kept cannot be used again, as it is from batch to batch.
     def packed(rows: torch.Tensor, sizes: torch.Tensor) -> None:
         # A reader knows the sizes, and a GPU must be waited for without them.
-        pack_lists(offsets, values, rows, sizes if options.device != "cpu" else None)
+        pack_lists(offsets, values, rows, sizes if options.device != "cpu" or options.quick else None)
 
     def by_torch() -> None:
         for column in range(NUM_COLUMNS):
@@ -41,7 +42,7 @@ def run(options: Options) -> Iterable[Result]:
 
     moved = 16 * (NUM_COLUMNS * batch + int(sizes_of_runs.sum()))
     functions = {"sparrow": lambda: packed(runs, sizes_of_runs), "torch, column by column": by_torch}
-    yield compared(options, f"26 columns, {batch:,} rows of 2 pieces", batch, functions, must_move_bytes=moved)
+    yield compared(options, f"{NUM_COLUMNS} columns, {batch:,} rows of 2 pieces", batch, functions, must_move_bytes=moved)
     index = torch.randperm(2 * num_rows, generator=generator)[:batch]
     rows = torch.stack([index, index + 1], 1)
     sizes_of_rows = pack_lists(offsets, values, rows)[2]
@@ -60,4 +61,4 @@ def run(options: Options) -> Iterable[Result]:
             whole[column][places]
 
     functions = {"sparrow": lambda: packed(rows, sizes_of_rows), "torch, column by column": gathered}
-    yield compared(options, f"26 columns, {batch:,} shuffled rows", batch, functions, must_move_bytes=moved)
+    yield compared(options, f"{NUM_COLUMNS} columns, {batch:,} shuffled rows", batch, functions, must_move_bytes=moved)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sparrow.ops.map_values.steps import HashBytes, VocabularyOfBytes
 from tests_support import run_python
 from triton_support import compile_kernels, for_every_target
 
@@ -66,9 +67,6 @@ chains += [Chain(8, 1, Source.ROWS, (Fill(0.25), Log1p())), Chain(3, 1, Source.R
 # The rows of 220 values are those of float32; a column of integers needs its own end.
 offsets = [text_offsets, torch.cat([rows[:-1], torch.tensor([220])])]
 values[3] = values[3][:220]
-packed = pack(chains, [value.dtype for value in values])
-got, counts = body.map_values(values, offsets, packed.chains, packed.steps, list(packed.tables))
-expected, expected_counts = op.map_values(values, offsets, packed)
 
 
 def same(one, two):
@@ -79,9 +77,25 @@ def same(one, two):
     return torch.equal(one, two)
 
 
-wrong = [f"{chains[n]}" for n in range(len(chains)) if got[n].dtype != expected[n].dtype or not same(got[n], expected[n])]
-wrong += [f"counts of {chains[n]}" for n in range(len(chains)) if not torch.equal(counts[n], expected_counts[n])]
-print(json.dumps([len(chains), sum(output.numel() for output in got), int((expected_counts[:, 1] > 0).sum()), wrong]))
+def call(chains, values):
+    # Returns the size of all outputs, how many chains refuse, and what is wrong.
+    packed = pack(chains, [value.dtype for value in values])
+    got, counts = body.map_values(values, offsets, packed.chains, packed.steps, list(packed.tables))
+    expected, expected_counts = op.map_values(values, offsets, packed)
+    wrong = [f"{chains[n]}" for n in range(len(chains)) if got[n].dtype != expected[n].dtype or not same(got[n], expected[n])]
+    wrong += [f"counts of {chains[n]}" for n in range(len(chains)) if not torch.equal(counts[n], expected_counts[n])]
+    return sum(output.numel() for output in got), int((expected_counts[:, 1] > 0).sum()), wrong
+
+
+num_outputs, num_refusing, wrong = call(chains, values)
+# Without strings and rows, tiles are larger; whole ones are loaded otherwise, and again otherwise where columns are not aligned.
+longer = [value.repeat(-(-1500 // max(len(value), 1))) for value in values]
+plain = [chain for chain in chains if chain.source == Source.VALUES]
+for some in (plain, [chain for chain in plain if chain.value == 5], [chain for chain in plain if chain.value == 8]):
+    for given in (longer, [value[1:] for value in longer]):
+        assert all(value.data_ptr() % 16 for value in given) == (given is not longer)
+        wrong += call(some, given)[2]
+print(json.dumps([len(chains), num_outputs, num_refusing, wrong]))
 """
 
 
@@ -100,8 +114,13 @@ def test_the_kernel_compiles_for_real_targets() -> None:
     """And no product is fused with a sum: the bits would differ."""
     pytest.importorskip("triton", reason="triton is not installed: its kernel cannot be compiled")
     body = importlib.import_module("sparrow.ops.map_values.triton")
-    types, constants = {"first_chain": "i32", "first_step": "i32"}, {"BLOCK_N": body.BLOCK}
-    options = {"num_warps": body.NUM_WARPS, "enable_fp_fusion": False}
-    compiled = compile_kernels("map_values.triton", "map_kernel", types=types, constants=constants, **options)
-    assert sorted(compiled) == for_every_target("map_kernel")
-    assert not any("fma.rn.f" in ptx for ptx in compiled.values())
+    types = {"first_chain": "i32", "first_step": "i32"}
+    everything = dict.fromkeys(("CODES", "DTYPES", "SOURCES", "FACTS"), -1)
+    whole = (everything | {"BLOCK_N": body.STRING_BLOCK}, body.STRING_WARPS)
+    of_strings = 1 << HashBytes.code | 1 << VocabularyOfBytes.code
+    without_strings = (everything | {"BLOCK_N": body.BLOCK, "SOURCES": 1, "CODES": ~of_strings}, body.NUM_WARPS)
+    for constants, num_warps in (whole, without_strings):
+        options = {"num_warps": num_warps, "enable_fp_fusion": False}
+        compiled = compile_kernels("map_values.triton", "map_kernel", types=types, constants=constants, **options)
+        assert sorted(compiled) == for_every_target("map_kernel")
+        assert not any("fma.rn.f" in ptx for ptx in compiled.values())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sparrow.ops import look_back
 from sparrow.ops import row_kernels as rows
+from sparrow.ops.row_search import rows_from
 
 # A column. STATES, STARTS: places in the scratch; STARTS has a word for each list, and one for the end.
 VALUES, WEIGHTS, OFFSETS, ITEM_BYTES, NUM_ITEMS, NUM_LISTS, CHOICE, CAPACITY = (tl.constexpr(i) for i in range(8))
@@ -30,12 +31,13 @@ def num_items_of(p_column):
 
 
 @triton.jit
-def bounds_of(p_column, o_n):
-    """The list of each item, where it begins and where it ends; inside the column, however damaged offsets are."""
+def bounds_of(p_column, first, BLOCK_N: tl.constexpr):
+    """The list of each item from `first` on, where it begins and where it ends; inside the column, however damaged offsets are."""
     num_items = num_items_of(p_column)
     num_lists = tl.load(p_column + NUM_LISTS)
     offsets = rows.pointer_at(p_column + OFFSETS, tl.int64)
-    b_list = rows.list_of(offsets, num_lists, o_n)
+    o_n = first + tl.arange(0, BLOCK_N)
+    b_list = rows_from(offsets + 1, tl.maximum(num_lists - 1, 0), first, num_items, BLOCK_N)
     m_n = (o_n < num_items) & (b_list < num_lists)
     b_begin = tl.load(offsets + b_list, mask=m_n, other=0)
     b_end = tl.load(offsets + b_list + 1, mask=m_n, other=0)

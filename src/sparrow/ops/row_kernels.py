@@ -19,6 +19,7 @@ from sparrow.ops import recorded
 from sparrow.ops.recorded import send_words
 
 BLOCK = 1024
+LANES = {"BLOCK_N": BLOCK, "num_warps": 4, "enable_fp_fusion": False}
 MOST_LEVELS = 3
 
 
@@ -147,7 +148,7 @@ class Launch:
             table += [num_tiles, *words, *[0] * (TASK_WORDS.value - 1 - len(words))]
             num_tiles += tiles_of(count)
         if num_tiles > 0:
-            kernel[(num_tiles,)](send_words(table, device), scratch, BLOCK_N=BLOCK)
+            kernel[(num_tiles,)](send_words(table, device), scratch, **LANES)
         if recorded.current() is not None:
             return None
         read: list[int] = scratch[: self.num_read].tolist()

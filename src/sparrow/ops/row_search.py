@@ -10,6 +10,10 @@ from torch import Tensor
 from sparrow.ops.recorded import send_words
 
 BLOCK = 1024
+# Of a launch whose programs take as many positions each.
+LANES = {"BLOCK_N": BLOCK, "num_warps": 4, "enable_fp_fusion": False}
+WAYS = tl.constexpr(32)
+LARGEST = tl.constexpr(2**63 - 1)
 
 
 @triton.jit
@@ -19,20 +23,49 @@ def lanes_of(number, b_like):
 
 
 @triton.jit
-def row_of(offsets, num_rows, b_position, m_position, num_steps):
-    """Row of the value at each position, by binary search in the offsets at address `offsets`; without any, each row has one value."""
-    has_lists = lanes_of(offsets, b_position) != 0
-    p_offsets = offsets.to(tl.pointer_type(tl.int64))
-    b_low = tl.zeros_like(b_position)
-    b_high = tl.zeros_like(b_position) + num_rows
-    for _ in range(num_steps):
-        b_middle = (b_low + b_high) // 2
-        searching = m_position & (b_low < b_high) & has_lists
-        b_end = tl.load(p_offsets + b_middle + 1, mask=searching, other=0)
-        behind = b_end <= b_position
-        b_high = tl.where(searching & ~behind, b_middle, b_high)
-        b_low = tl.where(searching & behind, b_middle + 1, b_low)
-    return tl.where(has_lists, b_low, b_position)
+def count_up_to(p_ends, low, num_ends, position):
+    """How many of the first `num_ends` ends are at most `position`, of which `low` are known to be; int64 scalars. By 32 at a time."""
+    o_w = tl.arange(0, WAYS)
+    left = num_ends - low
+    while left > 0:
+        step = (left + (WAYS - 1)) // WAYS
+        o_end = (o_w + 1) * step  # the end behind that many
+        b_end = tl.load(p_ends + low + o_end - 1, mask=o_end <= left, other=LARGEST)
+        skipped = tl.sum((b_end <= position).to(tl.int32)) * step
+        low += skipped
+        left = tl.minimum(step - 1, left - skipped)
+    return low
+
+
+@triton.jit
+def rows_from(p_ends, num_ends, first, num_positions, BLOCK_N: tl.constexpr):
+    """How many ends are at most first, first + 1, ...: int64 [BLOCK_N]. p_ends: int64 pointer; positions from `num_positions` on are not
+    looked for, and get a number from 0 to `num_ends`, too.
+
+    Ends between the first position and the last differ from it by less than BLOCK_N: their low halves are enough.
+    """
+    last = tl.minimum(first + BLOCK_N, num_positions) - 1
+    low = count_up_to(p_ends, first * 0, tl.where(first <= last, num_ends, 0), first)
+    left = (count_up_to(p_ends, low, tl.where(first <= last, num_ends, low), last) - low).to(tl.int32)
+    p_half = (p_ends + low).to(tl.pointer_type(tl.int32))
+    o_n = tl.arange(0, BLOCK_N)
+    b_row = tl.zeros([BLOCK_N], tl.int32)
+    while left > 0:
+        half = (left + 1) // 2
+        b_end = tl.load(p_half + 2 * (half - 1) + 2 * b_row) - first.to(tl.int32)
+        b_row = tl.where(b_end <= o_n, b_row + half, b_row)
+        left -= half
+    return low + b_row
+
+
+@triton.jit
+def row_of(offsets, num_rows, first, num_values, BLOCK_N: tl.constexpr):
+    """Row of each value from the first on, int64 [BLOCK_N], by the offsets at address `offsets`, `num_rows` behind them; without any, each
+    row has one value."""
+    b_row = first + tl.arange(0, BLOCK_N)
+    if offsets != 0:
+        b_row = rows_from(offsets.to(tl.pointer_type(tl.int64)) + 1, num_rows, first, num_values, BLOCK_N)
+    return b_row
 
 
 @triton.jit
@@ -85,8 +118,3 @@ def on_device(table: list[list[int]], like: Tensor) -> Tensor:
 def grid_of(num_programs: int, most: int, block: int) -> tuple[int, int]:
     """Return the grid (blocks of the largest result, results)."""
     return triton.cdiv(most, block), num_programs
-
-
-def steps_of(num_rows: list[int]) -> int:
-    """Return how many steps a binary search of as many rows takes at most."""
-    return max(num_rows, default=0).bit_length()

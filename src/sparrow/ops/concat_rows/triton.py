@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparrow.ops.row_search import (
     BLOCK,
+    LANES,
     address_of,
     bound_of,
     copy_items,
@@ -18,7 +19,6 @@ from sparrow.ops.row_search import (
     on_device,
     refuse_unless,
     row_of,
-    steps_of,
 )
 
 # Words of an input in the table.
@@ -27,8 +27,9 @@ WIDTH = tl.constexpr(11)
 
 
 @triton.jit
-def concat_kernel(inputs, num_steps, BLOCK_N: tl.constexpr):
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+def concat_kernel(inputs, BLOCK_N: tl.constexpr):
+    first_value = tl.program_id(0).to(tl.int64) * BLOCK_N
+    o_n = first_value + tl.arange(0, BLOCK_N)  # [BLOCK_N]
     number = tl.program_id(1)
     own = inputs + number * WIDTH
     first = tl.load(own + FIRST)
@@ -36,8 +37,9 @@ def concat_kernel(inputs, num_steps, BLOCK_N: tl.constexpr):
     num_rows = tl.load(own + NUM_ROWS)
 
     # A value stands behind those that inputs before have up to its row's end, and those that inputs behind have up to its beginning.
-    m_n = o_n < tl.load(own + NUM_VALUES)
-    b_row = row_of(tl.load(own + OFFSETS), num_rows, o_n, m_n, num_steps)
+    num_values = tl.load(own + NUM_VALUES)
+    m_n = o_n < num_values
+    b_row = row_of(tl.load(own + OFFSETS), num_rows, first_value, num_values, BLOCK_N)
     # Memory may be longer than the lists: what lies behind them goes nowhere.
     m_n = m_n & (b_row < num_rows)
     b_to = o_n
@@ -96,5 +98,5 @@ def concat_rows(
             )
     if table:
         most = max(max(one.numel() for one in values), max(rows) + 1)
-        concat_kernel[grid_of(len(table), most, BLOCK)](on_device(table, values[0]), steps_of(rows), BLOCK_N=BLOCK)
+        concat_kernel[grid_of(len(table), most, BLOCK)](on_device(table, values[0]), **LANES)
     return out

@@ -35,5 +35,5 @@ def length_rows(offsets: list[Tensor], columns: Tensor) -> list[Tensor]:
         table.append([bounds.data_ptr(), lengths[-1].data_ptr(), bounds.numel() - 1])
     if any(one.numel() > 0 for one in lengths):
         grid = rows.grid_of([one.numel() for one in lengths])
-        length_kernel[grid](rows.device_table(table, offsets[0].device), BLOCK_N=rows.BLOCK)
+        length_kernel[grid](rows.device_table(table, offsets[0].device), **rows.LANES)
     return lengths

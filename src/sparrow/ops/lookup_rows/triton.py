@@ -6,38 +6,46 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops.lookup_rows import answers
-from sparrow.ops.row_search import BLOCK, address_of, bound_of, copy_items, grid_of, num_rows_of, on_device, refuse_unless, row_of, steps_of
+from sparrow.ops.row_search import BLOCK, LANES, address_of, bound_of, copy_items, grid_of, num_rows_of, on_device, refuse_unless, row_of
 
 ITEM = tl.constexpr(answers.ITEM)
 MATCH = tl.constexpr(answers.MATCH)
 # Words of a result in the table.
 QUERIES, QUERY_OFFSETS, KEYS, KEY_OFFSETS, ITEMS, NUM_QUERIES, NUM_ROWS, ANSWER, DEFAULT, ITEM_BYTES, OUT = map(tl.constexpr, range(11))
 WIDTH = tl.constexpr(11)
+# Keys that are looked at before programs ask whether any is still looked for.
+KEYS_A_STEP = tl.constexpr(4)
 
 
 @triton.jit
-def lookup_kernel(results, num_steps, BLOCK_N: tl.constexpr):
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+def lookup_kernel(results, BLOCK_N: tl.constexpr):
+    first = tl.program_id(0).to(tl.int64) * BLOCK_N
+    o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
     own = results + tl.program_id(1) * WIDTH
-    m_n = o_n < tl.load(own + NUM_QUERIES)
+    num_queries = tl.load(own + NUM_QUERIES)
+    m_n = o_n < num_queries
     b_query = tl.load(tl.load(own + QUERIES).to(tl.pointer_type(tl.int64)) + o_n, mask=m_n, other=0)
-    b_row = row_of(tl.load(own + QUERY_OFFSETS), tl.load(own + NUM_ROWS), o_n, m_n, num_steps)
+    b_row = row_of(tl.load(own + QUERY_OFFSETS), tl.load(own + NUM_ROWS), first, num_queries, BLOCK_N)
     key_offsets = tl.load(own + KEY_OFFSETS)
     # Memory may be longer than the lists: what lies behind them finds nothing.
     m_row = m_n & (b_row < tl.load(own + NUM_ROWS))
     b_begin = bound_of(key_offsets, b_row, m_row)
     b_end = bound_of(key_offsets, b_row + 1, m_row)
-    p_keys = tl.load(own + KEYS).to(tl.pointer_type(tl.int64))
-    b_key = b_begin
-    active = m_row & (b_key < b_end)
-    num_active = tl.sum(active.to(tl.int32))
-    while num_active > 0:
-        b_seen = tl.load(p_keys + b_key, mask=active, other=0)
-        active = active & (b_seen != b_query)
-        b_key = tl.where(active, b_key + 1, b_key)
-        active = active & (b_key < b_end)
-        num_active = tl.sum(active.to(tl.int32))
-    m_found = m_row & (b_key < b_end)
+    p_keys = tl.load(own + KEYS).to(tl.pointer_type(tl.int64)) + b_begin
+    # Lists are shorter than 2^31. A place at which a list is looked at is before `b_at`, until its key is found.
+    b_length = tl.where(m_row, b_end - b_begin, 0).to(tl.int32)
+    b_at = b_length
+    place = 0
+    longest = tl.max(b_length)
+    while place < longest:
+        for step in tl.static_range(KEYS_A_STEP):
+            m_key = place + step < b_at
+            b_seen = tl.load(p_keys + (place + step), mask=m_key, other=0)
+            b_at = tl.where(m_key & (b_seen == b_query), place + step, b_at)
+        place += KEYS_A_STEP
+        longest = tl.max(tl.where(place < b_at, b_length, 0))
+    m_found = b_at < b_length
+    b_key = b_begin + b_at
     answer = tl.load(own + ANSWER)
     if answer == ITEM:
         b_default = tl.zeros_like(o_n) + tl.load(own + DEFAULT)
@@ -87,5 +95,5 @@ def lookup_rows(
         )
     most = max((one.numel() for one in queries), default=0)
     if most:
-        lookup_kernel[grid_of(len(table), most, BLOCK)](on_device(table, queries[0]), steps_of(rows), BLOCK_N=BLOCK)
+        lookup_kernel[grid_of(len(table), most, BLOCK)](on_device(table, queries[0]), **LANES)
     return out

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from sparrow.errors import ConfigError, did_you_mean
 from sparrow.ops.map_values.lookup_tables import vocabulary_of_bytes_table, vocabulary_of_ints_table
+from sparrow.ops.map_values.packed import TO_BUCKETS, TO_ERROR, TO_INDEX
 from sparrow.ops.map_values.step import Step, Tables, check_whole
 
 HASHES = {"farm": 0, "murmur": 1, "xxh64": 2}
-# What a vocabulary does with a key it does not hold.
-TO_INDEX, TO_BUCKETS, TO_ERROR = range(3)
 
 
 def _algorithm(step: str, algorithm: str) -> None:

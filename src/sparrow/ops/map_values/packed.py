@@ -12,6 +12,8 @@ OUTPUT_DTYPES = (torch.int64, torch.float32, torch.float64)  # by output dtype c
 VALUE_DTYPES = (
     torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64,
 )  # fmt: skip
+# What a vocabulary does with a key it does not hold.
+TO_INDEX, TO_BUCKETS, TO_ERROR = range(3)
 
 
 class Source(IntEnum):

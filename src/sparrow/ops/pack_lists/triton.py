@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sparrow.ops.row_search import BLOCK, bound_of, copy_items, grid_of, refuse_unless, row_of, steps_of
+from sparrow.ops.row_search import BLOCK, LANES, bound_of, copy_items, grid_of, refuse_unless, row_of
 
 # Words of a row of the tables: of columns, of the columns of each part, of runs.
 OUT_VALUES, OUT_OFFSETS, NUM_VALUES, ITEM_BYTES = (tl.constexpr(i) for i in range(4))
@@ -23,17 +23,24 @@ RUN_WORDS = tl.constexpr(4)
 MOST_RUNS = 32
 
 
+@triton.jit
+def in_block(begin, end, first, BLOCK_N: tl.constexpr):
+    """The part of begin, ..., end - 1 that lies in the block from `first` on, counted from there: int32."""
+    low = tl.minimum(tl.maximum(begin - first, 0), BLOCK_N)
+    return low.to(tl.int32), tl.minimum(tl.maximum(end - first, 0), BLOCK_N).to(tl.int32)
+
+
 @triton.jit(do_not_specialize=["num_runs"])
 def pack_runs_kernel(columns, lists, runs, num_runs, BLOCK_N: tl.constexpr):
     column = tl.program_id(1)
     num_columns = tl.num_programs(1)
     own = columns + column * COLUMN_WORDS
     first_of_block = tl.program_id(0).to(tl.int64) * BLOCK_N
-    o_n = first_of_block + tl.arange(0, BLOCK_N)  # [BLOCK_N]
-    out_values = tl.load(own + OUT_VALUES)
-    p_out = tl.load(own + OUT_OFFSETS).to(tl.pointer_type(tl.int64))
-    num_values = tl.load(own + NUM_VALUES)
+    o_n = tl.arange(0, BLOCK_N)  # [BLOCK_N], of the block
     item_bytes = tl.load(own + ITEM_BYTES)
+    out_values = tl.load(own + OUT_VALUES) + first_of_block * item_bytes
+    p_out = tl.load(own + OUT_OFFSETS).to(tl.pointer_type(tl.int64)) + first_of_block
+    num_values = tl.load(own + NUM_VALUES)
 
     # How many values and rows the runs before have.
     before = first_of_block * 0
@@ -46,14 +53,20 @@ def pack_runs_kernel(columns, lists, runs, num_runs, BLOCK_N: tl.constexpr):
         p_offsets = tl.load(p_list + OFFSETS).to(tl.pointer_type(tl.int64)) + begin
         first = tl.load(p_offsets)
         size = tl.load(p_offsets + count) - first
-        m_n = (o_n >= before) & (o_n < before + size) & (o_n < num_values)
-        copy_items(tl.load(p_list + VALUES), first + o_n - before, m_n, tl.zeros_like(o_n), out_values, o_n, m_n, item_bytes)
-        m_row = (o_n >= num_rows) & (o_n < num_rows + count)
-        b_offset = tl.load(p_offsets + (o_n - num_rows), mask=m_row, other=0)
-        tl.store(p_out + o_n, b_offset - first + before, mask=m_row)
+        low, high = in_block(before, tl.minimum(before + size, num_values), first_of_block, BLOCK_N)
+        if low < high:
+            m_n = (o_n >= low) & (o_n < high)
+            source = tl.load(p_list + VALUES) + (first + first_of_block - before) * item_bytes
+            copy_items(source, o_n, m_n, tl.zeros([BLOCK_N], tl.int64), out_values, o_n, m_n, item_bytes)
+        low, high = in_block(num_rows, num_rows + count, first_of_block, BLOCK_N)
+        if low < high:
+            m_row = (o_n >= low) & (o_n < high)
+            b_offset = tl.load(p_offsets + (first_of_block - num_rows) + o_n, mask=m_row, other=0)
+            tl.store(p_out + o_n, b_offset + (before - first), mask=m_row)
         before += size
         num_rows += count
-    tl.store(p_out + o_n, tl.zeros_like(o_n) + before, mask=o_n == num_rows)
+    low, high = in_block(num_rows, num_rows + 1, first_of_block, BLOCK_N)
+    tl.store(p_out + o_n, tl.zeros([BLOCK_N], tl.int64) + before, mask=(o_n >= low) & (o_n < high))
 
 
 @triton.jit(do_not_specialize=["num_parts", "num_rows"])
@@ -81,13 +94,15 @@ def find_lists_kernel(lists, starts, num_parts, wanted, num_rows, lengths, begin
 
 
 @triton.jit(do_not_specialize=["num_rows"])
-def copy_lists_kernel(columns, begins, num_rows, num_steps, BLOCK_N: tl.constexpr):
+def copy_lists_kernel(columns, begins, num_rows, BLOCK_N: tl.constexpr):
     column = tl.program_id(1).to(tl.int64)
     own = columns + column * COLUMN_WORDS
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
-    m_n = o_n < tl.load(own + NUM_VALUES)
+    first = tl.program_id(0).to(tl.int64) * BLOCK_N
+    o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+    num_values = tl.load(own + NUM_VALUES)
+    m_n = o_n < num_values
     offsets = tl.load(own + OUT_OFFSETS)
-    b_row = row_of(offsets, num_rows, o_n, m_n, num_steps)
+    b_row = row_of(offsets, num_rows, first, num_values, BLOCK_N)
     m_n = m_n & (b_row < num_rows)
     b_values = tl.load(begins + column * num_rows + b_row, mask=m_n, other=0)
     b_from = o_n - bound_of(offsets, b_row, m_n)
@@ -117,7 +132,7 @@ def _by_run(like: Tensor, values: Tensor, lists: Tensor, runs: list[list[int]], 
     packed = values.new_empty(int(sizes.sum()))
     columns, lists, table = _on_device([_columns(out, packed, sizes), lists, torch.tensor(runs, dtype=torch.int64)], like.device)
     grid = grid_of(like.shape[0], max(num_rows + 1, int(sizes.max())), BLOCK)
-    pack_runs_kernel[grid](columns, lists, table, len(runs), BLOCK_N=BLOCK)
+    pack_runs_kernel[grid](columns, lists, table, len(runs), **LANES)
     return out, packed, sizes.clone()
 
 
@@ -130,16 +145,14 @@ def _by_row(
     is_there = wanted.device == like.device
     lists, of_parts, *sent = _on_device([lists, torch.tensor(starts), *([] if is_there else [wanted])], like.device)
     of_rows = wanted.contiguous() if is_there else sent[0]
-    find_lists_kernel[grid_of(num_columns, num_rows + 1, BLOCK)](
-        lists, of_parts, len(starts), of_rows, num_rows, lengths, begins, BLOCK_N=BLOCK
-    )
+    find_lists_kernel[grid_of(num_columns, num_rows + 1, BLOCK)](lists, of_parts, len(starts), of_rows, num_rows, lengths, begins, **LANES)
     out = lengths.cumsum(1)
     sizes = out[:, -1].cpu() if sizes is None else sizes.clone()
     packed = values.new_empty(int(sizes.sum()))
     (columns,) = _on_device([_columns(out, packed, sizes)], like.device)
     if packed.numel():
         grid = grid_of(num_columns, int(sizes.max()), BLOCK)
-        copy_lists_kernel[grid](columns, begins, num_rows, steps_of([num_rows]), BLOCK_N=BLOCK)
+        copy_lists_kernel[grid](columns, begins, num_rows, **LANES)
     return out, packed, sizes
 
 

@@ -35,6 +35,23 @@ def store_items(values, out, item_bytes, b_item, o_n, padding, m_there, m_n):
 
 
 @triton.jit
+def divided(first, by, BLOCK_N: tl.constexpr):
+    """Quotients and rests of first, first + 1, ...; int64 [BLOCK_N]. Divided in 32 bits where that is enough: it takes far less."""
+    o_n = tl.arange(0, BLOCK_N)
+    b_quotient = tl.zeros([BLOCK_N], tl.int64)
+    b_rest = b_quotient
+    if by < 2**31:
+        b_short = (first % by).to(tl.uint32) + o_n.to(tl.uint32)
+        b_quotient = (b_short // by.to(tl.uint32)).to(tl.int64)
+        b_rest = b_short.to(tl.int64) - b_quotient * by
+        b_quotient += first // by
+    else:
+        b_quotient = (first + o_n) // by
+        b_rest = (first + o_n) % by
+    return b_quotient, b_rest
+
+
+@triton.jit
 def pad_kernel(columns, BLOCK_N: tl.constexpr):
     p_column = columns + tl.program_id(1) * COLUMN_WORDS
     count = tl.load(p_column + COUNT)
@@ -47,8 +64,7 @@ def pad_kernel(columns, BLOCK_N: tl.constexpr):
         fills_begin = tl.load(p_column + FILLS_BEGIN)
         row_items = tl.load(p_column + LENGTH) * tl.load(p_column + BELOW)
         # From a place to the list it lies in, level by level.
-        b_element = o_n // row_items
-        b_rest = o_n % row_items
+        b_element, b_rest = divided(first, row_items, BLOCK_N)
         m_there = m_n
         for level in tl.static_range(MOST_LEVELS):
             if level < num_levels:
@@ -56,8 +72,10 @@ def pad_kernel(columns, BLOCK_N: tl.constexpr):
                 offsets = rows.pointer_at(p_level + OFFSETS, tl.int64)
                 length = tl.load(p_level + LENGTH)
                 below = tl.load(p_level + BELOW)
-                b_place = b_rest // below
-                b_rest = b_rest % below
+                b_place = b_rest
+                if below != 1:
+                    b_place = b_rest // below
+                    b_rest = b_rest % below
                 b_begin = tl.load(offsets + b_element, mask=m_there, other=0)
                 b_size = tl.load(offsets + b_element + 1, mask=m_there, other=0) - b_begin
                 b_count = tl.minimum(b_size, length)
@@ -90,5 +108,5 @@ def pad_rows(values: list[Tensor], offsets: list[Tensor], columns: Tensor, mask:
         source, size = (0, MASK.value) if mask else (values[column].data_ptr(), values[column].element_size())
         table.append([source, outputs[-1].data_ptr(), size, count, num_levels, kept, side, padding, *words])
     if any(out.numel() > 0 for out in outputs):
-        pad_kernel[rows.grid_of([out.numel() for out in outputs])](rows.device_table(table, offsets[0].device), BLOCK_N=rows.BLOCK)
+        pad_kernel[rows.grid_of([out.numel() for out in outputs])](rows.device_table(table, offsets[0].device), **rows.LANES)
     return outputs

@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sparrow.ops import recorded
-from sparrow.ops.row_search import BLOCK, address_of, grid_of, lanes_of, num_rows_of, on_device, refuse_unless, row_of, steps_of
+from sparrow.ops.row_search import BLOCK, LANES, address_of, grid_of, lanes_of, num_rows_of, on_device, refuse_unless, row_of
 from sparrow.ops.subtract_rows import layouts
 
 ONE_A = tl.constexpr(layouts.ONE_A)
@@ -34,14 +34,16 @@ def as_float64(values, type, b_from, m_from):
 
 
 @triton.jit
-def subtract_kernel(results, first_beyond, num_steps, BLOCK_N: tl.constexpr):
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
+def subtract_kernel(results, first_beyond, BLOCK_N: tl.constexpr):
+    first = tl.program_id(0).to(tl.int64) * BLOCK_N
+    o_n = first + tl.arange(0, BLOCK_N)  # [BLOCK_N]
     number = tl.program_id(1).to(tl.int64)
     own = results + number * WIDTH
-    m_n = o_n < tl.load(own + NUM_VALUES)
+    num_values = tl.load(own + NUM_VALUES)
+    m_n = o_n < num_values
     layout = tl.load(own + LAYOUT)
     num_rows = tl.load(own + NUM_ROWS)
-    b_row = row_of(tl.load(own + OFFSETS), num_rows, o_n, m_n, num_steps)
+    b_row = row_of(tl.load(own + OFFSETS), num_rows, first, num_values, BLOCK_N)
     # Memory may be longer than the lists: what lies behind them is no difference.
     m_n = m_n & (b_row < num_rows)
     b_a = tl.where(layout == ONE_A, b_row, o_n)
@@ -130,7 +132,7 @@ def subtract_rows(a: list[Tensor], a_offsets: list[Tensor], b: list[Tensor], b_o
     if most == 0:
         return out
     first_beyond = torch.full((1,), NOWHERE, dtype=torch.int64, device=a[0].device)
-    subtract_kernel[grid_of(len(table), most, BLOCK)](on_device(table, a[0]), first_beyond, steps_of(rows), BLOCK_N=BLOCK)
+    subtract_kernel[grid_of(len(table), most, BLOCK)](on_device(table, a[0]), first_beyond, **LANES)
     is_exact = any(one.dtype == torch.int64 for one in out)
     if is_exact and not _is_flagged(first_beyond) and (beyond := int(first_beyond)) != NOWHERE:
         x, place = beyond >> PLACE_BITS.value, beyond & ((1 << PLACE_BITS.value) - 1)

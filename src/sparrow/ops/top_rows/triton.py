@@ -26,17 +26,20 @@ def top_kernel(table, scratch, BLOCK_N: tl.constexpr):
     o_n = tile * BLOCK_N + tl.arange(0, BLOCK_N)  # [BLOCK_N]
     if tl.load(p_task + rows.KIND) == chosen_rows.ITEMS:
         m_n = o_n < chosen_rows.num_items_of(p_column)
-        b_list, b_begin, b_end = chosen_rows.bounds_of(p_column, o_n)
+        b_list, b_begin, b_end = chosen_rows.bounds_of(p_column, tile * BLOCK_N, BLOCK_N)
         weights = rows.pointer_at(p_column + chosen_rows.WEIGHTS, tl.float32)
         b_weight = tl.load(weights + o_n, mask=m_n, other=0.0)
         b_key = key_of(b_weight)
-        b_rank = tl.zeros([BLOCK_N], tl.int64)
-        for place in range(0, tl.max(tl.where(m_n, b_end - b_begin, 0))):
-            b_other = b_begin + place
-            m_other = m_n & (b_other < b_end)
-            b_other_key = key_of(tl.load(weights + b_other, mask=m_other, other=0.0))
-            m_before = (b_other_key > b_key) | ((b_other_key == b_key) & (b_other < o_n))
-            b_rank += (m_other & m_before).to(tl.int64)
+        # Lists are shorter than 2^31.
+        b_length = tl.where(m_n, b_end - b_begin, 0).to(tl.int32)
+        b_own = (o_n - b_begin).to(tl.int32)
+        b_rank = tl.zeros([BLOCK_N], tl.int32)
+        p_other = weights + b_begin
+        for place in range(0, tl.max(b_length)):
+            b_other_key = key_of(tl.load(p_other + place, mask=place < b_length, other=0.0))
+            # Keys are whole numbers: of equal ones those before come first.
+            m_before = tl.where(place < b_own, b_other_key >= b_key, b_other_key > b_key)
+            b_rank += ((place < b_length) & m_before).to(tl.int32)
         m_kept = m_n & (b_rank < tl.load(p_column + chosen_rows.CHOICE))
         b_place, m_kept = chosen_rows.keep_items(p_column, scratch, tile, o_n, m_kept, b_list, b_begin)
         out_weights = rows.pointer_at(p_column + chosen_rows.OUT_WEIGHTS, tl.int32)

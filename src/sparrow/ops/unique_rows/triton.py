@@ -15,12 +15,13 @@ SUMS = tl.constexpr(SUM)
 def is_first(values, o_n, b_begin, m_n):
     """Where no item before in the list is equal. values: a pointer of the items' size."""
     b_value = tl.load(values + o_n, mask=m_n, other=0)
-    m_first = m_n
-    for place in range(0, tl.max(tl.where(m_n, o_n - b_begin, 0))):
-        b_other = b_begin + place
-        m_other = m_n & (b_other < o_n)
-        m_first = m_first & ((m_other & (tl.load(values + b_other, mask=m_other, other=0) == b_value)) == 0)
-    return m_first
+    b_own = tl.where(m_n, o_n - b_begin, 0).to(tl.int32)  # lists are shorter than 2^31
+    b_at = b_own  # of the first that is equal
+    p_other = values + b_begin
+    for place in range(0, tl.max(b_own)):
+        m_other = place < b_at
+        b_at = tl.where(m_other & (tl.load(p_other + place, mask=m_other, other=0) == b_value), place, b_at)
+    return m_n & (b_at == b_own)
 
 
 @triton.jit
@@ -37,10 +38,10 @@ def sum_of_equals(values, weights, o_n, b_end, m_first):
 
 
 @triton.jit
-def choose(values, p_column, scratch, tile, o_n):
+def choose(values, p_column, scratch, tile, o_n, BLOCK_N: tl.constexpr):
     """Keep the first of equal items, and write its weight. values: a pointer of the items' size."""
     m_n = o_n < chosen_rows.num_items_of(p_column)
-    b_list, b_begin, b_end = chosen_rows.bounds_of(p_column, o_n)
+    b_list, b_begin, b_end = chosen_rows.bounds_of(p_column, tile * BLOCK_N, BLOCK_N)
     m_first = is_first(values, o_n, b_begin, m_n)
     b_place, m_kept = chosen_rows.keep_items(p_column, scratch, tile, o_n, m_first, b_list, b_begin)
     weights = tl.load(p_column + chosen_rows.WEIGHTS)
@@ -61,13 +62,13 @@ def unique_kernel(table, scratch, BLOCK_N: tl.constexpr):
         item_bytes = tl.load(p_column + chosen_rows.ITEM_BYTES)
         values = tl.load(p_column + chosen_rows.VALUES)
         if item_bytes == 8:
-            choose(values.to(tl.pointer_type(tl.int64)), p_column, scratch, tile, o_n)
+            choose(values.to(tl.pointer_type(tl.int64)), p_column, scratch, tile, o_n, BLOCK_N)
         elif item_bytes == 4:
-            choose(values.to(tl.pointer_type(tl.int32)), p_column, scratch, tile, o_n)
+            choose(values.to(tl.pointer_type(tl.int32)), p_column, scratch, tile, o_n, BLOCK_N)
         elif item_bytes == 2:
-            choose(values.to(tl.pointer_type(tl.int16)), p_column, scratch, tile, o_n)
+            choose(values.to(tl.pointer_type(tl.int16)), p_column, scratch, tile, o_n, BLOCK_N)
         else:
-            choose(values.to(tl.pointer_type(tl.int8)), p_column, scratch, tile, o_n)
+            choose(values.to(tl.pointer_type(tl.int8)), p_column, scratch, tile, o_n, BLOCK_N)
     else:
         chosen_rows.write_offsets(p_column, scratch, o_n)
 
