@@ -35,7 +35,6 @@ SERIES_6, SERIES_5, SERIES_4, SERIES_3, SERIES_2, SERIES_1, SERIES_0 = (tl.const
 INFINITY = tl.constexpr(float("inf"))
 PENDING = tl.constexpr(-2)  # neither a place nor what says that there is none
 # A constant that is NaN is not equal to itself: Triton takes it for changed, and refuses to launch.
-# By its bits: Triton looks whether constants have changed, takes a NaN for one that has, and refuses to launch.
 NAN_BITS = tl.constexpr(0x7FF8000000000000)
 
 _VOCABULARIES = (VOCABULARY_OF_BYTES.value, VOCABULARY_OF_INTS.value)
