@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,20 +57,37 @@ def main() -> int:
         environment["SPARROW_OPS_LIBRARY"] = built.stdout.strip()
     # Poisoned outputs make torch warn of sums it adds in any order, and warnings are errors.
     quiet = ["-W", "ignore:.*does not have a deterministic implementation:UserWarning"]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "gpu and not nightly",
-        "-p",
-        "no:cacheprovider",
-        *quiet,
-        *sys.argv[1:],
-        *modules(),
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu and not nightly", "-p", "no:cacheprovider", *quiet, *sys.argv[1:]]
+    return in_parts([[*command, *part] for part in parts(modules(), processes())], environment)
+
+
+def processes() -> int:
+    """Return how many processes share the GPU: compiling kernels takes most of the time, and a core."""
+    return max(1, min(4, (os.cpu_count() or 1) // 4))
+
+
+def parts(found: list[str], count: int) -> list[list[str]]:
+    """Deal modules to as many processes, neighbours to different ones: those of a folder take about as long."""
+    return [part for part in (found[number::count] for number in range(count)) if part]
+
+
+def in_parts(commands: list[list[str]], environment: dict[str, str]) -> int:
+    """Run commands at once and print what each said when it has ended; one alone prints as it goes. Return 0 or a failure."""
+    if len(commands) == 1:
+        return subprocess.run(commands[0], cwd=ROOT, env=environment, check=False).returncode
+    print(f"{len(commands)} processes share the tests; each prints when it has ended", flush=True)
+    begun = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for command in commands
     ]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    codes = []
+    with ThreadPoolExecutor(len(begun)) as readers:
+        for process, printed in [(one, readers.submit(one.communicate)) for one in begun]:
+            print(printed.result()[0], flush=True)
+            codes.append(process.returncode)
+    # 5: no test of that part is asked for, as by -k.
+    failed = [code for code in codes if code not in (0, 5)]
+    return failed[0] if failed else min(codes)
 
 
 if __name__ == "__main__":
