@@ -30,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "for_real_targets" not in item.name
         ):
             item.add_marker("gpu")
+        if item.get_closest_marker("long_without_gpu") is not None and not torch.cuda.is_available():
+            item.add_marker("nightly")
 
 
 @pytest.fixture(autouse=True)

@@ -162,7 +162,7 @@ def check_column(name: str, mine: Column, theirs: Column) -> None:
     """Check that a captured step's column holds `theirs`, and behind its last list only empty ones."""
     if isinstance(theirs, Tensor):
         assert isinstance(mine, Tensor), name
-        assert same_bits(mine.cpu(), theirs), name
+        assert same_bits(mine.cpu(), theirs), (name, mine.cpu().flatten().tolist(), theirs.flatten().tolist())
         return
     assert isinstance(mine, Ragged), name
     assert len(mine.offsets) == len(theirs.offsets), name

@@ -11,8 +11,9 @@ from sparrow.types import Batch, Ragged
 
 
 @pytest.mark.gpu
-def test_replays_make_the_features_of_eager_steps_and_train_the_same_rows() -> None:
-    run_on_device("from features import captured_features; captured_features.features_are_replayed(48)")
+@pytest.mark.parametrize("num_steps", [24, pytest.param(48, marks=pytest.mark.long_without_gpu)])
+def test_replays_make_the_features_of_eager_steps_and_train_the_same_rows(num_steps: int) -> None:
+    run_on_device(f"from features import captured_features; captured_features.features_are_replayed({num_steps})")
 
 
 @pytest.mark.gpu

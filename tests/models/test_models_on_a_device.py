@@ -11,7 +11,7 @@ from device_support import run_on_device
     [
         "nothing_waits",
         "pairs_of_shared_rows_wait_for_nothing",
-        "models_are_replayed",
+        pytest.param("models_are_replayed", marks=pytest.mark.long_without_gpu),
         "shared_rows_without_a_bound_are_refused",
         "unequal_lists_of_a_sequence_are_told_later",
     ],

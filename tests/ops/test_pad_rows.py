@@ -104,6 +104,10 @@ def test_triton_body_in_the_interpreter() -> None:
         ]
         cases.append((columns.values, columns.offsets, table(parameters, 7), False))
         cases.append(([], columns.offsets, table(parameters, 7), True))
+        # Lists of one item below lists of several, and above.
+        for lengths in ((3, 1, 1), (2, 1, 2), (1, 3, 1)):
+            parameters = [(num_levels, *lengths, seed % 2, position % 2, 0) for position, num_levels in enumerate(columns.num_levels)]
+            cases.append((columns.values, columns.offsets, table(parameters, 7), False))
     large = large_columns(2, 300, 8)
     cases.append((large.values, large.offsets, table([(1, 8, 0, 0, 0, 0, -3), (1, 9, 0, 0, 1, 1, 2**62)], 7), False))
     for got, case in zip(interpreted("pad_rows", cases), cases, strict=True):

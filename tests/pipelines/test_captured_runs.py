@@ -22,15 +22,18 @@ def test_histories_are_those_of_the_cpu_but_for_rounding() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.long_without_gpu
 def test_what_replays_refuse_is_told_before_anything_is_written() -> None:
     run("refusals_are_told_before_anything_is_written")
 
 
 @pytest.mark.gpu
+@pytest.mark.long_without_gpu
 def test_what_replays_refuse_is_no_misfit() -> None:
     run("refusals_are_no_misfits")
 
 
 @pytest.mark.gpu
+@pytest.mark.long_without_gpu
 def test_the_configuration_of_the_page_is_captured() -> None:
     run("the_configuration_of_the_page_is_captured")

@@ -37,11 +37,13 @@ def test_captured_steps_are_eager_ones() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.long_without_gpu
 def test_replays_wait_for_nothing_and_name_what_is_wrong() -> None:
     run("replays_wait_for_nothing_and_name_what_is_wrong")
 
 
 @pytest.mark.gpu
+@pytest.mark.long_without_gpu
 def test_a_graph_that_is_of_no_use_is_told_of() -> None:
     run("a_graph_that_is_of_no_use_is_told_of")
 
@@ -52,5 +54,6 @@ def test_what_cannot_be_captured_is_refused() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.long_without_gpu
 def test_configured_runs_are_captured() -> None:
     run("configured_runs_are_captured")

@@ -14,7 +14,7 @@ from tests_support import fresh_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of every kind of kernel one, daily: compiling takes most of the time.
-DAILY = ["find_or_insert", "dedup_ids", "gather_pool", "truncate_rows"]
+DAILY = ["find_or_insert", "gather_pool"]
 OTHERS = sorted(path.name[5:-3] for path in (ROOT / "tests" / "ops").glob("test_*.py") if path.name[5:-3] not in DAILY)
 
 

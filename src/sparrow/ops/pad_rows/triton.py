@@ -76,6 +76,8 @@ def pad_kernel(columns, BLOCK_N: tl.constexpr):
                 if below != 1:
                     b_place = b_rest // below
                     b_rest = b_rest % below
+                else:
+                    b_rest = tl.zeros([BLOCK_N], tl.int64)
                 b_begin = tl.load(offsets + b_element, mask=m_there, other=0)
                 b_size = tl.load(offsets + b_element + 1, mask=m_there, other=0) - b_begin
                 b_count = tl.minimum(b_size, length)
