@@ -11,6 +11,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 S_contra = TypeVar("S_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
+_LOOK_AGAIN_SECONDS = 0.5
 
 
 class Worker(Protocol[S_contra, T_co]):
@@ -79,7 +80,9 @@ class _Shared(Generic[S, T]):
         """Return the next item. Raises `StopIteration` after the last, or what its task raised."""
         with self._changed:
             number = self._num_handed_out
-            self._changed.wait_for(lambda: number in self._results or self._is_closed or (self._is_exhausted and self._num_taken <= number))
+            while not (number in self._results or self._is_closed or (self._is_exhausted and self._num_taken <= number)):
+                # The handler of a signal may close this between the look and the wait, in this very thread: nobody would wake it then.
+                self._changed.wait(_LOOK_AGAIN_SECONDS)
             if number not in self._results:
                 raise StopIteration
             item, error = self._results.pop(number)
