@@ -24,14 +24,20 @@ def num_windows(num_positions: int) -> int:
 @triton.jit
 def find_run(offsets, b_values, num_runs, num_halvings):
     """The last run whose offset is at most each value. num_halvings: the bits of num_runs, which is positive and below 2^31."""
-    b_low = b_values.to(tl.int32) * 0  # places of 64 bits would take twice the instructions
+    return last_at_most(offsets, b_values, b_values.to(tl.int32) * 0, num_runs, num_halvings, 1).to(tl.int64)
+
+
+@triton.jit
+def last_at_most(offsets, b_values, b_low, num_runs, num_halvings, stride):
+    """The last of `num_runs` places from `b_low` on whose offset, `stride` apart, is at most each value; the first where none is. int32, as
+    places of 64 bits would take twice the instructions."""
     b_high = b_low + num_runs
     for _ in range(num_halvings):
         b_middle = b_low + ((b_high - b_low) >> 1)
-        below = tl.load(offsets + b_middle) <= b_values
+        below = tl.load(offsets + b_middle * stride) <= b_values
         b_low = tl.where(below, b_middle, b_low)
         b_high = tl.where(below, b_high, b_middle)
-    return b_low.to(tl.int64)
+    return b_low
 
 
 @triton.jit

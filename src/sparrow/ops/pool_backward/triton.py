@@ -14,7 +14,7 @@ from torch import Tensor
 from sparrow.ops.gather_pool.triton import check_segments, divisor, feature_of
 from sparrow.ops.tiles import tile_of
 from sparrow.ops.triton_rows import divide, exact, expect
-from sparrow.ops.triton_segment_sum import FEW, SQRT_N, UNROLL, add_chunks, long_run_of, num_windows, task_of
+from sparrow.ops.triton_segment_sum import FEW, SQRT_N, UNROLL, add_chunks, last_at_most, long_run_of, num_windows, task_of
 
 BLOCK = 256  # lanes of the kernels over positions and over segments
 
@@ -53,27 +53,17 @@ def feature_and_segment(offsets, b_position, num_samples, num_features, num_feat
     Where a feature's segments are of one length, as where each sample has one id, a guess is right: without one, a position would look at
     some twenty places all over the offsets. Programs that guess wrong look from there.
     """
-    b_feature = b_position.to(tl.int32) * 0
-    b_beyond = b_feature + num_features
-    for _ in range(num_feature_halvings):
-        b_middle = b_feature + ((b_beyond - b_feature) >> 1)
-        below = tl.load(offsets + b_middle * num_samples) <= b_position
-        b_feature = tl.where(below, b_middle, b_feature)
-        b_beyond = tl.where(below, b_beyond, b_middle)
+    b_feature = last_at_most(offsets, b_position, b_position.to(tl.int32) * 0, num_features, num_feature_halvings, num_samples)
     b_low = b_feature * num_samples
     b_begin = tl.load(offsets + b_low)
     b_length = tl.load(offsets + b_low + num_samples) - b_begin
     b_share = divide((b_position - b_begin).to(tl.float32) + 0.5, b_length.to(tl.float32))
-    b_segment = b_low + tl.minimum(tl.maximum(b_share * num_samples, 0.0), num_samples - 1.0).to(tl.int32)
+    # Kept inside as an integer: a float32 cannot tell the last of many samples from the one behind.
+    b_guess = tl.maximum(b_share * num_samples, 0.0).to(tl.int32)
+    b_segment = b_low + tl.maximum(tl.minimum(b_guess, num_samples - 1), 0)
     is_right = (tl.load(offsets + b_segment) <= b_position) & (tl.load(offsets + b_segment + 1) > b_position)
     if tl.min(is_right.to(tl.int32)) == 0:
-        b_segment = b_low
-        b_beyond = b_low + num_samples
-        for _ in range(num_sample_halvings):
-            b_middle = b_segment + ((b_beyond - b_segment) >> 1)
-            below = tl.load(offsets + b_middle) <= b_position
-            b_segment = tl.where(below, b_middle, b_segment)
-            b_beyond = tl.where(below, b_beyond, b_middle)
+        b_segment = last_at_most(offsets, b_position, b_low, num_samples, num_sample_halvings, 1)
     return b_feature, b_segment
 
 
