@@ -37,10 +37,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: Options) -> Iterable[Result]:
     if unknown := unknown_name(options.more.names):
         raise ConfigError(unknown)
+    dim, num_ids = options.more.dim, options.more.ids
+    if dim < 1:
+        raise ConfigError(f"--dim is {dim}, expected at least 1")
+    if num_ids < 64 or num_ids & (num_ids - 1):
+        raise ConfigError(f"--ids is {num_ids}, expected a power of two from 64 on; 8192 fills every kernel's tiles")
     sys.path.insert(0, str(ROOT / "tests"))
     for name in options.more.names or operator_names():
         if has_gpu_body(name):
-            yield from _counted(name, options.more.dim, options.more.ids)
+            yield from _counted(name, dim, num_ids)
+        elif options.more.names:
+            yield Result(name, "left out", "", None, note="runs on the CPU only")
 
 
 class _TritonBodies(TorchDispatchMode):
