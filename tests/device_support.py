@@ -1,16 +1,13 @@
 """Python in a process of its own, on the GPU where there is one, else beside the device of `strict_device`."""
 
 import importlib.util
-import os
 from pathlib import Path
 
 import pytest
-import torch
 
 from sparrow import knobs
 from tests_support import run_python
-
-ON_GPU = torch.cuda.is_available()
+from triton_support import EMULATES, ON_GPU
 
 
 def run_on_device(code: str, *needed: str) -> str:
@@ -22,5 +19,5 @@ def run_on_device(code: str, *needed: str) -> str:
     if missing:
         message = f"not installed: {', '.join(missing)}; what runs on a device was not tested"
         pytest.fail(message) if knobs.require_cuda() and "triton" in missing else pytest.skip(message)
-    environment = {} if ON_GPU or os.environ.get("SPARROW_PTX") == "1" else {"TRITON_INTERPRET": "1"}
+    environment = {} if ON_GPU or EMULATES else {"TRITON_INTERPRET": "1"}
     return run_python(code, PYTHONPATH=str(Path(__file__).parent), **environment)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests_support import fresh_environment
+from triton_support import EMULATES
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of every kind of kernel one, daily: compiling takes most of the time.
@@ -21,7 +21,7 @@ OTHERS = sorted(path.name[5:-3] for path in (ROOT / "tests" / "ops").glob("test_
 def _passes(*arguments: str) -> None:
     if importlib.util.find_spec("triton") is None:
         pytest.skip("triton is not installed: nothing compiles its kernels")
-    if os.environ.get("SPARROW_PTX") == "1":
+    if EMULATES:
         pytest.skip("this is such a run already")
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu and not nightly", "-p", "no:cacheprovider", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=fresh_environment(SPARROW_PTX="1"), capture_output=True, text=True, check=False)

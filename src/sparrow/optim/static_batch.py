@@ -112,8 +112,9 @@ class StaticBatch:
                 for num, into, out_of in zip(nums, own.offsets[1:], column.offsets[1:], strict=True):
                     add(f"inner offsets of column {key!r}", into, out_of, num + 1)
                     inner.append((into, num))
-        for key, sizes in longer.items():
-            raise BatchMisfit(self._too_long(key, batch[key], sizes), longer)
+        if longer:
+            first = next(iter(longer))
+            raise BatchMisfit(self._too_long(first, batch[first], longer[first]), longer)
         _copy(targets, sources)
         for offsets, num in inner:
             behind = offsets[num + 1 :]
